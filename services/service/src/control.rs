@@ -1,0 +1,110 @@
+//! Requests to init: one JSON object a line, one answer a line.
+//!
+//! Served on [`SOCKET`] and, in an emulator that offers one, on the virtio
+//! port named [`VIRTIO_PORT`].
+
+use serde::{Deserialize, Serialize};
+
+/// Unix socket that init listens on.
+pub const SOCKET: &str = "/run/roost/control.sock";
+/// Name of the virtio-serial port on emulated machines.
+pub const VIRTIO_PORT: &str = "roost.control";
+
+/// What may be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// State of the box and of every service.
+    Status,
+    /// The last `lines` log lines of a service (`init` and `kernel` count as services).
+    Logs {
+        /// The service.
+        service: String,
+        /// How many lines at most.
+        lines: usize,
+    },
+    /// Send SIGKILL to a service's process; init restarts it.
+    Kill {
+        /// The service.
+        service: String,
+    },
+    /// Stop and start a service.
+    Restart {
+        /// The service.
+        service: String,
+    },
+    /// Stop everything in order and restart the machine.
+    Reboot,
+    /// Stop everything in order and power off.
+    PowerOff,
+}
+
+/// What comes back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Response {
+    /// To [`Request::Status`].
+    Status(BoxStatus),
+    /// To [`Request::Logs`], oldest first.
+    Logs {
+        /// The lines.
+        lines: Vec<String>,
+    },
+    /// Accepted; for `Reboot` and `PowerOff` the machine goes down after this line.
+    Ok,
+    /// Refused, with the reason in plain words.
+    Error {
+        /// The reason.
+        message: String,
+    },
+}
+
+/// State of the whole box.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BoxStatus {
+    /// Host name.
+    pub name: String,
+    /// Image version.
+    pub version: String,
+    /// Partition number of the running slot (2 = A, 3 = B).
+    pub slot: u8,
+    /// Seconds since the kernel started.
+    pub uptime_s: f64,
+    /// Why the box is in the rescue state, if it is.
+    pub rescue: Option<String>,
+    /// Whether every required service is ready.
+    pub ready: bool,
+    /// Seconds from kernel start until every required service was first ready.
+    pub ready_after_s: Option<f64>,
+    /// Whether the clock was set from a time server in this boot.
+    pub clock_synced: bool,
+    /// Addresses of the box, e.g. `192.168.1.5/24`.
+    pub addresses: Vec<String>,
+    /// Memory of the machine, bytes: total and available (`MemAvailable`).
+    pub memory_total: u64,
+    /// See `memory_total`.
+    pub memory_available: u64,
+    /// Size of the data file system and its free space, bytes.
+    pub data_total: u64,
+    /// See `data_total`.
+    pub data_free: u64,
+    /// Every service of the table.
+    pub services: Vec<ServiceStatus>,
+}
+
+/// State of one service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// Name from its spec.
+    pub name: String,
+    /// `waiting`, `starting`, `ready`, `stopping`, `stopped`, `backoff` or `failed`.
+    pub state: String,
+    /// Why it is in that state, in plain words, or its own `STATUS` line.
+    pub detail: String,
+    /// Process id while it runs.
+    pub pid: Option<u32>,
+    /// Times it was started again in this boot.
+    pub restarts: u32,
+    /// Resident memory in bytes while it runs.
+    pub memory: Option<u64>,
+}
