@@ -1,0 +1,15 @@
+//! init: PID 1 of the box, and two short helpers of its own that may block.
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let status = match args.first().map(String::as_str) {
+        Some("--data") => roost_init::data::main(),
+        Some("--sntp") => roost_init::sntp::main(&args[1..]),
+        _ if std::process::id() == 1 => roost_init::pid1::main(),
+        _ => {
+            eprintln!("init: this is PID 1 of a Roost box; there is nothing to run by hand");
+            2
+        }
+    };
+    std::process::exit(status);
+}

@@ -1,0 +1,165 @@
+//! stage1: `/init` of the initramfs. Finds the slot it was booted from, puts
+//! dm-verity over its root image and hands over to `/bin/init` in there.
+//!
+//! It runs once from top to bottom; whatever fails is said on the console and
+//! then ends this process, which panics the kernel, which restarts the machine
+//! (`panic=10`), so that a bad trial slot falls back by itself.
+
+use roost_board::Board;
+use roost_init::block::{self, Uevents};
+use roost_init::kmsg::{Kmsg, Level};
+use roost_init::{boot, devmapper, mounts, verity};
+use rustix::mount::{MountFlags, mount_move};
+use rustix::process::{chdir, chroot};
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// Where the root file system is put before it becomes `/`.
+const NEW_ROOT: &str = "/sysroot";
+/// How long the disk may take to appear. A slow card with its USB and SD
+/// drivers is there within seconds; behind this limit lies only a restart.
+const DISK_LIMIT: Duration = Duration::from_secs(30);
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() {
+    let early = mounts::kernel_filesystems();
+    let mut log = Kmsg::open();
+    let result = early.map_err(Failure::from).and_then(|()| run(&mut log));
+    if let Err(reason) = result {
+        log.line(Level::Console, &format!("stage1: {reason}; restarting"));
+    }
+    // Leaving PID 1 is the kernel panic we want.
+    std::process::exit(1);
+}
+
+fn run(log: &mut Kmsg) -> Result<(), Failure> {
+    let board = board()?;
+    load_modules(board, log)?;
+    let args = boot::args()?;
+    let partition = boot::slot(&args)?;
+    let uevents = Uevents::open().map_err(|e| format!("cannot listen for devices: {e}"))?;
+    let (disk, slot) = uevents
+        .wait_for("block", DISK_LIMIT, || {
+            let disk = block::find_disk(args.disk_id)?;
+            let slot = block::find_partition(&disk, partition)?;
+            Some((disk, slot))
+        })
+        .map_err(|e| format!("cannot wait for the disk: {e}"))?
+        .ok_or_else(|| {
+            format!(
+                "no disk with id {:08x} and a partition {partition} appeared in {} s",
+                args.disk_id,
+                DISK_LIMIT.as_secs()
+            )
+        })?;
+    log.line(
+        Level::Quiet,
+        &format!(
+            "stage1: board {board}, disk {}, slot {}",
+            disk.name, slot.name
+        ),
+    );
+
+    let linear = verity::linear(&args.root, &slot.number);
+    if args.root.start_sector.saturating_add(linear.sectors) > slot.sectors {
+        return Err(format!("root.img reaches beyond {}", slot.name).into());
+    }
+    let linear = devmapper::create("roost-image", &linear)
+        .map_err(|e| format!("cannot map root.img in {}: {e}", slot.name))?;
+    let checked = devmapper::create("roost-root", &verity::verity(&args.root, &linear.number))
+        .map_err(|e| format!("cannot start dm-verity over {}: {e}", slot.name))?;
+    mounts::mount_at(
+        &checked.node,
+        NEW_ROOT,
+        "erofs",
+        MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID,
+        "",
+    )?;
+    switch_root()
+}
+
+/// Which board this is, from the device tree.
+fn board() -> Result<Board, Failure> {
+    let path = "/proc/device-tree/compatible";
+    let compatible = fs::read(path).map_err(|e| format!("cannot read {path}: {e}"))?;
+    Board::from_compatible(&compatible).ok_or_else(|| {
+        format!(
+            "unknown board: {}",
+            String::from_utf8_lossy(&compatible).replace('\0', " ")
+        )
+        .into()
+    })
+}
+
+/// Loads the board's modules in the order the builder listed them. One that
+/// is refused is reported and passed over: what really needed it fails later
+/// with its own message, and what did not need it still boots.
+fn load_modules(board: Board, log: &mut Kmsg) -> Result<(), Failure> {
+    let list = format!("/modules/{}", board.module_list());
+    let names = fs::read_to_string(&list).map_err(|e| format!("cannot read {list}: {e}"))?;
+    for name in names.lines().map(str::trim).filter(|name| !name.is_empty()) {
+        let loaded = File::open(Path::new("/modules").join(name))
+            .and_then(|file| Ok(rustix::system::finit_module(&file, c"", 0)?));
+        match loaded {
+            Ok(()) => {}
+            // The kernel has it already.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::EXIST.raw_os_error()) => {
+            }
+            Err(error) => log.line(
+                Level::Console,
+                &format!("stage1: cannot load module {name}: {error}"),
+            ),
+        }
+    }
+    Ok(())
+}
+
+/// Makes the mounted root `/`, frees the initramfs and starts init. Returns
+/// only if that fails.
+fn switch_root() -> Result<(), Failure> {
+    for (_, target, _, _) in mounts::KERNEL {
+        let new = format!("{NEW_ROOT}{target}");
+        mount_move(target, new.as_str())
+            .map_err(|e| format!("cannot move {target} to {new}: {e}"))?;
+    }
+    let initramfs = fs::metadata("/")
+        .map_err(|e| format!("cannot look at /: {e}"))?
+        .dev();
+    delete_tree(Path::new("/"), initramfs);
+    chdir(NEW_ROOT).map_err(|e| format!("cannot enter {NEW_ROOT}: {e}"))?;
+    mount_move(".", "/").map_err(|e| format!("cannot make {NEW_ROOT} the root: {e}"))?;
+    chroot(".").map_err(|e| format!("cannot change root: {e}"))?;
+    chdir("/").map_err(|e| format!("cannot enter the new root: {e}"))?;
+    let error = Command::new("/bin/init").env_clear().exec();
+    Err(format!("cannot start /bin/init: {error}").into())
+}
+
+/// Removes everything on device `dev` below `folder`: the initramfs would
+/// otherwise take memory for as long as the box runs. What cannot be removed
+/// only costs memory.
+fn delete_tree(folder: &Path, dev: u64) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let Ok(metadata) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        // Mount points, the new root among them, are on other devices.
+        if metadata.dev() != dev {
+            continue;
+        }
+        if metadata.is_dir() {
+            delete_tree(&path, dev);
+            let _ = fs::remove_dir(&path);
+        } else {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Connections that ask init for something (`roost_service::control`): reading
+//! requests and holding answers, without ever waiting for the other side.
+
+use crate::lines::{Line, Splitter};
+use roost_service::control::{Request, Response};
+use std::os::fd::OwnedFd;
+
+/// Longest request line in bytes.
+pub const MAX_REQUEST: usize = 4096;
+/// Connections at a time; further ones are closed at once.
+pub const MAX_CLIENTS: usize = 8;
+/// Answers not yet taken by the other side; beyond it nothing more is read.
+const MAX_PENDING: usize = 1024 * 1024;
+/// Most log lines in one answer.
+pub const MAX_LOG_LINES: usize = 5000;
+
+/// Reads one request line.
+///
+/// # Errors
+/// Says what is wrong with the line, for the one who sent it.
+pub fn parse(line: Line<'_>) -> Result<Request, String> {
+    let bytes = match line {
+        Line::Whole(bytes) => bytes,
+        Line::Cut(_) => return Err(format!("the request is longer than {MAX_REQUEST} bytes")),
+    };
+    serde_json::from_slice(bytes).map_err(|error| format!("not a request: {error}"))
+}
+
+/// How a connection stands after [`Client::read`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// All that had come was read.
+    Drained,
+    /// More may be there; it is not read before answers have gone out.
+    More,
+    /// The other side has closed it, or it is broken.
+    Closed,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Client {
+    /// Its descriptor, non-blocking.
+    pub fd: OwnedFd,
+    splitter: Splitter,
+    out: Vec<u8>,
+    /// How much of `out` was written already.
+    written: usize,
+}
+
+impl Client {
+    /// A connection that nothing was read from yet.
+    pub fn new(fd: OwnedFd) -> Self {
+        Self {
+            fd,
+            splitter: Splitter::new(MAX_REQUEST),
+            out: Vec::new(),
+            written: 0,
+        }
+    }
+
+    /// Reads what has come.
+    pub fn read(&mut self) -> (Vec<Result<Request, String>>, Standing) {
+        let mut requests = Vec::new();
+        let mut buffer = [0; 4096];
+        // Bounded, so that one chatty client does not hold up the loop.
+        for _ in 0..8 {
+            if self.is_stuffed() {
+                break;
+            }
+            match rustix::io::read(&self.fd, &mut buffer[..]) {
+                Ok(0) => return (requests, Standing::Closed),
+                Ok(length) => self.splitter.feed(&buffer[..length], |line| {
+                    if !line.bytes().trim_ascii().is_empty() {
+                        requests.push(parse(line));
+                    }
+                }),
+                Err(rustix::io::Errno::AGAIN) => return (requests, Standing::Drained),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return (requests, Standing::Closed),
+            }
+        }
+        (requests, Standing::More)
+    }
+
+    /// Forgets what a peer that is gone has asked and not taken.
+    pub fn reset(&mut self) {
+        self.splitter = Splitter::new(MAX_REQUEST);
+        self.out = Vec::new();
+        self.written = 0;
+    }
+
+    /// Whether so many answers wait that nothing more is read.
+    pub fn is_stuffed(&self) -> bool {
+        self.out.len() - self.written > MAX_PENDING
+    }
+
+    /// Queues an answer. It is dropped if the other side has left a megabyte
+    /// of answers unread.
+    pub fn answer(&mut self, response: &Response) {
+        let Ok(line) = serde_json::to_vec(response) else {
+            return;
+        };
+        if self.is_stuffed() {
+            return;
+        }
+        self.out.extend_from_slice(&line);
+        self.out.push(b'\n');
+    }
+
+    /// Writes what can be written. Returns whether the connection is still usable.
+    pub fn flush(&mut self) -> bool {
+        while self.written < self.out.len() {
+            match rustix::io::write(&self.fd, &self.out[self.written..]) {
+                Ok(length) => self.written += length,
+                Err(rustix::io::Errno::AGAIN) => return true,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return false,
+            }
+        }
+        self.out = Vec::new();
+        self.written = 0;
+        true
+    }
+
+    /// Whether answers wait to be written.
+    pub fn wants_to_write(&self) -> bool {
+        self.written < self.out.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::{Read, Write};
+
+    #[test]
+    fn requests() {
+        assert_eq!(
+            parse(Line::Whole(br#"{"op":"status"}"#)),
+            Ok(Request::Status)
+        );
+        assert_eq!(
+            parse(Line::Whole(br#"{"op":"kill","service":"mail"}"#)),
+            Ok(Request::Kill {
+                service: "mail".into()
+            })
+        );
+        assert_eq!(
+            parse(Line::Cut(b"{")).unwrap_err(),
+            "the request is longer than 4096 bytes"
+        );
+        let error = parse(Line::Whole(br#"{"op":"explode"}"#)).unwrap_err();
+        assert!(
+            error.starts_with("not a request: unknown variant `explode`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_connection_answers_in_order_and_forgets_a_peer_that_left() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut client = Client::new(ours.into());
+        (&theirs)
+            .write_all(b"{\"op\":\"status\"}\r\n\nnonsense\n{\"op\":")
+            .unwrap();
+        let (requests, standing) = client.read();
+        assert_eq!(standing, Standing::Drained);
+        assert_eq!(
+            requests.len(),
+            2,
+            "the empty line is no request, the last is not complete"
+        );
+        assert!(requests[0].is_ok() && requests[1].is_err());
+        client.answer(&Response::Ok);
+        assert!(client.wants_to_write() && client.flush() && !client.wants_to_write());
+        let mut line = [0; 32];
+        let length = (&theirs).read(&mut line).unwrap();
+        assert_eq!(&line[..length], b"{\"answer\":\"ok\"}\n");
+        drop(theirs);
+        assert_eq!(client.read(), (vec![], Standing::Closed));
+        client.reset();
+        assert!(!client.wants_to_write());
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_is_not_read_from_and_takes_bounded_memory() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut client = Client::new(ours.into());
+        let long = Response::Error {
+            message: "x".repeat(100_000),
+        };
+        for _ in 0..100 {
+            client.answer(&long);
+            assert!(client.flush());
+        }
+        assert!(client.is_stuffed() && client.out.len() < 2 * MAX_PENDING);
+        (&theirs).write_all(b"{\"op\":\"status\"}\n").unwrap();
+        assert_eq!(client.read(), (vec![], Standing::More));
+    }
+
+    proptest! {
+        #[test]
+        fn junk_gives_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            // No random bytes spell a request.
+            prop_assert!(parse(Line::Whole(&bytes)).is_err());
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The last steps of a shutdown, when no service runs any more.
+
+use crate::data;
+use crate::machine::Halt;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::system::{RebootCommand, reboot};
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// How long killed processes may take to be gone. One that waits for a dead
+/// disk never is, and must not keep the machine from going down.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// Kills every process but ours and waits until they are gone, because they
+/// may hold files on the data partition. Kernel threads do not mind.
+pub fn kill_everything() {
+    let deadline = Instant::now() + KILL_LIMIT;
+    // A process may fork while we look; further rounds find what the first missed.
+    for _ in 0..3 {
+        let Ok(entries) = fs::read_dir("/proc") else {
+            return;
+        };
+        let killed: Vec<_> = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+            .filter(|&pid| pid > 1 && !is_kernel_thread(pid))
+            .filter_map(|pid| pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok())
+            .filter(|pidfd| pidfd_send_signal(pidfd, Signal::KILL).is_ok())
+            .collect();
+        if killed.is_empty() {
+            return;
+        }
+        for pidfd in &killed {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec {
+                tv_sec: left.as_secs() as i64,
+                tv_nsec: left.subsec_nanos().into(),
+            };
+            // Readable once the process has ended; nobody needs its status any more.
+            let _ = poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&timeout));
+        }
+    }
+}
+
+/// Kernel threads have no program.
+fn is_kernel_thread(pid: i32) -> bool {
+    fs::read_link(format!("/proc/{pid}/exe")).is_err()
+}
+
+/// Puts the data partition into order. Returns what went wrong, if something did.
+pub fn release_data() -> Option<String> {
+    rustix::fs::sync();
+    let Err(error) = unmount(data::MOUNT_POINT, UnmountFlags::empty()) else {
+        return None;
+    };
+    if error == rustix::io::Errno::INVAL {
+        // Not mounted.
+        return None;
+    }
+    match mount_remount(data::MOUNT_POINT, MountFlags::RDONLY, "") {
+        Ok(()) => None,
+        Err(_) => Some(format!("cannot unmount {}: {error}", data::MOUNT_POINT)),
+    }
+}
+
+/// Halts the machine. Returns only if the kernel refuses.
+pub fn halt(how: Halt) -> std::io::Error {
+    rustix::fs::sync();
+    let command = match how {
+        Halt::Reboot => RebootCommand::Restart,
+        Halt::PowerOff => RebootCommand::PowerOff,
+    };
+    match reboot(command) {
+        Ok(()) => std::io::Error::other("the kernel did not halt"),
+        Err(error) => error.into(),
+    }
+}

@@ -1,0 +1,98 @@
+//! Starting a program with exactly the rights its spec lists.
+
+use roost_service::spec::Capability;
+use rustix::process::{Gid, Uid, setsid};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, configure_capability_in_ambient_set,
+    remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_no_new_privs,
+    set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
+use std::fs::File;
+use std::io;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Who a program runs as and what it keeps.
+#[derive(Debug)]
+pub struct Confinement {
+    /// User and group number; never 0.
+    pub user: u32,
+    /// Capabilities it keeps.
+    pub capabilities: Vec<Capability>,
+    /// `cgroup.procs` of its control group, if it has one.
+    pub cgroup: Option<File>,
+    /// A descriptor that the program shall inherit.
+    pub inherit: Option<OwnedFd>,
+}
+
+impl Confinement {
+    /// Makes `command` start confined: own session, own control group, the
+    /// given user, only the given capabilities (bounding, ambient and all
+    /// others), and no way to gain more.
+    ///
+    /// Containers (mount, PID, IPC and UTS namespaces, seccomp, Landlock)
+    /// belong into `enter` below as further steps.
+    #[expect(
+        unsafe_code,
+        reason = "std's only door to the child between fork and exec"
+    )]
+    pub fn apply(self, command: &mut Command) {
+        // SAFETY: init has one thread, so nothing was locked by another at
+        // the fork, and `enter` only makes system calls on the child itself.
+        unsafe {
+            command.pre_exec(move || self.enter());
+        }
+    }
+
+    /// Runs in the child.
+    fn enter(&self) -> io::Result<()> {
+        setsid()?;
+        if let Some(mut procs) = self.cgroup.as_ref() {
+            procs.write_all(b"0")?;
+        }
+        if let Some(fd) = &self.inherit {
+            rustix::io::fcntl_setfd(fd.as_fd(), rustix::io::FdFlags::empty())?;
+        }
+        let kept = self.kept();
+        // Later kernels may know more capabilities than these; EINVAL ends the list.
+        for number in 0..64 {
+            let one = CapabilitySet::from_bits_retain(1 << number);
+            if kept.contains(one) {
+                continue;
+            }
+            match remove_capability_from_bounding_set(one) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::INVAL) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        set_keep_capabilities(true)?;
+        let (uid, gid) = (Uid::from_raw(self.user), Gid::from_raw(self.user));
+        set_thread_groups(&[])?;
+        set_thread_res_gid(gid, gid, gid)?;
+        set_thread_res_uid(uid, uid, uid)?;
+        set_capabilities(
+            None,
+            CapabilitySets {
+                effective: kept,
+                permitted: kept,
+                inheritable: kept,
+            },
+        )?;
+        for one in kept.iter() {
+            configure_capability_in_ambient_set(one, true)?;
+        }
+        set_no_new_privs(true)?;
+        Ok(())
+    }
+
+    fn kept(&self) -> CapabilitySet {
+        let bits = self
+            .capabilities
+            .iter()
+            .fold(0, |bits, capability| bits | (1u64 << capability.number()));
+        CapabilitySet::from_bits_retain(bits)
+    }
+}

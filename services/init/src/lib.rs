@@ -1,0 +1,39 @@
+//! The first two programs of the box: `stage1` in the initramfs and `init`, PID 1.
+//!
+//! Pure parts decide, thin parts act:
+//!
+//! - Decide, without a system call: [`supervisor`] (services), [`machine`]
+//!   (boot, rescue, shutdown), [`network`], [`dhcp`], [`lease`], [`netlink`], [`sntp`],
+//!   [`ext4`], [`uevent`], [`verity`], [`ring`], [`lines`].
+//! - Act: [`kmsg`], [`boot`], [`block`], [`devmapper`], [`mounts`], [`data`],
+//!   [`clock`], [`launch`], [`processes`], [`signals`], [`watchdog`], [`control`], [`logs`],
+//!   [`status`], [`halt`], and [`pid1`], the loop that ties them together.
+
+pub mod block;
+pub mod boot;
+pub mod clock;
+pub mod control;
+pub mod data;
+pub mod devmapper;
+pub mod dhcp;
+pub mod ext4;
+pub mod halt;
+pub mod kmsg;
+pub mod launch;
+pub mod lease;
+pub mod lines;
+pub mod logs;
+pub mod machine;
+pub mod mounts;
+pub mod netlink;
+pub mod network;
+pub mod pid1;
+pub mod processes;
+pub mod ring;
+pub mod signals;
+pub mod sntp;
+pub mod status;
+pub mod supervisor;
+pub mod uevent;
+pub mod verity;
+pub mod watchdog;

@@ -1,0 +1,316 @@
+//! The box's one wired interface: which it is and what address it has.
+//! Decides; [`crate::pid1`] sends, opens and writes.
+
+use crate::dhcp::Grant;
+use crate::lease::{self, Lease};
+use crate::netlink::{self, Event, Link};
+use roost_service::settings::Network as Settings;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+/// Where resolvers are written; `/etc/resolv.conf` points here.
+pub const RESOLV_CONF: &str = "/run/resolv.conf";
+/// Addresses kept for the status; a home network gives a handful.
+const MAX_ADDRESSES: usize = 16;
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Send to the routing netlink socket.
+    Netlink(Vec<u8>),
+    /// Open the DHCP socket on the interface of this name.
+    OpenDhcp(String),
+    /// Close it.
+    CloseDhcp,
+    /// Send a DHCP message to this address.
+    Dhcp(Ipv4Addr, Vec<u8>),
+    /// Write [`RESOLV_CONF`].
+    Resolvers(String),
+    /// Tell the log.
+    Log(String),
+    /// The box can reach others now (or again).
+    Online,
+}
+
+#[derive(Debug)]
+struct Interface {
+    link: Link,
+    lease: Option<Lease>,
+    configured: bool,
+}
+
+/// Set-up of the network.
+#[derive(Debug)]
+pub struct Network {
+    settings: Settings,
+    name: String,
+    interface: Option<Interface>,
+    addresses: BTreeSet<(IpAddr, u8)>,
+    sequence: u32,
+    random: u32,
+}
+
+impl Network {
+    /// `name` is the host name; `random` makes the DHCP transaction id.
+    pub fn new(settings: Settings, name: &str, random: u32) -> Self {
+        Self {
+            settings,
+            name: name.to_owned(),
+            interface: None,
+            addresses: BTreeSet::new(),
+            sequence: 0,
+            random,
+        }
+    }
+
+    /// First questions to the kernel.
+    pub fn start(&mut self) -> Vec<Action> {
+        let sequence = self.next();
+        vec![Action::Netlink(netlink::get_links(sequence))]
+    }
+
+    /// Addresses of the box as `address/prefix`.
+    pub fn addresses(&self) -> Vec<String> {
+        self.addresses
+            .iter()
+            .map(|(address, prefix)| format!("{address}/{prefix}"))
+            .collect()
+    }
+
+    /// When [`Network::tick`] is due next.
+    pub fn deadline(&self) -> Option<Duration> {
+        Some(self.interface.as_ref()?.lease.as_ref()?.deadline())
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Duration) -> Vec<Action> {
+        let actions = self
+            .lease()
+            .map(|lease| lease.tick(now))
+            .unwrap_or_default();
+        self.after_lease(actions)
+    }
+
+    /// Takes a datagram from the DHCP socket.
+    pub fn receive(&mut self, now: Duration, bytes: &[u8]) -> Vec<Action> {
+        let actions = self
+            .lease()
+            .map(|lease| lease.receive(now, bytes))
+            .unwrap_or_default();
+        self.after_lease(actions)
+    }
+
+    /// Takes what the kernel says. `wired` tells whether the interface of
+    /// that name is a real wired one.
+    pub fn handle(
+        &mut self,
+        now: Duration,
+        event: Event,
+        wired: impl Fn(&str) -> bool,
+    ) -> Vec<Action> {
+        match event {
+            Event::Link(link) => self.link(now, link, wired),
+            Event::LinkGone(index) => {
+                if self
+                    .interface
+                    .as_ref()
+                    .is_none_or(|i| i.link.index != index)
+                {
+                    return Vec::new();
+                }
+                self.addresses.clear();
+                let gone = self.interface.take();
+                let name = gone.map(|i| i.link.name).unwrap_or_default();
+                // Another interface may take over: look at all again.
+                let links = netlink::get_links(self.next());
+                vec![
+                    Action::CloseDhcp,
+                    Action::Log(format!("network interface {name} is gone")),
+                    Action::Netlink(links),
+                ]
+            }
+            Event::Address(index, address, prefix) => {
+                if self.is_ours(index) && self.addresses.len() < MAX_ADDRESSES {
+                    self.addresses.insert((address, prefix));
+                }
+                Vec::new()
+            }
+            Event::AddressGone(index, address, prefix) => {
+                if self.is_ours(index) {
+                    self.addresses.remove(&(address, prefix));
+                }
+                Vec::new()
+            }
+            Event::Refused(_, errno) => vec![Action::Log(format!(
+                "the kernel refuses a network setting (error {errno})"
+            ))],
+        }
+    }
+
+    fn link(&mut self, now: Duration, link: Link, wired: impl Fn(&str) -> bool) -> Vec<Action> {
+        let Some(mac) = link.mac else {
+            return Vec::new();
+        };
+        match &mut self.interface {
+            None if wired(&link.name) => {
+                let mut actions = vec![Action::Log(format!("network interface {}", link.name))];
+                let up = netlink::link_up(self.next(), link.index);
+                actions.push(Action::Netlink(up));
+                let addresses = netlink::get_addresses(self.next());
+                actions.push(Action::Netlink(addresses));
+                let lease = (self.settings == Settings::Dhcp).then(|| {
+                    actions.push(Action::OpenDhcp(link.name.clone()));
+                    Lease::new(mac, &self.name, self.random, now)
+                });
+                self.interface = Some(Interface {
+                    link,
+                    lease,
+                    configured: false,
+                });
+                actions.extend(self.configure());
+                actions
+            }
+            Some(interface) if interface.link.index == link.index => {
+                let came_back = link.carrier && !interface.link.carrier;
+                interface.link = link;
+                if !came_back {
+                    return Vec::new();
+                }
+                if let Some(lease) = &mut interface.lease {
+                    lease.link_is_back(now);
+                }
+                let mut actions = self.tick(now);
+                // The kernel drops IPv4 routes of a link that went down administratively only,
+                // but asking again costs nothing.
+                actions.extend(self.configure());
+                actions
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Fixed addresses, once the interface is known.
+    fn configure(&mut self) -> Vec<Action> {
+        let Settings::Static {
+            address,
+            prefix,
+            gateway,
+            dns,
+            address6,
+        } = self.settings.clone()
+        else {
+            return Vec::new();
+        };
+        let Some(interface) = &mut self.interface else {
+            return Vec::new();
+        };
+        let index = interface.link.index;
+        let first = !std::mem::replace(&mut interface.configured, true);
+        let mut actions = vec![Action::Netlink(netlink::add_address(
+            self.next(),
+            index,
+            address.into(),
+            prefix,
+            None,
+        ))];
+        if let Some((address6, prefix6)) = address6 {
+            let message = netlink::add_address(self.next(), index, address6.into(), prefix6, None);
+            actions.push(Action::Netlink(message));
+        }
+        actions.push(Action::Netlink(netlink::default_route(
+            self.next(),
+            index,
+            gateway,
+        )));
+        if first {
+            actions.push(Action::Resolvers(resolv_conf(&dns, None)));
+            actions.push(Action::Log(format!("address {address}/{prefix} (fixed)")));
+            actions.push(Action::Online);
+        }
+        actions
+    }
+
+    fn after_lease(&mut self, actions: Vec<lease::Action>) -> Vec<Action> {
+        let Some(interface) = &self.interface else {
+            return Vec::new();
+        };
+        let index = interface.link.index;
+        let mut out = Vec::new();
+        for action in actions {
+            match action {
+                lease::Action::Send(to, bytes) => out.push(Action::Dhcp(to, bytes)),
+                lease::Action::Bind(grant) => self.bind(index, &grant, &mut out),
+                lease::Action::Unbind(grant) => {
+                    let address = grant.address.into();
+                    let message =
+                        netlink::delete_address(self.next(), index, address, grant.prefix);
+                    out.push(Action::Netlink(message));
+                    out.push(Action::Log(format!("address {} is lost", grant.address)));
+                }
+            }
+        }
+        out
+    }
+
+    fn bind(&mut self, index: u32, grant: &Grant, out: &mut Vec<Action>) {
+        let address = IpAddr::V4(grant.address);
+        let lifetime = (grant.lease_s != u32::MAX).then_some(grant.lease_s);
+        let known = self.addresses.contains(&(address, grant.prefix));
+        let message = netlink::add_address(self.next(), index, address, grant.prefix, lifetime);
+        out.push(Action::Netlink(message));
+        if let Some(router) = grant.router {
+            out.push(Action::Netlink(netlink::default_route(
+                self.next(),
+                index,
+                router,
+            )));
+        }
+        let dns: Vec<IpAddr> = grant.dns.iter().copied().map(IpAddr::V4).collect();
+        out.push(Action::Resolvers(resolv_conf(
+            &dns,
+            grant.domain.as_deref(),
+        )));
+        if !known {
+            out.push(Action::Log(format!(
+                "address {address}/{} from {}",
+                grant.prefix, grant.server
+            )));
+            out.push(Action::Online);
+        }
+    }
+
+    fn is_ours(&self, index: u32) -> bool {
+        self.interface
+            .as_ref()
+            .is_some_and(|interface| interface.link.index == index)
+    }
+
+    fn lease(&mut self) -> Option<&mut Lease> {
+        self.interface.as_mut()?.lease.as_mut()
+    }
+
+    fn next(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence
+    }
+}
+
+/// Text of [`RESOLV_CONF`] (resolv.conf(5)).
+fn resolv_conf(dns: &[IpAddr], domain: Option<&str>) -> String {
+    let mut text = String::new();
+    for address in dns {
+        let _ = writeln!(text, "nameserver {address}");
+    }
+    if let Some(domain) = domain {
+        let _ = writeln!(text, "search {domain}");
+    }
+    // Two tries of two seconds: a dead resolver must not hold a mail session long.
+    text.push_str("options timeout:2 attempts:2 edns0\n");
+    text
+}
+
+#[cfg(test)]
+#[path = "network_tests.rs"]
+mod tests;

@@ -1,0 +1,530 @@
+//! PID 1: one thread, one loop. Waits for descriptors and deadlines, hands
+//! what came to the deciding parts and carries out what they say.
+//!
+//! It never exits, never waits for anything but the loop's own epoll, and
+//! holds bounded memory. A panic ends it, which panics the kernel, which
+//! restarts the machine.
+
+use crate::block::Uevents;
+use crate::control::{self, Client};
+use crate::kmsg::{Kmsg, Level};
+use crate::lines::Splitter;
+use crate::logs::{self, Logs};
+use crate::machine::{self, Halt, Machine, Phase};
+use crate::network::{self, Network};
+use crate::processes::{self, Child};
+use crate::signals::Signals;
+use crate::status::{self, Facts};
+use crate::supervisor::{self, Exit};
+use crate::watchdog::{self, Watchdog};
+use crate::{boot, clock, halt, mounts, netlink, ring};
+use roost_service::control::{Request, Response};
+use roost_service::notify::{self, Message};
+use roost_service::settings::{self, Settings};
+use roost_service::spec::{self, ServiceSpec};
+use rustix::event::{Timespec, epoll};
+use rustix::process::Signal;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+mod setup;
+mod wire;
+
+/// The clock floor is saved this often: what a power cut can set the clock
+/// back by, against one small write.
+const SAVE_CLOCK_EVERY: Duration = Duration::from_secs(15 * 60);
+/// Time servers are asked again after this long once one has answered.
+const SYNC_EVERY: Duration = Duration::from_secs(3600);
+/// First wait after a failed round; it doubles up to [`SYNC_EVERY`].
+const SYNC_RETRY: Duration = Duration::from_secs(8);
+/// A round of asking is ended after this long.
+const SYNC_LIMIT: Duration = Duration::from_secs(60);
+
+/// What a descriptor is for.
+#[derive(Debug)]
+enum Source {
+    Signals(Signals),
+    Netlink(OwnedFd),
+    Uevents(Uevents),
+    Dhcp(UdpSocket),
+    Listener(UnixListener),
+    Client(Client),
+    /// The emulator's virtio port: a client that comes and goes without closing.
+    Port(Client),
+    Output {
+        service: supervisor::Index,
+        fd: OwnedFd,
+        lines: Splitter,
+    },
+    Notify {
+        service: supervisor::Index,
+        fd: OwnedFd,
+        lines: Splitter,
+    },
+    Helper {
+        fd: OwnedFd,
+        lines: Splitter,
+    },
+}
+
+impl Source {
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Signals(signals) => signals.as_fd(),
+            Self::Netlink(fd) => fd.as_fd(),
+            Self::Uevents(uevents) => uevents.as_fd(),
+            Self::Dhcp(socket) => socket.as_fd(),
+            Self::Listener(listener) => listener.as_fd(),
+            Self::Client(client) | Self::Port(client) => client.fd.as_fd(),
+            Self::Output { fd, .. } | Self::Notify { fd, .. } | Self::Helper { fd, .. } => {
+                fd.as_fd()
+            }
+        }
+    }
+}
+
+/// A helper of init's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Task {
+    Data,
+    Sntp,
+}
+
+#[derive(Debug)]
+struct Helper {
+    task: Task,
+    pid: u32,
+    tokens: Vec<u64>,
+    last_line: String,
+}
+
+/// When the clock's own work is due.
+#[derive(Debug)]
+struct Clock {
+    floor: Duration,
+    synced: bool,
+    /// `None` until the network is there.
+    next_sync: Option<Duration>,
+    retry: Duration,
+    next_save: Duration,
+}
+
+/// Everything PID 1 holds.
+struct Init {
+    kmsg: Kmsg,
+    logs: Logs,
+    machine: Machine,
+    network: Network,
+    settings: Option<Settings>,
+    version: String,
+    slot: u8,
+    data_mounted: bool,
+    epoll: OwnedFd,
+    sources: BTreeMap<u64, Source>,
+    next_token: u64,
+    helpers: Vec<Helper>,
+    clock: Clock,
+    next_spill: Duration,
+    watchdog: Option<Watchdog>,
+    next_feed: Duration,
+}
+
+/// Runs the box. Returns only when the machine could not even be set up; PID 1
+/// returning is a kernel panic and thereby a restart.
+pub fn main() -> i32 {
+    std::panic::set_hook(Box::new(|info| {
+        Kmsg::open().line(Level::Console, &format!("init: {info}; restarting"));
+        std::process::abort();
+    }));
+    let mut kmsg = Kmsg::open();
+    match Init::set_up() {
+        Ok(init) => init.run(),
+        Err(error) => {
+            kmsg.line(Level::Console, &format!("init: {error}; restarting"));
+            1
+        }
+    }
+}
+
+impl Init {
+    fn run(mut self) -> ! {
+        loop {
+            let wait = self.deadline().saturating_sub(clock::since_boot());
+            let timeout = Timespec {
+                tv_sec: wait.as_secs().min(60) as i64,
+                tv_nsec: wait.subsec_nanos().into(),
+            };
+            let mut events = [epoll::Event {
+                flags: epoll::EventFlags::empty(),
+                data: epoll::EventData::new_u64(0),
+            }; 32];
+            let count = match epoll::wait(&self.epoll, &mut events[..], Some(&timeout)) {
+                Ok(count) => count,
+                Err(rustix::io::Errno::INTR) => 0,
+                Err(error) => panic!("epoll: {error}"),
+            };
+            for event in &events[..count] {
+                self.readable(event.data.u64());
+            }
+            self.pass_time();
+        }
+    }
+
+    /// When the loop has to turn next, whatever comes.
+    fn deadline(&self) -> Duration {
+        let watchdog = self.watchdog.is_some().then_some(self.next_feed);
+        let dates = [
+            self.machine.deadline(),
+            self.network.deadline(),
+            self.clock.next_sync,
+            watchdog,
+        ];
+        dates
+            .into_iter()
+            .flatten()
+            .chain([self.clock.next_save, self.next_spill])
+            .min()
+            .unwrap_or_default()
+    }
+
+    fn pass_time(&mut self) {
+        let now = clock::since_boot();
+        if now >= self.next_feed {
+            self.next_feed = now + watchdog::EVERY;
+            if let Some(watchdog) = &mut self.watchdog {
+                watchdog.feed();
+            }
+        }
+        if self.network.deadline().is_some_and(|due| due <= now) {
+            let actions = self.network.tick(now);
+            self.network_actions(actions);
+        }
+        if self.machine.deadline().is_some_and(|due| due <= now) {
+            self.event(machine::Event::Service(supervisor::Event::Tick));
+        }
+        if self.clock.next_sync.is_some_and(|due| due <= now) {
+            self.ask_time_servers(now);
+        }
+        if now >= self.clock.next_save {
+            self.clock.next_save = now + SAVE_CLOCK_EVERY;
+            self.save_clock();
+        }
+        if now >= self.next_spill {
+            self.next_spill = now + logs::SPILL_EVERY;
+            self.logs.spill();
+        }
+    }
+
+    /// Hands an event to the machine and does what it says.
+    fn event(&mut self, event: machine::Event) {
+        let mut queue = std::collections::VecDeque::from([event]);
+        while let Some(event) = queue.pop_front() {
+            for action in self.machine.handle(clock::since_boot(), event) {
+                match action {
+                    machine::Action::RestoreClock => self.restore_clock(),
+                    machine::Action::Announce(line) => self.say(Level::Console, &line),
+                    machine::Action::Halt(how) => self.halt(how),
+                    machine::Action::Service(action) => {
+                        queue.extend(self.service_action(action).map(machine::Event::Service));
+                    }
+                }
+            }
+        }
+    }
+
+    fn service_action(&mut self, action: supervisor::Action) -> Option<supervisor::Event> {
+        match action {
+            supervisor::Action::Start(index) => {
+                let spec = self
+                    .machine
+                    .supervisor()
+                    .services()
+                    .get(index)?
+                    .spec
+                    .clone();
+                return Some(match processes::start_service(&spec) {
+                    Ok(child) => {
+                        let pid = child.pid;
+                        self.watch_service(index, child);
+                        supervisor::Event::Started(index, pid)
+                    }
+                    Err(reason) => supervisor::Event::NotStarted(index, reason),
+                });
+            }
+            supervisor::Action::Terminate(pid) => processes::signal(pid, Signal::TERM),
+            supervisor::Action::Kill(index, pid) => {
+                processes::signal(pid, Signal::KILL);
+                self.sweep(index);
+            }
+            supervisor::Action::Sweep(index) => {
+                self.sweep(index);
+                // What it still said before its end belongs to it, and nothing it left may speak for the next one.
+                let tokens: Vec<u64> = self
+                    .sources
+                    .iter()
+                    .filter(|(_, source)| matches!(source, Source::Notify { service, .. } if *service == index))
+                    .map(|(token, _)| *token)
+                    .collect();
+                tokens.into_iter().for_each(|token| self.forget(token));
+            }
+            supervisor::Action::Log(line) => self.say(Level::Quiet, &line),
+        }
+        None
+    }
+
+    fn sweep(&self, index: supervisor::Index) {
+        if let Some(service) = self.machine.supervisor().services().get(index) {
+            processes::sweep(&service.spec.name);
+        }
+    }
+
+    fn watch_service(&mut self, service: supervisor::Index, child: Child) {
+        for fd in child.output {
+            self.watch(Source::Output {
+                service,
+                fd,
+                lines: Splitter::new(ring::MAX_LINE),
+            });
+        }
+        if let Some(fd) = child.notify {
+            self.watch(Source::Notify {
+                service,
+                fd,
+                lines: Splitter::new(notify::MAX_LINE),
+            });
+        }
+    }
+
+    fn start_helper(&mut self, task: Task, args: &[&str]) -> io::Result<()> {
+        let child = processes::start_helper(args, task == Task::Sntp)?;
+        let tokens = child
+            .output
+            .into_iter()
+            .map(|fd| {
+                self.watch(Source::Helper {
+                    fd,
+                    lines: Splitter::new(ring::MAX_LINE),
+                })
+            })
+            .collect();
+        self.helpers.push(Helper {
+            task,
+            pid: child.pid,
+            tokens,
+            last_line: String::new(),
+        });
+        Ok(())
+    }
+
+    fn reap(&mut self) {
+        while let Some((pid, exit)) = processes::reap() {
+            if let Some(place) = self.helpers.iter().position(|helper| helper.pid == pid) {
+                for token in self.helpers[place].tokens.clone() {
+                    self.readable(token);
+                    self.forget(token);
+                }
+                let helper = self.helpers.swap_remove(place);
+                self.helper_ended(&helper, exit);
+            } else {
+                self.event(machine::Event::Service(supervisor::Event::Dead(pid, exit)));
+            }
+        }
+    }
+
+    fn helper_ended(&mut self, helper: &Helper, exit: Exit) {
+        match helper.task {
+            Task::Data if exit == Exit::Code(0) => {
+                self.data_mounted = true;
+                self.logs.start_spilling();
+                self.event(machine::Event::DataMounted);
+            }
+            Task::Data => {
+                let reason = if helper.last_line.is_empty() {
+                    format!("the check of the data partition {exit}")
+                } else {
+                    helper.last_line.clone()
+                };
+                self.event(machine::Event::DataUnusable(reason));
+            }
+            Task::Sntp => self.time_servers_answered(helper, exit),
+        }
+    }
+
+    fn ask_time_servers(&mut self, now: Duration) {
+        if let Some(slow) = self.helpers.iter().find(|helper| helper.task == Task::Sntp) {
+            // Its end sets the next date.
+            processes::signal(slow.pid, Signal::KILL);
+            self.clock.next_sync = Some(now + SYNC_LIMIT);
+            return;
+        }
+        self.clock.next_sync = Some(now + SYNC_LIMIT);
+        let servers = self
+            .settings
+            .as_ref()
+            .map(|s| s.time_servers.clone())
+            .unwrap_or_default();
+        let args: Vec<&str> = std::iter::once("--sntp")
+            .chain(servers.iter().map(String::as_str))
+            .collect();
+        if let Err(error) = self.start_helper(Task::Sntp, &args) {
+            self.say(Level::Quiet, &format!("cannot ask time servers: {error}"));
+        }
+    }
+
+    fn time_servers_answered(&mut self, helper: &Helper, exit: Exit) {
+        let now = clock::since_boot();
+        let offset = helper
+            .last_line
+            .parse()
+            .ok()
+            .filter(|_| exit == Exit::Code(0));
+        let moved = offset.map(|offset| clock::step(offset, self.clock.floor));
+        match moved {
+            Some(Ok(by)) => {
+                if by != 0 || !self.clock.synced {
+                    self.say(
+                        Level::Quiet,
+                        &format!("clock set, moved by {:.3} s", by as f64 / 1e9),
+                    );
+                }
+                self.clock.synced = true;
+                self.clock.retry = SYNC_RETRY;
+                self.clock.next_sync = Some(now + SYNC_EVERY);
+                self.save_clock();
+            }
+            Some(Err(error)) => {
+                self.say(Level::Quiet, &format!("cannot set the clock: {error}"));
+                self.clock.next_sync = Some(now + SYNC_EVERY);
+            }
+            None => {
+                self.clock.next_sync = Some(now + self.clock.retry);
+                self.clock.retry = (self.clock.retry * 2).min(SYNC_EVERY);
+            }
+        }
+    }
+
+    fn restore_clock(&mut self) {
+        self.clock.floor = clock::saved_floor()
+            .unwrap_or_default()
+            .max(self.clock.floor);
+        self.raise_clock();
+    }
+
+    fn raise_clock(&mut self) {
+        match clock::raise_to(self.clock.floor) {
+            Ok(false) => {}
+            Ok(true) => self.say(
+                Level::Quiet,
+                "the clock was behind the earliest possible time and was set to it",
+            ),
+            Err(error) => self.say(Level::Quiet, &format!("cannot set the clock: {error}")),
+        }
+    }
+
+    fn save_clock(&mut self) {
+        if !self.data_mounted {
+            return;
+        }
+        if let Err(error) = clock::save_floor() {
+            self.say(Level::Quiet, &format!("cannot save the time: {error}"));
+        }
+    }
+
+    fn halt(&mut self, how: Halt) {
+        self.save_clock();
+        self.logs.spill();
+        // Nothing of ours may hold a file on the data partition open.
+        self.sources.clear();
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.feed();
+        }
+        halt::kill_everything();
+        if let Some(problem) = halt::release_data() {
+            self.kmsg.line(Level::Console, &problem);
+        }
+        let word = match how {
+            Halt::Reboot => "reboot",
+            Halt::PowerOff => "power off",
+        };
+        self.kmsg.line(Level::Console, word);
+        let error = halt::halt(how);
+        panic!("cannot {word}: {error}");
+    }
+
+    fn answer(&mut self, request: Result<Request, String>) -> Response {
+        let request = match request {
+            Ok(request) => request,
+            Err(message) => return Response::Error { message },
+        };
+        match request {
+            Request::Status => Response::Status(self.status()),
+            Request::Logs { service, lines } => {
+                self.recent(&service, lines.min(control::MAX_LOG_LINES))
+            }
+            Request::Kill { service } => self.ask_service(&service, supervisor::Event::Kill),
+            Request::Restart { service } => self.ask_service(&service, supervisor::Event::Restart),
+            // Carried out once the answer is on its way, see `Init::serve`.
+            Request::Reboot | Request::PowerOff => Response::Ok,
+        }
+    }
+
+    fn ask_service(
+        &mut self,
+        name: &str,
+        event: impl FnOnce(supervisor::Index) -> supervisor::Event,
+    ) -> Response {
+        let Some(index) = self.machine.supervisor().index(name) else {
+            return Response::Error {
+                message: format!("there is no service {name:?}"),
+            };
+        };
+        if let Phase::Rescue { reason } = self.machine.phase() {
+            let message = format!("no service runs in the rescue state: {reason}");
+            return Response::Error { message };
+        }
+        self.event(machine::Event::Service(event(index)));
+        Response::Ok
+    }
+
+    fn recent(&self, name: &str, count: usize) -> Response {
+        let known = name == "init" || self.machine.supervisor().index(name).is_some();
+        match name {
+            "kernel" => Response::Logs {
+                lines: logs::kernel(count),
+            },
+            _ if known => Response::Logs {
+                lines: self.logs.last(name, count).unwrap_or_default(),
+            },
+            _ => Response::Error {
+                message: format!("there is no service {name:?}"),
+            },
+        }
+    }
+
+    fn status(&self) -> roost_service::control::BoxStatus {
+        let facts = Facts {
+            name: self
+                .settings
+                .as_ref()
+                .map(|s| s.name.clone())
+                .unwrap_or_default(),
+            version: self.version.clone(),
+            slot: self.slot,
+            clock_synced: self.clock.synced,
+            addresses: self.network.addresses(),
+        };
+        status::gather(&self.machine, facts)
+    }
+
+    /// Tells the kernel's log and init's own.
+    fn say(&mut self, level: Level, line: &str) {
+        self.kmsg.line(level, line);
+        self.logs
+            .push(clock::since_boot(), clock::now(), "init", line.to_owned());
+    }
+}

@@ -1,0 +1,193 @@
+//! The first second of PID 1: mounts, settings, descriptors, the data helper.
+
+use super::*;
+use roost_service::control::SOCKET;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// Descriptors a process may open: a mail server with its stores and
+/// connections needs more than the kernel's 1,024.
+const MAX_FILES: u64 = 65_536;
+
+/// What the builder says about the image.
+#[derive(Debug, Default, serde::Deserialize)]
+struct Release {
+    version: String,
+    /// Unix seconds before which this image cannot have been made.
+    #[serde(default)]
+    time: u64,
+}
+
+impl Init {
+    /// Sets everything up and starts the data helper.
+    ///
+    /// # Errors
+    /// Only for what nothing works without; everything else is said and lived with.
+    pub(super) fn set_up() -> Result<Self, String> {
+        mounts::runtime_filesystems().map_err(|e| e.to_string())?;
+        let now = clock::since_boot();
+        let (settings, settings_problem) = split(read_json::<Settings>(settings::PATH));
+        let (table, table_problem) = split(read_table());
+        let release: Release = read_json("/etc/roost/release.json").unwrap_or_default();
+        let name = settings
+            .as_ref()
+            .map_or("roost", |s| s.name.as_str())
+            .to_owned();
+        let network = settings
+            .as_ref()
+            .map_or(settings::Network::Dhcp, |s| s.network.clone());
+        let args = boot::args();
+        let mut random = [0; 4];
+        // Without entropy yet, a fixed id does as well: the Ethernet address tells clients apart.
+        let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::NONBLOCK);
+        let mut init = Self {
+            kmsg: Kmsg::open(),
+            logs: Logs::default(),
+            machine: Machine::new(table.unwrap_or_default()),
+            network: Network::new(network, &name, u32::from_ne_bytes(random)),
+            settings,
+            version: release.version,
+            slot: args
+                .as_ref()
+                .map_err(Clone::clone)
+                .and_then(boot::slot)
+                .unwrap_or(0),
+            data_mounted: false,
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| format!("epoll: {e}"))?,
+            sources: BTreeMap::new(),
+            next_token: 0,
+            helpers: Vec::new(),
+            clock: Clock {
+                floor: clock::kernel_floor()
+                    .unwrap_or_default()
+                    .max(Duration::from_secs(release.time)),
+                synced: false,
+                next_sync: None,
+                retry: SYNC_RETRY,
+                next_save: now + SAVE_CLOCK_EVERY,
+            },
+            next_spill: now + logs::SPILL_EVERY,
+            watchdog: None,
+            next_feed: now,
+        };
+        let signals = Signals::install().map_err(|e| format!("signals: {e}"))?;
+        init.watch(Source::Signals(signals));
+        if args.as_ref().is_ok_and(|args| args.watchdog) {
+            init.watchdog = Watchdog::open();
+        }
+        init.raise_clock();
+        for problem in [init.basics(&name), init.open_control(), init.open_network()]
+            .into_iter()
+            .filter_map(Result::err)
+        {
+            init.say(Level::Console, &problem);
+        }
+        init.open_ports();
+        match settings_problem.or(table_problem) {
+            Some(problem) => init.event(machine::Event::DataUnusable(problem)),
+            None => {
+                if let Err(error) = init.start_helper(Task::Data, &["--data"]) {
+                    init.event(machine::Event::DataUnusable(format!(
+                        "cannot start the check of the data: {error}"
+                    )));
+                }
+            }
+        }
+        Ok(init)
+    }
+
+    /// Small settings of the kernel, each useful without the others.
+    fn basics(&mut self, name: &str) -> Result<(), String> {
+        // Ctrl-alt-del shall be a signal to us, not an instant restart.
+        let _ = rustix::system::reboot(rustix::system::RebootCommand::CadOff);
+        let limit = Rlimit {
+            current: Some(MAX_FILES),
+            maximum: Some(MAX_FILES),
+        };
+        setrlimit(Resource::Nofile, limit)
+            .map_err(|e| format!("cannot raise the limit of open files: {e}"))?;
+        rustix::system::sethostname(name.as_bytes())
+            .map_err(|e| format!("cannot set the host name: {e}"))?;
+        processes::prepare_cgroups().map_err(|e| format!("cannot set up control groups: {e}"))?;
+        for (key, value) in [
+            ("ipv6/conf/all/forwarding", "0"),
+            ("ipv6/conf/default/accept_ra", "1"),
+        ] {
+            let path = Path::new("/proc/sys/net").join(key);
+            fs::write(&path, value).map_err(|e| format!("cannot set {}: {e}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn open_control(&mut self) -> Result<(), String> {
+        let path = Path::new(SOCKET);
+        let folder = path.parent().unwrap_or(Path::new("/run"));
+        fs::create_dir_all(folder)
+            .and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o755)))
+            .and_then(|()| UnixListener::bind(path))
+            .and_then(|listener| {
+                fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+                listener.set_nonblocking(true)?;
+                self.watch(Source::Listener(listener));
+                Ok(())
+            })
+            .map_err(|e| format!("cannot open {SOCKET}: {e}"))
+    }
+
+    fn open_network(&mut self) -> Result<(), String> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        // Protocol 0 of netlink sockets is NETLINK_ROUTE.
+        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)
+            .and_then(|fd| {
+                bind(&fd, &SocketAddrNetlink::new(0, netlink::GROUPS))?;
+                Ok(fd)
+            })
+            .map_err(|e| format!("cannot talk to the kernel's network: {e}"))?;
+        // The loopback interface always has number 1.
+        rustix::net::send(
+            &fd,
+            &netlink::link_up(0, 1),
+            rustix::net::SendFlags::empty(),
+        )
+        .map_err(|e| format!("cannot switch on the loopback interface: {e}"))?;
+        self.watch(Source::Netlink(fd));
+        let actions = self.network.start();
+        self.network_actions(actions);
+        Ok(())
+    }
+
+    /// The emulator's control port, on machines that have virtio ports.
+    fn open_ports(&mut self) {
+        match Uevents::open() {
+            Ok(uevents) => {
+                self.watch(Source::Uevents(uevents));
+                self.open_port();
+            }
+            Err(error) => self.say(
+                Level::Console,
+                &format!("cannot listen for devices: {error}"),
+            ),
+        }
+    }
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &str) -> Result<T, String> {
+    let text = fs::read(path).map_err(|e| format!("cannot read {path}: {e}"))?;
+    serde_json::from_slice(&text).map_err(|e| format!("{path}: {e}"))
+}
+
+fn read_table() -> Result<Vec<ServiceSpec>, String> {
+    let table: Vec<ServiceSpec> = read_json(spec::PATH)?;
+    spec::validate(&table).map_err(|e| format!("{}: {e}", spec::PATH))?;
+    Ok(table)
+}
+
+fn split<T>(result: Result<T, String>) -> (Option<T>, Option<String>) {
+    match result {
+        Ok(value) => (Some(value), None),
+        Err(error) => (None, Some(error)),
+    }
+}

@@ -1,0 +1,406 @@
+//! Descriptors: what arrives on them and what is sent.
+
+use super::*;
+use crate::control::Standing;
+use crate::{dhcp, lines::Line};
+use roost_service::control::VIRTIO_PORT;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::Path;
+
+/// Reads of one descriptor before the others have their turn.
+const READS: usize = 16;
+/// A port without a peer hangs up for ever: tell of changes only.
+const PORT_EVENTS: epoll::EventFlags = epoll::EventFlags::IN
+    .union(epoll::EventFlags::OUT)
+    .union(epoll::EventFlags::ET);
+
+impl Init {
+    /// Begins to watch a descriptor.
+    pub(super) fn watch(&mut self, source: Source) -> u64 {
+        self.next_token += 1;
+        let token = self.next_token;
+        let flags = match source {
+            Source::Port(_) => PORT_EVENTS,
+            _ => epoll::EventFlags::IN,
+        };
+        if let Err(error) = epoll::add(
+            &self.epoll,
+            source.fd(),
+            epoll::EventData::new_u64(token),
+            flags,
+        ) {
+            self.say(
+                Level::Console,
+                &format!("cannot watch a descriptor: {error}"),
+            );
+        }
+        self.sources.insert(token, source);
+        token
+    }
+
+    /// Closes a descriptor.
+    pub(super) fn forget(&mut self, token: u64) {
+        if let Some(source) = self.sources.remove(&token) {
+            // Before closing: a child between fork and exec may hold a copy.
+            let _ = epoll::delete(&self.epoll, source.fd());
+        }
+    }
+
+    /// Something came on a descriptor (or it was closed by its other side).
+    pub(super) fn readable(&mut self, token: u64) {
+        // Taken out while it is served, so that serving it may change the rest.
+        let Some(mut source) = self.sources.remove(&token) else {
+            return;
+        };
+        let keep = match &mut source {
+            Source::Signals(signals) => {
+                let arrived = signals.take();
+                if let Some(how) = arrived.halt {
+                    self.event(machine::Event::GoDown(how));
+                }
+                if arrived.child {
+                    self.reap();
+                }
+                true
+            }
+            Source::Netlink(fd) => {
+                self.netlink_readable(fd.as_fd());
+                true
+            }
+            Source::Uevents(uevents) => {
+                let (subsystems, lost) = uevents.drain();
+                if lost
+                    || subsystems
+                        .iter()
+                        .any(|subsystem| subsystem == "virtio-ports")
+                {
+                    self.open_port();
+                }
+                true
+            }
+            Source::Dhcp(socket) => self.dhcp_readable(socket),
+            Source::Listener(listener) => {
+                self.accept(listener);
+                true
+            }
+            Source::Client(client) => {
+                let (standing, _) = self.serve(client);
+                let mut flags = epoll::EventFlags::empty();
+                flags.set(epoll::EventFlags::IN, !client.is_stuffed());
+                flags.set(epoll::EventFlags::OUT, client.wants_to_write());
+                let data = epoll::EventData::new_u64(token);
+                standing != Standing::Closed
+                    && epoll::modify(&self.epoll, &client.fd, data, flags).is_ok()
+            }
+            Source::Port(client) => {
+                match self.serve(client) {
+                    // A port that looks closed right behind a request is one peer's end and the
+                    // next one's beginning seen at once: the answer is for the one that comes,
+                    // and its coming is a change that will be told.
+                    (Standing::Drained, _) | (Standing::Closed, true) => {}
+                    // The port stays; its next peer shall not get this one's answers.
+                    (Standing::Closed, false) => client.reset(),
+                    // Only changes are told: ask to be told again of what is there.
+                    (Standing::More, _) => {
+                        let data = epoll::EventData::new_u64(token);
+                        let _ = epoll::modify(&self.epoll, &client.fd, data, PORT_EVENTS);
+                    }
+                }
+                true
+            }
+            Source::Output { service, fd, lines } => {
+                let name = self.machine.supervisor().services()[*service]
+                    .spec
+                    .name
+                    .clone();
+                let (found, open) = read_lines(fd, lines);
+                for line in found {
+                    self.logs
+                        .push(clock::since_boot(), clock::now(), &name, line);
+                }
+                open
+            }
+            Source::Notify { service, fd, lines } => {
+                let mut messages = Vec::new();
+                let open = read_each(fd, lines, |line| {
+                    messages.extend(Message::parse(line.bytes()))
+                });
+                let service = *service;
+                for message in messages {
+                    self.event(machine::Event::Service(supervisor::Event::Notified(
+                        service, message,
+                    )));
+                }
+                open
+            }
+            Source::Helper { fd, lines } => {
+                let (found, open) = read_lines(fd, lines);
+                for line in found {
+                    let helper = self
+                        .helpers
+                        .iter_mut()
+                        .find(|helper| helper.tokens.contains(&token));
+                    if let Some(helper) = helper {
+                        helper.last_line.clone_from(&line);
+                    }
+                    self.say(Level::Quiet, &line);
+                }
+                open
+            }
+        };
+        self.sources.insert(token, source);
+        if !keep {
+            self.forget(token);
+        }
+    }
+
+    fn netlink_readable(&mut self, fd: BorrowedFd<'_>) {
+        let mut buffer = vec![0; 32 * 1024];
+        for _ in 0..READS {
+            match rustix::net::recv(fd, &mut buffer[..], RecvFlags::empty()) {
+                Ok((length, _)) => {
+                    for event in netlink::read(&buffer[..length.min(buffer.len())]) {
+                        let actions = self.network.handle(clock::since_boot(), event, is_wired);
+                        self.network_actions_on(Some(fd), actions);
+                    }
+                }
+                Err(Errno::NOBUFS) => {
+                    // Announcements were lost: ask for everything.
+                    let actions = self.network.start();
+                    self.network_actions_on(Some(fd), actions);
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    pub(super) fn network_actions(&mut self, actions: Vec<network::Action>) {
+        self.network_actions_on(None, actions);
+    }
+
+    /// `netlink` is the netlink socket while it is being served.
+    fn network_actions_on(
+        &mut self,
+        netlink: Option<BorrowedFd<'_>>,
+        actions: Vec<network::Action>,
+    ) {
+        for action in actions {
+            match action {
+                network::Action::Netlink(message) => {
+                    let own = self.sources.values().find_map(|source| match source {
+                        Source::Netlink(fd) => Some(fd.as_fd()),
+                        _ => None,
+                    });
+                    let result = netlink
+                        .or(own)
+                        .map(|fd| rustix::net::send(fd, &message, SendFlags::empty()));
+                    if let Some(Err(error)) = result {
+                        self.say(Level::Quiet, &format!("cannot set up the network: {error}"));
+                    }
+                }
+                network::Action::OpenDhcp(interface) => match open_dhcp(&interface) {
+                    Ok(socket) => {
+                        self.watch(Source::Dhcp(socket));
+                    }
+                    Err(error) => self.say(
+                        Level::Console,
+                        &format!("cannot open DHCP on {interface}: {error}"),
+                    ),
+                },
+                network::Action::CloseDhcp => {
+                    let tokens: Vec<u64> = self.dhcp_sockets().map(|(token, _)| token).collect();
+                    tokens.into_iter().for_each(|token| self.forget(token));
+                }
+                network::Action::Dhcp(to, message) => {
+                    let result = self
+                        .dhcp_sockets()
+                        .next()
+                        .map(|(_, socket)| socket.send_to(&message, (to, dhcp::SERVER_PORT)));
+                    if let Some(Err(error)) = result {
+                        // Tried again at the next deadline; without a cable this is usual.
+                        self.say(Level::Quiet, &format!("DHCP: cannot send: {error}"));
+                    }
+                }
+                network::Action::Resolvers(text) => {
+                    if let Err(error) = write_whole(network::RESOLV_CONF, &text) {
+                        self.say(
+                            Level::Console,
+                            &format!("cannot write {}: {error}", network::RESOLV_CONF),
+                        );
+                    }
+                }
+                network::Action::Log(line) => self.say(Level::Quiet, &line),
+                network::Action::Online => {
+                    self.clock.retry = SYNC_RETRY;
+                    self.clock.next_sync = Some(clock::since_boot());
+                }
+            }
+        }
+    }
+
+    fn dhcp_sockets(&self) -> impl Iterator<Item = (u64, &UdpSocket)> {
+        self.sources
+            .iter()
+            .filter_map(|(token, source)| match source {
+                Source::Dhcp(socket) => Some((*token, socket)),
+                _ => None,
+            })
+    }
+
+    fn dhcp_readable(&mut self, socket: &UdpSocket) -> bool {
+        let mut buffer = [0; dhcp::MAX_MESSAGE];
+        for _ in 0..READS {
+            match socket.recv_from(&mut buffer) {
+                Ok((length, from)) if from.port() == dhcp::SERVER_PORT => {
+                    let actions = self.network.receive(clock::since_boot(), &buffer[..length]);
+                    // The socket is out of the table while it is served.
+                    for action in actions {
+                        if let network::Action::Dhcp(to, message) = action {
+                            let _ = socket.send_to(&message, (to, dhcp::SERVER_PORT));
+                        } else {
+                            self.network_actions(vec![action]);
+                        }
+                    }
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // ENETDOWN and the like: the interface's own events tell more.
+                Err(_) => break,
+            }
+        }
+        true
+    }
+
+    fn accept(&mut self, listener: &UnixListener) {
+        while let Ok((stream, _)) = listener.accept() {
+            let clients = self
+                .sources
+                .values()
+                .filter(|source| matches!(source, Source::Client(_)))
+                .count();
+            let root =
+                rustix::net::sockopt::socket_peercred(&stream).is_ok_and(|peer| peer.uid.is_root());
+            if clients < control::MAX_CLIENTS && root && stream.set_nonblocking(true).is_ok() {
+                self.watch(Source::Client(Client::new(stream.into())));
+            }
+        }
+    }
+
+    /// Reads requests and writes answers; tells also whether there was a request.
+    fn serve(&mut self, client: &mut Client) -> (Standing, bool) {
+        let (requests, standing) = client.read();
+        let asked = !requests.is_empty();
+        for request in requests {
+            let halt = match &request {
+                Ok(Request::Reboot) => Some(Halt::Reboot),
+                Ok(Request::PowerOff) => Some(Halt::PowerOff),
+                _ => None,
+            };
+            let response = self.answer(request);
+            client.answer(&response);
+            if let Some(how) = halt {
+                client.flush();
+                self.event(machine::Event::GoDown(how));
+            }
+        }
+        if client.flush() {
+            (standing, asked)
+        } else {
+            (Standing::Closed, asked)
+        }
+    }
+
+    /// Opens the emulator's control port once it is there.
+    pub(super) fn open_port(&mut self) {
+        if self
+            .sources
+            .values()
+            .any(|source| matches!(source, Source::Port(_)))
+        {
+            return;
+        }
+        let Ok(entries) = fs::read_dir("/sys/class/virtio-ports") else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let name = fs::read_to_string(entry.path().join("name")).unwrap_or_default();
+            if name.trim() != VIRTIO_PORT {
+                continue;
+            }
+            let node = Path::new("/dev").join(entry.file_name());
+            match rustix::fs::open(
+                &node,
+                OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC,
+                Mode::empty(),
+            ) {
+                Ok(fd) => {
+                    self.watch(Source::Port(Client::new(fd)));
+                    return;
+                }
+                Err(error) => self.say(
+                    Level::Quiet,
+                    &format!("cannot open {}: {error}", node.display()),
+                ),
+            }
+        }
+    }
+}
+
+/// A real wired interface: it has a device behind it and is no radio.
+fn is_wired(name: &str) -> bool {
+    let sys = Path::new("/sys/class/net").join(name);
+    sys.join("device").exists() && !sys.join("phy80211").exists() && !sys.join("wireless").exists()
+}
+
+fn open_dhcp(interface: &str) -> io::Result<UdpSocket> {
+    let socket = Socket::new(
+        Domain::IPV4,
+        Type::DGRAM.nonblocking().cloexec(),
+        Some(Protocol::UDP),
+    )?;
+    socket.set_broadcast(true)?;
+    socket.set_reuse_address(true)?;
+    socket.bind_device(Some(interface.as_bytes()))?;
+    socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, dhcp::CLIENT_PORT).into())?;
+    Ok(socket.into())
+}
+
+/// Writes a file that readers see whole, old or new.
+fn write_whole(path: &str, text: &str) -> io::Result<()> {
+    let new = format!("{path}.new");
+    fs::write(&new, text)?;
+    fs::rename(&new, path)
+}
+
+fn read_lines(fd: &OwnedFd, lines: &mut Splitter) -> (Vec<String>, bool) {
+    let mut found = Vec::new();
+    let open = read_each(fd, lines, |line| {
+        let text = ring::clean(line.bytes());
+        let cut = matches!(line, Line::Cut(_));
+        if !text.is_empty() {
+            found.push(if cut { format!("{text} […]") } else { text });
+        }
+    });
+    (found, open)
+}
+
+/// Reads what has come and splits it. Returns whether the other side is still there.
+fn read_each(fd: &OwnedFd, lines: &mut Splitter, mut each: impl FnMut(Line<'_>)) -> bool {
+    let mut buffer = [0; 4096];
+    for _ in 0..READS {
+        match rustix::io::read(fd, &mut buffer[..]) {
+            Ok(0) => {
+                lines.finish(each);
+                return false;
+            }
+            Ok(length) => lines.feed(&buffer[..length], &mut each),
+            Err(Errno::AGAIN | Errno::INTR) => return true,
+            Err(_) => return false,
+        }
+    }
+    true
+}

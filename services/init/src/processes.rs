@@ -1,0 +1,175 @@
+//! Starting services and helper programs, and what is known of running ones.
+
+use crate::data;
+use crate::launch::Confinement;
+use crate::supervisor::Exit;
+use roost_service::notify;
+use roost_service::spec::ServiceSpec;
+use rustix::fs::{Gid, Uid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Parent of the services' control groups.
+const CGROUPS: &str = "/sys/fs/cgroup/services";
+/// User of helpers that need no rights at all ("nobody").
+const NOBODY: u32 = 65_534;
+
+/// What init holds of a process it has just started.
+#[derive(Debug)]
+pub struct Child {
+    /// Its process id.
+    pub pid: u32,
+    /// Read ends of its standard output and error, non-blocking.
+    pub output: Vec<OwnedFd>,
+    /// Read end of its notification pipe, if it has one.
+    pub notify: Option<OwnedFd>,
+}
+
+/// Makes the parent group and hands the controllers down. Without control
+/// groups services still run; only leftovers are found less surely.
+///
+/// # Errors
+/// Those of the cgroup file system.
+pub fn prepare_cgroups() -> io::Result<()> {
+    fs::create_dir_all(CGROUPS)?;
+    for folder in [Path::new("/sys/fs/cgroup"), Path::new(CGROUPS)] {
+        fs::write(folder.join("cgroup.subtree_control"), "+memory +pids +cpu")?;
+    }
+    Ok(())
+}
+
+/// Starts a service.
+///
+/// # Errors
+/// A sentence that says which step failed.
+pub fn start_service(spec: &ServiceSpec) -> Result<Child, String> {
+    let folder = data_folder(spec).map_err(|e| format!("its data folder: {e}"))?;
+    let (notify_read, notify_write) = pipe().map_err(|e| format!("its notification pipe: {e}"))?;
+    let mut command = Command::new(&spec.program);
+    command
+        .env_clear()
+        .env("PATH", "/bin")
+        .env("HOME", &folder)
+        .env("TMPDIR", "/tmp")
+        .env("ROOST_DATA", &folder)
+        .env(notify::ENV, notify_write.as_raw_fd().to_string())
+        .current_dir(&folder);
+    let confinement = Confinement {
+        user: spec.user,
+        capabilities: spec.capabilities.clone(),
+        cgroup: join_cgroup(&spec.name).ok(),
+        inherit: Some(notify_write),
+    };
+    let mut child = spawn(command, confinement).map_err(|e| format!("{}: {e}", spec.program))?;
+    child.notify = Some(notify_read);
+    Ok(child)
+}
+
+/// Starts one of init's own helpers. `confined` ones get no rights.
+///
+/// # Errors
+/// Those of starting a process.
+pub fn start_helper(args: &[&str], confined: bool) -> io::Result<Child> {
+    let mut command = Command::new("/bin/init");
+    command.args(args).env_clear().current_dir("/");
+    if confined {
+        let nothing = Confinement {
+            user: NOBODY,
+            capabilities: Vec::new(),
+            cgroup: None,
+            inherit: None,
+        };
+        spawn(command, nothing)
+    } else {
+        spawn_plain(command)
+    }
+}
+
+fn spawn(mut command: Command, confinement: Confinement) -> io::Result<Child> {
+    confinement.apply(&mut command);
+    spawn_plain(command)
+}
+
+fn spawn_plain(mut command: Command) -> io::Result<Child> {
+    let (out_read, out_write) = pipe()?;
+    let (err_read, err_write) = pipe()?;
+    command
+        .stdin(Stdio::null())
+        .stdout(out_write)
+        .stderr(err_write);
+    let child = command.spawn()?;
+    // The handle is dropped: PID 1 reaps all children alike.
+    Ok(Child {
+        pid: child.id(),
+        output: vec![out_read, err_read],
+        notify: None,
+    })
+}
+
+/// A pipe whose read end does not block.
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&read, true)?;
+    Ok((read, write))
+}
+
+/// `/data/services/<name>`, for the service's user only.
+fn data_folder(spec: &ServiceSpec) -> io::Result<PathBuf> {
+    let folder = Path::new(data::MOUNT_POINT)
+        .join("services")
+        .join(&spec.name);
+    match fs::create_dir(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+    let (uid, gid) = (Uid::from_raw(spec.user), Gid::from_raw(spec.user));
+    rustix::fs::chown(&folder, Some(uid), Some(gid))?;
+    Ok(folder)
+}
+
+fn join_cgroup(name: &str) -> io::Result<File> {
+    let folder = Path::new(CGROUPS).join(name);
+    fs::create_dir_all(&folder)?;
+    OpenOptions::new()
+        .write(true)
+        .open(folder.join("cgroup.procs"))
+}
+
+/// Kills every process in the service's control group.
+pub fn sweep(name: &str) {
+    // Fails only when there is no such group, and then there is nothing to kill.
+    let _ = fs::write(Path::new(CGROUPS).join(name).join("cgroup.kill"), "1");
+}
+
+/// Sends a signal to one child that has not been reaped yet.
+pub fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // A process that has just ended is reaped with the next SIGCHLD.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// The next child that has ended, if one has.
+pub fn reap() -> Option<(u32, Exit)> {
+    let (pid, status) = wait(WaitOptions::NOHANG).ok()??;
+    let exit = match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        // Stopped or continued children are not reported without WUNTRACED.
+        (None, None) => Exit::Code(-1),
+    };
+    Some((pid.as_raw_nonzero().get().unsigned_abs(), exit))
+}
+
+/// Resident memory of a process in bytes.
+pub fn memory(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
