@@ -1,0 +1,85 @@
+//! Everything the mail service decides before Stalwart runs.
+//!
+//! Stalwart takes half an hour to compile, so nothing here links it:
+//! host tests cover this crate alone and the AGPL program stays thin.
+//!
+//! - [`config`]: the box's settings become one Stalwart configuration.
+//! - [`imap_greeting`]: what IMAP's clear-text port says before TLS.
+//! - [`listeners`]: which protocol answers on which port.
+//! - [`prepare`]: keys and certificate that must exist before the first start.
+//! - [`plan`]: which domain, account and addresses are still missing.
+//! - [`resolv`]: name servers from `resolv.conf`.
+//! - [`ports`]: whether the kernel listens on what was asked for.
+
+pub mod certificate;
+pub mod config;
+pub mod imap_greeting;
+pub mod keys;
+pub mod listeners;
+pub mod plan;
+pub mod ports;
+pub mod prepare;
+pub mod resolv;
+pub mod secret_file;
+
+/// Why the mail service cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{action} {path}: {source}")]
+    File {
+        /// What was tried, e.g. `read`.
+        action: &'static str,
+        /// The file.
+        path: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The settings file is not what this version expects.
+    #[error("settings {path}: {reason}")]
+    Settings {
+        /// The file.
+        path: String,
+        /// Why it was refused.
+        reason: String,
+    },
+    /// A setting holds something that cannot be written into the configuration.
+    #[error("setting `{name}`: {value:?} {reason}")]
+    Value {
+        /// Name of the setting, e.g. `mail.host`.
+        name: &'static str,
+        /// What it holds.
+        value: String,
+        /// Why it was refused.
+        reason: &'static str,
+    },
+    /// A key or certificate could not be made.
+    #[error("make {what}: {reason}")]
+    Crypto {
+        /// What was being made.
+        what: &'static str,
+        /// What the library said.
+        reason: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn file(
+        action: &'static str,
+        path: &std::path::Path,
+        source: std::io::Error,
+    ) -> Self {
+        Error::File {
+            action,
+            path: path.display().to_string(),
+            source,
+        }
+    }
+
+    pub(crate) fn crypto(what: &'static str, reason: impl std::fmt::Display) -> Self {
+        Error::Crypto {
+            what,
+            reason: reason.to_string(),
+        }
+    }
+}

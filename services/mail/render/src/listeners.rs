@@ -1,0 +1,64 @@
+//! Which protocol answers on which port.
+
+/// Protocol of a listener, in Stalwart's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Mail transport and submission (RFC 5321, RFC 6409).
+    Smtp,
+    /// Reading mail (RFC 9051).
+    Imap,
+    /// Reading mail (RFC 1939).
+    Pop3,
+    /// Sieve scripts (RFC 5804).
+    ManageSieve,
+    /// JMAP, CalDAV, CardDAV, WebDAV.
+    Http,
+}
+
+impl Protocol {
+    /// The name that Stalwart's configuration uses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Smtp => "smtp",
+            Protocol::Imap => "imap",
+            Protocol::Pop3 => "pop3",
+            Protocol::ManageSieve => "managesieve",
+            Protocol::Http => "http",
+        }
+    }
+}
+
+/// One port of the box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener {
+    /// Name in the configuration and in log lines.
+    pub id: &'static str,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// TCP port.
+    pub port: u16,
+    /// TLS from the first byte (RFC 8314); otherwise STARTTLS is offered.
+    pub implicit_tls: bool,
+}
+
+const fn listener(id: &'static str, protocol: Protocol, port: u16, implicit_tls: bool) -> Listener {
+    Listener {
+        id,
+        protocol,
+        port,
+        implicit_tls,
+    }
+}
+
+/// Every port that the mail service serves, on all IPv4 and IPv6 addresses.
+pub const ALL: [Listener; 9] = [
+    listener("smtp", Protocol::Smtp, 25, false),
+    listener("submissions", Protocol::Smtp, 465, true),
+    listener("submission", Protocol::Smtp, 587, false),
+    listener("imaptls", Protocol::Imap, 993, true),
+    listener("imap", Protocol::Imap, 143, false),
+    listener("pop3s", Protocol::Pop3, 995, true),
+    listener("pop3", Protocol::Pop3, 110, false),
+    listener("sieve", Protocol::ManageSieve, 4190, false),
+    listener("https", Protocol::Http, 443, true),
+];

@@ -1,0 +1,36 @@
+//! What must exist before the first start: settings, keys, certificate.
+
+use crate::{Error, certificate, keys};
+use roost_service::settings::Settings;
+use std::path::Path;
+use time::OffsetDateTime;
+
+/// Reads the box's settings.
+pub fn read_settings(path: &Path) -> Result<Settings, Error> {
+    let text = std::fs::read_to_string(path).map_err(|error| Error::file("read", path, error))?;
+    serde_json::from_str(&text).map_err(|error| Error::Settings {
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    })
+}
+
+/// Names that the box's own certificate must cover.
+pub fn certificate_names(settings: &Settings) -> Vec<String> {
+    let mut names = vec![
+        settings.mail.host.clone(),
+        settings.domain.clone(),
+        format!("{}.local", settings.name),
+    ];
+    names.dedup();
+    names
+}
+
+/// Makes the keys and the certificate that are not there yet.
+pub fn prepare(data: &Path, settings: &Settings) -> Result<certificate::Outcome, Error> {
+    keys::make_missing(data)?;
+    certificate::ensure(
+        data,
+        &certificate_names(settings),
+        OffsetDateTime::now_utc(),
+    )
+}
