@@ -1,0 +1,613 @@
+//! `roost build`: from `roost.toml` to an image, step by step.
+
+use crate::cli::BuildArgs;
+use crate::compile::{self, INIT, MAIL, Program, STAGE1};
+use crate::config::Config;
+use crate::cpio;
+use crate::disk;
+use crate::error::Failure;
+use crate::fetch::Downloads;
+use crate::kernel::{self, LoadOrder};
+use crate::lock::{Lock, Purpose};
+use crate::modules::Boards;
+use crate::report::{self, Report, StepTime};
+use crate::rootfs::{Tree, Verity};
+use crate::sbom;
+use crate::sdk::{self, Sdk};
+use crate::store::{Key, KeyBuilder, Output, Store, disk_failure, sha256_file};
+use crate::ui::{Step, Ui, size};
+use crate::workspace::Workspace;
+use roost_service::spec::ServiceSpec;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// `roost build`.
+pub fn run(args: &BuildArgs, ui: &Ui) -> Result<(), Failure> {
+    let began = Instant::now();
+    let config = Config::load(&args.config)?;
+    let build = Build::new(args, config, ui)?;
+    let report = match build.unchanged()? {
+        Some(report) => report,
+        None => build.make()?,
+    };
+    ui.result(report.render(began.elapsed()), &report);
+    Ok(())
+}
+
+/// Everything that a build is made from, and what it did so far.
+struct Build<'a> {
+    args: &'a BuildArgs,
+    ui: &'a Ui,
+    config: Config,
+    workspace: Workspace,
+    lock: Lock,
+    sdk: Sdk,
+    downloads: Downloads,
+    store: Store,
+    boards: Boards,
+    /// Hash of everything that decides the image's bytes.
+    key: Key,
+    /// The same and this program's own code: while it stays, nothing needs to be looked at again.
+    stamp: Key,
+    programs: Vec<(&'static Program, Key)>,
+    steps: std::cell::RefCell<Vec<StepTime>>,
+}
+
+/// What the build left of itself beside the image, to know it again.
+const STAMP: &str = "roost.build.json";
+
+impl<'a> Build<'a> {
+    fn new(args: &'a BuildArgs, config: Config, ui: &'a Ui) -> Result<Self, Failure> {
+        let workspace = Workspace::find()?;
+        let lock = Lock::load(&workspace.lock())?;
+        let sdk = sdk::locate(&lock, &workspace.cache);
+        let boards = Boards::load(&workspace.source)?;
+        let mut programs = Vec::new();
+        for program in [&STAGE1, &INIT, &MAIL] {
+            let key = match config.component(program.name) {
+                Some(o) => KeyBuilder::new("override", 1).text(&o.sha256).finish(),
+                None => compile::key(program, &workspace, &sdk)?,
+            };
+            programs.push((program, key));
+        }
+        let exe = std::env::current_exe()
+            .map_err(|e| Failure::new("cannot find the roost program").because(e))?;
+        let mut key = KeyBuilder::new("build", 1)
+            .text(&lock.render())
+            .text(&settings_json(&config))
+            .text(&boards.fingerprint())
+            .text(&services_json(&specs(&workspace)?))
+            .tree(&workspace.source.join("services/mail/share"))?;
+        for (_, k) in &programs {
+            key = key.key(k);
+        }
+        let key = key.finish();
+        let stamp = KeyBuilder::new("stamp", 1)
+            .key(&key)
+            .text(&sha256_file(&exe)?)
+            .finish();
+        Ok(Self {
+            args,
+            ui,
+            config,
+            downloads: Downloads::new(&workspace.cache),
+            store: Store::new(&workspace.cache),
+            workspace,
+            lock,
+            sdk,
+            boards,
+            key,
+            stamp,
+            programs,
+            steps: std::cell::RefCell::default(),
+        })
+    }
+
+    fn output(&self, name: &str) -> PathBuf {
+        self.args.output.join(name)
+    }
+
+    /// The report of the last build, if nothing has changed since and its image is still as it was.
+    fn unchanged(&self) -> Result<Option<Report>, Failure> {
+        let Ok(text) = std::fs::read_to_string(self.output(STAMP)) else {
+            return Ok(None);
+        };
+        let Ok(mut report) = serde_json::from_str::<Report>(&text) else {
+            return Ok(None);
+        };
+        let same = report.key == self.stamp.full()
+            && report.image_mark == report::mark(&self.output(report::IMAGE)).ok()
+            && self.output(report::COMPRESSED).is_file()
+            && self.output(report::SBOM).is_file();
+        if !same {
+            return Ok(None);
+        }
+        for step in &mut report.steps {
+            step.cached = true;
+            step.seconds = 0.0;
+        }
+        Ok(Some(report))
+    }
+
+    /// Runs one step through the store, showing it and noting its time.
+    fn step(
+        &self,
+        title: &str,
+        name: &str,
+        key: &Key,
+        make: impl FnOnce(&Path, &Step<'_>) -> Result<(), Failure>,
+    ) -> Result<PathBuf, Failure> {
+        let began = Instant::now();
+        let step = self.ui.step(title);
+        let Output { dir, cached } = self.store.get(name, key, |dir| make(dir, &step))?;
+        if cached {
+            step.cached("")
+        } else {
+            step.done("")
+        }
+        self.steps.borrow_mut().push(StepTime {
+            name: title.into(),
+            seconds: began.elapsed().as_secs_f64(),
+            cached,
+        });
+        Ok(dir)
+    }
+
+    /// Runs a step whose result is not kept in the store.
+    fn timed<T>(
+        &self,
+        title: &str,
+        cached: bool,
+        work: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let began = Instant::now();
+        let result = work()?;
+        self.steps.borrow_mut().push(StepTime {
+            name: title.into(),
+            seconds: began.elapsed().as_secs_f64(),
+            cached,
+        });
+        Ok(result)
+    }
+
+    fn make(&self) -> Result<Report, Failure> {
+        std::fs::create_dir_all(&self.args.output)
+            .map_err(|e| disk_failure("create", &self.args.output, e))?;
+        let mirror = || sdk::mirror_of(&self.config);
+        let offline = self.args.offline;
+        let missing = self
+            .downloads
+            .missing(self.lock.packages(Purpose::Image))
+            .len();
+        self.timed("fetch Debian packages", missing == 0, || {
+            sdk::fetch(
+                &self.lock,
+                &self.downloads,
+                &[Purpose::Image],
+                mirror,
+                offline,
+                self.ui,
+            )
+        })?;
+        self.timed("SDK root", self.sdk.exists(), || {
+            sdk::ensure(&self.lock, &self.workspace, mirror, offline, self.ui).map(drop)
+        })?;
+        let programs = self.programs()?;
+        let program = |name: &str| {
+            programs
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, p)| p.as_path())
+                .expect("built above")
+        };
+
+        let kernel_key = KeyBuilder::new("kernel", 1)
+            .key(&self.sdk.key)
+            .text(&self.image_packages("linux-"))
+            .text(&self.boards.fingerprint())
+            .finish();
+        let kernel = self.step("unpack the kernel", "kernel", &kernel_key, |dir, _| {
+            kernel::prepare(
+                &self.lock,
+                &self.downloads,
+                &self.sdk,
+                &self.boards.modules(),
+                dir,
+            )
+        })?;
+        let extras_key = KeyBuilder::new("extras", 1)
+            .text(&self.image_packages("e2fsck"))
+            .text(&self.image_packages("ca-cert"))
+            .text(&self.image_packages("raspi"))
+            .finish();
+        let extras = self.step(
+            "unpack firmware and tools",
+            "extras",
+            &extras_key,
+            |dir, _| self.unpack_extras(dir),
+        )?;
+
+        let initrd_key = KeyBuilder::new("initramfs", 1)
+            .key(&kernel_key)
+            .file(program("stage1"))?
+            .finish();
+        let initrd = self.step("make the initramfs", "initramfs", &initrd_key, |dir, _| {
+            initramfs(&kernel, program("stage1"), dir)
+        })?;
+
+        let tree = self.tree(&program, &extras)?;
+        let mut root_key = KeyBuilder::new("root", 1)
+            .key(&self.sdk.key)
+            .text(self.key.full());
+        for (_, key) in &self.programs {
+            root_key = root_key.key(key);
+        }
+        let root_key = root_key.finish();
+        let root = self.step("make the root file system", "root", &root_key, |dir, _| {
+            let verity = tree.build(&self.sdk, self.identity("root").full(), dir)?;
+            let path = dir.join("verity.json");
+            std::fs::write(&path, serde_json::to_string(&verity).expect("plain data"))
+                .map_err(|e| disk_failure("write", &path, e))
+        })?;
+        let verity = read_verity(&root)?;
+
+        let slot_key = KeyBuilder::new("slot", 1)
+            .key(&root_key)
+            .key(&initrd_key)
+            .key(&kernel_key)
+            .key(&extras_key)
+            .text(&self.boards.fingerprint())
+            .finish();
+        let disk_id = self.disk_id();
+        let parts = self.slot_parts(&root, &initrd, &kernel, &extras)?;
+        let slot = self.step("make the slot", "slot", &slot_key, |dir, _| {
+            let gathered = gather(&parts, dir)?;
+            let names: Vec<String> = parts.iter().map(|(name, _)| name.clone()).collect();
+            disk::slot(&self.sdk, gathered.path(), &names, disk_id, &verity, dir)
+        })?;
+        let selector_key = KeyBuilder::new("selector", 1)
+            .key(&self.sdk.key)
+            .key(&extras_key)
+            .text(&disk_id.to_string())
+            .finish();
+        let selector = self.step("make the selector", "selector", &selector_key, |dir, _| {
+            disk::selector(
+                &self.sdk,
+                &extras.join("firmware/bootcode.bin"),
+                dir,
+                disk_id,
+            )
+        })?;
+        let data_seed = self.identity("data");
+        let data_key = KeyBuilder::new("data", 1)
+            .key(&self.sdk.key)
+            .key(&data_seed)
+            .finish();
+        let data = self.step("make the data file system", "data", &data_key, |dir, _| {
+            disk::data(&self.sdk, &crate::rootfs::uuid(data_seed.full()), dir)
+        })?;
+
+        let image = self.output(report::IMAGE);
+        let sha256 = self.timed("write the image", false, || {
+            let step = self.ui.step("write the image");
+            disk::assemble(
+                &selector.join(disk::SELECTOR_IMAGE),
+                &slot.join(disk::SLOT_IMAGE),
+                &data.join(disk::DATA_IMAGE),
+                disk_id,
+                &image,
+            )?;
+            let sha256 = sha256_file(&image)?;
+            step.done(image.display().to_string());
+            Ok(sha256)
+        })?;
+        let compressed = self.timed("compress the image", false, || {
+            let step = self.ui.step("compress the image");
+            let bytes = report::compress(&image, &self.output(report::COMPRESSED), &step)?;
+            step.done(size(bytes));
+            Ok(bytes)
+        })?;
+        let made = report::Made {
+            tree: &tree,
+            parts: &parts,
+            root: &root,
+            kernel: &kernel,
+            stage1: program("stage1"),
+        };
+        let cargo_lock = self.workspace.source.join("Cargo.lock");
+        let components = report::components(&self.sdk, &self.lock, &cargo_lock, &made)?;
+        self.timed("write the bill of materials", false, || {
+            sbom::write(
+                &self.workspace,
+                &self.lock,
+                &components,
+                self.identity("sbom").full(),
+                &self.output(report::SBOM),
+            )
+        })?;
+        let report = Report {
+            key: self.stamp.full().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            image: image.clone(),
+            image_mark: report::mark(&image).ok(),
+            image_bytes: image
+                .metadata()
+                .map_err(|e| disk_failure("read", &image, e))?
+                .len(),
+            compressed: self.output(report::COMPRESSED),
+            compressed_bytes: compressed,
+            sha256,
+            root_hash: verity.root_hash,
+            sbom: self.output(report::SBOM),
+            components,
+            steps: self.steps.take(),
+        };
+        let stamp = self.output(STAMP);
+        std::fs::write(
+            &stamp,
+            serde_json::to_string_pretty(&report).expect("plain data"),
+        )
+        .map_err(|e| disk_failure("write", &stamp, e))?;
+        Ok(report)
+    }
+
+    /// The programs of ours, each compiled, taken from the store, or given by the owner.
+    fn programs(&self) -> Result<Vec<(&'static str, PathBuf)>, Failure> {
+        let mut crates_fetched = false;
+        let mut built = Vec::new();
+        for (program, key) in &self.programs {
+            if let Some(given) = self.config.component(program.name) {
+                let got = sha256_file(&given.path)?;
+                if got != given.sha256 {
+                    return Err(Failure::new(format!(
+                        "[components.{}]: {} is not the file that was named",
+                        program.name,
+                        given.path.display()
+                    ))
+                    .because(format!(
+                        "its sha256 is {got}, roost.toml says {}",
+                        given.sha256
+                    ))
+                    .hint("correct sha256 in roost.toml if the new file is the one you want"));
+                }
+                built.push((program.name, given.path.clone()));
+                continue;
+            }
+            let dir = self.step(
+                &format!("compile {}", program.name),
+                "compile",
+                key,
+                |dir, step| {
+                    if !crates_fetched {
+                        step.message("fetching crates");
+                        compile::fetch_crates(&self.workspace, self.args.offline)?;
+                        crates_fetched = true;
+                    }
+                    let log = self.log(&format!("compile-{}", program.name))?;
+                    compile::compile(program, &self.workspace, &self.sdk, dir, &log, step)
+                },
+            )?;
+            built.push((program.name, dir.join(program.name)));
+        }
+        Ok(built)
+    }
+
+    fn log(&self, name: &str) -> Result<PathBuf, Failure> {
+        let dir = self.workspace.cache.join("logs");
+        std::fs::create_dir_all(&dir).map_err(|e| disk_failure("create", &dir, e))?;
+        Ok(dir.join(format!("{name}.log")))
+    }
+
+    /// Hashes of the image packages whose name starts with `prefix`.
+    fn image_packages(&self, prefix: &str) -> String {
+        let of = self
+            .lock
+            .packages(Purpose::Image)
+            .filter(|p| p.name.starts_with(prefix));
+        of.map(|p| p.sha256.as_str()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// A hash that stays the same for all builds of one box.
+    fn identity(&self, purpose: &str) -> Key {
+        let settings = self.config.settings();
+        KeyBuilder::new("identity", 1)
+            .text(purpose)
+            .text(&settings.domain)
+            .text(&settings.name)
+            .finish()
+    }
+
+    /// MBR id of the box's disk: the same in every build, so that an updated slot finds the disk that was flashed once.
+    fn disk_id(&self) -> u32 {
+        let id = u32::from_str_radix(&self.identity("disk").full()[..8], 16).expect("a key is hex");
+        id.max(1)
+    }
+
+    fn unpack_extras(&self, dir: &Path) -> Result<(), Failure> {
+        let scratch =
+            tempfile::tempdir_in(dir).map_err(|e| disk_failure("create a folder in", dir, e))?;
+        for name in ["e2fsck-static", "ca-certificates", "raspi-firmware"] {
+            let package = self.downloads.verify(self.lock.image_package(name)?)?;
+            sdk::unpack(
+                &package,
+                scratch.path(),
+                &["usr/share/doc", "usr/share/man"],
+            )?;
+        }
+        let firmware = dir.join("firmware");
+        let from = scratch.path().join("usr/lib/raspi-firmware");
+        std::fs::rename(&from, &firmware).map_err(|e| disk_failure("move", &from, e))?;
+        let from = scratch.path().join("usr/sbin/e2fsck.static");
+        std::fs::rename(&from, dir.join("e2fsck")).map_err(|e| disk_failure("move", &from, e))?;
+        // What Debian's update-ca-certificates does: all of Mozilla's roots in one file.
+        let mut bundle = Vec::new();
+        for path in
+            crate::store::files_below(&scratch.path().join("usr/share/ca-certificates/mozilla"))?
+        {
+            bundle.extend(std::fs::read(&path).map_err(|e| disk_failure("read", &path, e))?);
+        }
+        let path = dir.join("ca-certificates.crt");
+        std::fs::write(&path, bundle).map_err(|e| disk_failure("write", &path, e))
+    }
+
+    /// Everything in the root file system.
+    fn tree<'p>(
+        &self,
+        program: &impl Fn(&str) -> &'p Path,
+        extras: &Path,
+    ) -> Result<Tree, Failure> {
+        let mut tree = Tree::default();
+        tree.program("init", "bin/init", program("init"));
+        tree.program("mail", "bin/mail", program("mail"));
+        tree.program("e2fsck", "bin/e2fsck", &extras.join("e2fsck"));
+        tree.bytes(
+            "settings",
+            "etc/roost/settings.json",
+            settings_json(&self.config),
+        );
+        tree.bytes(
+            "settings",
+            "etc/roost/services.json",
+            services_json(&specs(&self.workspace)?),
+        );
+        let release =
+            serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "build": self.key.short() });
+        tree.bytes("settings", "etc/roost/release.json", release.to_string());
+        let name = self.config.settings().name;
+        tree.bytes(
+            "settings",
+            "etc/hosts",
+            format!("127.0.0.1 localhost {name}\n::1 localhost {name}\n"),
+        );
+        tree.link("etc/resolv.conf", "/run/resolv.conf");
+        tree.file(
+            "ca-certificates",
+            "etc/ssl/certs/ca-certificates.crt",
+            &extras.join("ca-certificates.crt"),
+        );
+        let share = self.workspace.source.join("services/mail/share");
+        for path in crate::store::files_below(&share)? {
+            let name = path.strip_prefix(&share).unwrap_or(&path).to_string_lossy();
+            tree.file("mail", &format!("share/mail/{name}"), &path);
+        }
+        for mount_point in ["data", "dev", "proc", "run", "sys", "tmp"] {
+            tree.folder(mount_point);
+        }
+        Ok(tree)
+    }
+
+    /// Every file of the slot but `cmdline.txt`: its name there and where it is now.
+    fn slot_parts(
+        &self,
+        root: &Path,
+        initrd: &Path,
+        kernel: &Path,
+        extras: &Path,
+    ) -> Result<Vec<(String, PathBuf)>, Failure> {
+        let mut parts = vec![
+            (disk::ROOT.to_owned(), root.join(disk::ROOT)),
+            (disk::KERNEL.to_owned(), kernel.join(disk::KERNEL)),
+            (disk::INITRAMFS.to_owned(), initrd.join(disk::INITRAMFS)),
+            (
+                "config.txt".to_owned(),
+                self.workspace.source.join("board/rpi/config.txt"),
+            ),
+        ];
+        for dtb in self.boards.device_trees() {
+            parts.push((dtb.clone(), kernel.join(&dtb)));
+        }
+        for name in self.boards.firmware() {
+            parts.push((name.clone(), extras.join("firmware").join(&name)));
+        }
+        for (name, path) in &parts {
+            if !path.is_file() {
+                return Err(Failure::new(format!(
+                    "{name}, which the slot needs, is in no package"
+                ))
+                .hint("correct the lists under board/"));
+            }
+        }
+        Ok(parts)
+    }
+}
+
+fn settings_json(config: &Config) -> String {
+    serde_json::to_string_pretty(&config.settings()).expect("settings are plain data")
+}
+
+fn services_json(specs: &[ServiceSpec]) -> String {
+    serde_json::to_string_pretty(specs).expect("specs are plain data")
+}
+
+/// The specs of all services of the checkout.
+fn specs(workspace: &Workspace) -> Result<Vec<ServiceSpec>, Failure> {
+    let dir = workspace.source.join("services");
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(&dir).map_err(|e| disk_failure("read", &dir, e))? {
+        let path = entry
+            .map_err(|e| disk_failure("read", &dir, e))?
+            .path()
+            .join("service.toml");
+        if !path.is_file() {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).map_err(|e| disk_failure("read", &path, e))?;
+        let spec: ServiceSpec = toml::from_str(&text).map_err(|e| {
+            Failure::new(format!("{} is not a valid service spec", path.display())).because(e)
+        })?;
+        found.push(spec);
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+fn read_verity(root: &Path) -> Result<Verity, Failure> {
+    let path = root.join("verity.json");
+    let text = std::fs::read_to_string(&path).map_err(|e| disk_failure("read", &path, e))?;
+    serde_json::from_str(&text).map_err(|e| {
+        Failure::new(format!("{} is damaged", path.display()))
+            .because(e)
+            .hint("remove that folder and build again")
+    })
+}
+
+/// stage1 and the modules of every board, as the kernel wants them.
+fn initramfs(kernel: &Path, stage1: &Path, into: &Path) -> Result<(), Failure> {
+    let read = |path: &Path| std::fs::read(path).map_err(|e| disk_failure("read", path, e));
+    let order: LoadOrder = serde_json::from_slice(&read(&kernel.join(kernel::LOAD_ORDER))?)
+        .map_err(|e| Failure::new("the kernel step's output is damaged").because(e))?;
+    let mut archive = cpio::Archive::default();
+    archive.program("init", &read(stage1)?);
+    for mount_point in ["dev", "proc", "root", "sys"] {
+        archive.directory(mount_point);
+    }
+    archive.directory("modules");
+    for (board, names) in &order {
+        archive.file(
+            &format!("modules/{board}.list"),
+            (names.join("\n") + "\n").as_bytes(),
+        );
+    }
+    for path in crate::store::files_below(&kernel.join("modules"))? {
+        let name = path
+            .file_name()
+            .expect("a file has a name")
+            .to_string_lossy()
+            .into_owned();
+        archive.file(&format!("modules/{name}"), &read(&path)?);
+    }
+    let path = into.join(disk::INITRAMFS);
+    std::fs::write(&path, report::gzip(&archive.finish()))
+        .map_err(|e| disk_failure("write", &path, e))
+}
+
+/// A folder with all parts under their names in the slot.
+fn gather(parts: &[(String, PathBuf)], dir: &Path) -> Result<tempfile::TempDir, Failure> {
+    let gathered =
+        tempfile::tempdir_in(dir).map_err(|e| disk_failure("create a folder in", dir, e))?;
+    for (name, from) in parts {
+        let to = gathered.path().join(name);
+        std::fs::copy(from, &to).map_err(|e| disk_failure("copy", from, e))?;
+    }
+    Ok(gathered)
+}

@@ -1,0 +1,364 @@
+//! The command line, defined once: parser, help and shell completions come from these types.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    the work failed; the message says what, why and what to try
+  2    wrong usage, or a roost.toml that cannot be used; nothing was done
+  3    the network is needed, but --offline was given
+  130  ended by Ctrl-C";
+
+const FIRST_STEPS: &str = "\
+First steps:
+  roost init --domain example.org     write roost.toml
+  roost build                         make the image
+  roost run                           try it on this machine, in an emulator
+
+";
+
+/// Builds, runs and looks after a mail box for your home.
+///
+/// One file, roost.toml, says what your box is. From it `roost build` makes the
+/// image for a Raspberry Pi's SD card, the same image that `roost run` starts in
+/// an emulator.
+#[derive(Debug, Parser)]
+#[command(
+    name = "roost",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+#[command(after_help = format!("{FIRST_STEPS}{EXIT_CODES}"))]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command understands.
+#[derive(Debug, Clone, Args)]
+pub struct GlobalArgs {
+    /// Print JSON events for scripts, one object a line, on standard output
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+    /// Print only warnings, errors and results; has no effect on --json
+    #[arg(long, short, global = true, help_heading = "Global options")]
+    pub quiet: bool,
+    /// When to use colours: auto (on a terminal, unless NO_COLOR is set), always or never
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
+    pub color: Color,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a roost.toml for your box
+    ///
+    /// What you do not give as an option is asked for on a terminal. The file holds only a hash
+    /// of the password (Argon2id). With --generate-password a password is made and shown once.
+    Init(InitArgs),
+    /// Make a password's hash for roost.toml
+    ///
+    /// Prints the line to put under [account]. The hash is Argon2id, cheap enough for the
+    /// smallest box. Without an option the password is asked for.
+    Password(PasswordArgs),
+    /// Make the image from roost.toml
+    ///
+    /// The first build fetches pinned Debian packages and crates, makes the SDK root and
+    /// compiles the programs of the box: up to half an hour on two cores. Later builds redo
+    /// only what changed, and --offline then works.
+    Build(BuildArgs),
+    /// Start the image in an emulator (QEMU)
+    ///
+    /// The box's ports are forwarded to 127.0.0.1 at their number plus the offset: with the
+    /// default of 10000, SMTP is at 10025, IMAPS at 10993 and HTTPS at 10443. The box keeps its
+    /// data between runs unless you say --fresh. Ctrl-C shuts it down.
+    Run(RunArgs),
+    /// Look after the SDK root, the pinned Debian system that images are built in
+    ///
+    /// `roost build` makes it by itself when it is missing; it takes about 2.5 GB.
+    Sdk(SdkArgs),
+    /// Refresh roost.lock from Debian's signed indexes
+    ///
+    /// roost.lock pins every Debian package of a build by version and SHA-256. The newest
+    /// versions are read from indexes whose signatures Debian's keyring confirms, and every
+    /// later build checks each download against the file.
+    Lock(LockArgs),
+    /// Print a completion script for your shell
+    Completions(CompletionsArgs),
+}
+
+/// Options of `roost init`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  roost init                                             ask for everything
+  roost init mybox --domain example.org --account alice --generate-password
+  roost init --domain example.org --account alice --password-file pw.txt")]
+pub struct InitArgs {
+    /// Folder to write roost.toml into; made if missing
+    #[arg(default_value = ".", value_hint = clap::ValueHint::DirPath)]
+    pub dir: PathBuf,
+    /// Your mail domain; addresses will be ACCOUNT@DOMAIN
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<String>,
+    /// Name of the box on the home network [default: roost]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The first account, e.g. alice
+    #[arg(long, value_name = "NAME")]
+    pub account: Option<String>,
+    /// That person's name as shown in mail, e.g. "Alice Example"
+    #[arg(long, value_name = "NAME")]
+    pub display_name: Option<String>,
+    /// Where the account's password comes from.
+    #[command(flatten)]
+    pub password: PasswordSource,
+    /// Replace a roost.toml that is there already
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Options of `roost password`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  roost password
+  roost password --generate-password
+  printf '%s' \"$secret\" | roost password --password-file -")]
+pub struct PasswordArgs {
+    /// Where the password comes from.
+    #[command(flatten)]
+    pub source: PasswordSource,
+}
+
+/// Where a new password comes from; asked for on a terminal if nothing is said.
+#[derive(Debug, Clone, Args)]
+pub struct PasswordSource {
+    /// Read the password from the first line of this file (- for standard input)
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, conflicts_with = "generate_password")]
+    pub password_file: Option<PathBuf>,
+    /// Make a password and show it once
+    #[arg(long)]
+    pub generate_password: bool,
+}
+
+/// Options of `roost build`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  roost build
+  roost build --config mybox/roost.toml --output mybox/build
+  roost build --offline --json | jq 'select(.event == \"result\")'")]
+pub struct BuildArgs {
+    /// The box's configuration
+    #[arg(long, value_name = "FILE", default_value = "roost.toml", value_hint = clap::ValueHint::FilePath)]
+    pub config: PathBuf,
+    /// Folder for the image and the reports about it
+    #[arg(long, value_name = "DIR", default_value = "build", value_hint = clap::ValueHint::DirPath)]
+    pub output: PathBuf,
+    /// Use no network; fail with exit code 3 if something is not there yet
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// Options of `roost run`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  roost run
+  roost run --port-offset 20000 --fresh
+  roost run --machine raspi3b --image build/roost.img")]
+pub struct RunArgs {
+    /// Which machine to emulate
+    #[arg(long, value_enum, default_value = "virt")]
+    pub machine: Machine,
+    /// The image to start
+    #[arg(long, value_name = "FILE", default_value = "build/roost.img", value_hint = clap::ValueHint::FilePath)]
+    pub image: PathBuf,
+    /// Added to each of the box's port numbers to make this machine's; 0 picks free ports
+    // The box's highest port is 4190: the sum must stay below 65536, and above the privileged ports.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = port_offset)]
+    pub port_offset: u16,
+    /// Folder that keeps the box's card between runs [default: beside the image, with .state for .img]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub state: Option<PathBuf>,
+    /// Size of a new card, e.g. 2GiB; a power of two for raspi3b [default: 4GiB]
+    #[arg(long, value_name = "SIZE", value_parser = card_size)]
+    pub disk_size: Option<u64>,
+    /// Memory of the virt machine in MB
+    #[arg(long, value_name = "MB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(256..=16_384))]
+    pub memory: u32,
+    /// Let one more host join the box's network through the Unix socket `lan` in the state folder (virt only)
+    ///
+    /// The socket carries Ethernet frames, each after its length in four bytes, big endian. The
+    /// emulator then does no IPv6 of its own: the other host may be the network's IPv6 router.
+    #[arg(long)]
+    pub lan: bool,
+    /// Write the serial console to this file, - for standard output [default: console.log in the state folder]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub console: Option<PathBuf>,
+    /// End when the box restarts instead of going on
+    #[arg(long)]
+    pub once: bool,
+    /// Forget the data of earlier runs and start from the image as it was built
+    #[arg(long)]
+    pub fresh: bool,
+}
+
+fn port_offset(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(n @ (0 | 1024..=61_345)) => Ok(n),
+        _ => Err("expected 0 or a number from 1024 to 61345".to_owned()),
+    }
+}
+
+fn card_size(text: &str) -> Result<u64, String> {
+    let expected = || "expected a number and MiB or GiB, e.g. 2GiB".to_owned();
+    let (number, shift) = match (text.strip_suffix("GiB"), text.strip_suffix("MiB")) {
+        (Some(n), _) => (n, 30),
+        (_, Some(n)) => (n, 20),
+        _ => return Err(expected()),
+    };
+    match number.trim().parse::<u64>() {
+        Ok(n) if (1..=4096).contains(&n) => Ok(n << shift),
+        _ => Err(expected()),
+    }
+}
+
+/// A machine that `roost run` can emulate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Machine {
+    /// QEMU's generic ARM64 machine: quick, with network
+    Virt,
+    /// A Raspberry Pi 3B: slow, started as the Pi's firmware would
+    Raspi3b,
+}
+
+/// Options of `roost sdk`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  roost sdk show
+  roost sdk remove        frees the space; the next build makes it again")]
+pub struct SdkArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: SdkCommand,
+}
+
+/// What to do with the SDK root.
+#[derive(Debug, Clone, Subcommand)]
+pub enum SdkCommand {
+    /// Make it now, as roost.lock pins it
+    Make(SdkMakeArgs),
+    /// Show where it is, how big it is and what is in it
+    Show,
+    /// Remove it
+    Remove,
+}
+
+/// Options of `roost sdk make`.
+#[derive(Debug, Clone, Args)]
+pub struct SdkMakeArgs {
+    /// The box's configuration; only its Debian mirror matters here
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Use no network; fail with exit code 3 if a package is not there yet
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// Options of `roost lock`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Example:
+  roost lock && git diff roost.lock        see what a refresh changes")]
+pub struct LockArgs {
+    /// The box's configuration; only its Debian mirror matters here
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+}
+
+/// Options of `roost completions`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  roost completions bash > ~/.local/share/bash-completion/completions/roost
+  roost completions zsh  > ~/.zfunc/_roost
+  roost completions fish > ~/.config/fish/completions/roost.fish")]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    /// One snapshot of `--help` for `roost` and each of its commands.
+    #[test]
+    fn help_texts() {
+        let mut commands = vec![(String::from("roost"), Cli::command().term_width(100))];
+        while let Some((name, mut command)) = commands.pop() {
+            // Global options reach the subcommands only now.
+            command.build();
+            insta::assert_snapshot!(
+                name.replace(' ', "_"),
+                command.render_long_help().to_string()
+            );
+            commands.extend(
+                command
+                    .get_subcommands()
+                    .filter(|c| c.get_name() != "help")
+                    .map(|c| (format!("{name} {}", c.get_name()), c.clone())),
+            );
+        }
+    }
+
+    #[test]
+    fn every_documented_exit_code_exists() {
+        use crate::error::Exit;
+        for exit in [
+            Exit::Ok,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::Offline,
+            Exit::Interrupted,
+        ] {
+            let code = exit as u8;
+            assert!(EXIT_CODES.contains(&format!("\n  {code:<5}")), "{code}");
+        }
+    }
+}

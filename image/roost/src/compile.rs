@@ -1,0 +1,297 @@
+//! Cross-compiles the box's own programs in the SDK root.
+//!
+//! The sources stand at `/src`, crates at `/cargo`, results at `/target`
+//! whatever the machine's paths are, so that the bytes do not depend on them.
+//! Cargo's target folder is kept between builds: one changed service does
+//! not compile Stalwart again.
+
+use crate::error::Failure;
+use crate::sdk::{Sdk, explain, no_bwrap};
+use crate::store::{Key, KeyBuilder, disk_failure};
+use crate::ui::Step;
+use crate::workspace::Workspace;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Rust target of every program on the box.
+pub const TARGET: &str = "aarch64-unknown-linux-gnu";
+
+/// A program of ours that goes into the image.
+#[derive(Debug)]
+pub struct Program {
+    /// Component name, also the file's name in the image.
+    pub name: &'static str,
+    /// Cargo package.
+    pub package: &'static str,
+    /// Cargo binary.
+    pub binary: &'static str,
+    /// Folders with its sources, relative to the checkout.
+    pub sources: &'static [&'static str],
+    /// Licence of the linked result (SPDX).
+    pub licence: &'static str,
+    /// Program that cargo calls in place of rustc, relative to the checkout.
+    pub rustc_wrapper: Option<&'static str>,
+}
+
+/// The initramfs program.
+pub const STAGE1: Program = Program {
+    name: "stage1",
+    package: "roost-init",
+    binary: "stage1",
+    sources: &["services/init", "services/service", "board/src"],
+    licence: "Apache-2.0 OR MIT",
+    rustc_wrapper: None,
+};
+
+/// PID 1.
+pub const INIT: Program = Program {
+    name: "init",
+    binary: "init",
+    ..STAGE1
+};
+
+/// The mail server.
+pub const MAIL: Program = Program {
+    name: "mail",
+    package: "roost-mail",
+    binary: "roost-mail",
+    sources: &["services/mail", "services/service"],
+    licence: "AGPL-3.0-only",
+    rustc_wrapper: Some("services/mail/rustc"),
+};
+
+/// Hash of everything that a program is compiled from.
+pub fn key(program: &Program, workspace: &Workspace, sdk: &Sdk) -> Result<Key, Failure> {
+    let mut key = KeyBuilder::new("compile", 1)
+        .key(&sdk.key)
+        .text(program.name)
+        .file(&workspace.source.join("Cargo.toml"))?
+        .text(&locked_crates(&workspace.source.join("Cargo.lock"), program.package)?.join("\n"));
+    for dir in program.sources {
+        key = key.text(dir).tree(&workspace.source.join(dir))?;
+    }
+    Ok(key.finish())
+}
+
+/// Fetches the crates of `Cargo.lock` with the machine's own cargo, the only part that uses the network.
+pub fn fetch_crates(workspace: &Workspace, offline: bool) -> Result<(), Failure> {
+    let mut cargo = Command::new("cargo");
+    cargo
+        .args(["fetch", "--quiet", "--locked", "--target", TARGET])
+        .current_dir(&workspace.source);
+    if offline {
+        cargo.arg("--offline");
+    }
+    let out = cargo.output().map_err(|e| {
+        Failure::new("cannot run cargo")
+            .because(e)
+            .hint("install Rust 1.95 or later; `cargo` must be on the PATH")
+    })?;
+    if out.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&out.stderr).trim().to_owned();
+    let what = "cannot fetch the Rust crates of Cargo.lock";
+    Err(if offline {
+        Failure::offline(what).because(words)
+    } else {
+        Failure::new(what)
+            .because(words)
+            .hint("check the network and run the same command again")
+    })
+}
+
+/// Compiles `program` and copies it to `into/<name>`; cargo's words go to `log`.
+pub fn compile(
+    program: &Program,
+    workspace: &Workspace,
+    sdk: &Sdk,
+    into: &Path,
+    log: &Path,
+    step: &Step<'_>,
+) -> Result<(), Failure> {
+    // Its own target folder for each package: two compiles never wait for each other's lock.
+    let target = workspace
+        .cache
+        .join("target")
+        .join(sdk.key.short())
+        .join(program.package);
+    std::fs::create_dir_all(&target).map_err(|e| disk_failure("create", &target, e))?;
+    let registry = cargo_home()?.join("registry");
+    let mut sandbox = sdk
+        .sandbox()
+        .read(&workspace.source, "/src")
+        .read(&registry, "/cargo/registry")
+        .write(&target, "/target")
+        .env("CARGO_HOME", "/cargo")
+        .env("CARGO_TARGET_DIR", "/target")
+        .env(
+            "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER",
+            "aarch64-linux-gnu-gcc",
+        )
+        .env(
+            "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
+            "-C target-feature=+crt-static",
+        );
+    if let Some(wrapper) = program.rustc_wrapper {
+        sandbox = sandbox.env("RUSTC_WRAPPER", &format!("/src/{wrapper}"));
+    }
+    let mut child = sandbox
+        .command("cargo")
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "--offline",
+            "--target",
+            TARGET,
+            "--message-format",
+            "json-render-diagnostics",
+        ])
+        .args([
+            "--manifest-path",
+            "/src/Cargo.toml",
+            "-p",
+            program.package,
+            "--bin",
+            program.binary,
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(no_bwrap)?;
+    let stderr = child.stderr.take().expect("stderr is piped");
+    let log_path = log.to_owned();
+    let reader = std::thread::spawn(move || keep_log(stderr, &log_path));
+    // Some of the locked crates are for other targets: the count is an upper bound.
+    step.total_items(
+        locked_crates(&workspace.source.join("Cargo.lock"), program.package)?.len() as u64,
+    );
+    let mut done = 0;
+    for line in BufReader::new(child.stdout.take().expect("stdout is piped"))
+        .lines()
+        .map_while(Result::ok)
+    {
+        if line.contains("\"reason\":\"compiler-artifact\"") {
+            done += 1;
+            step.position(done);
+        }
+    }
+    let status = child.wait().map_err(no_bwrap)?;
+    let words = reader.join().expect("the log reader does not panic");
+    if !status.success() {
+        return Err(explain(
+            "cargo",
+            &status.to_string(),
+            &format!("{words}\n(all of it: {})", log.display()),
+        ));
+    }
+    let built = target.join(TARGET).join("release").join(program.binary);
+    let copy = into.join(program.name);
+    std::fs::copy(&built, &copy).map_err(|e| disk_failure("copy", &built, e))?;
+    Ok(())
+}
+
+/// Copies `stream` to the file and gives its last 20 lines.
+fn keep_log(stream: impl std::io::Read, path: &Path) -> String {
+    let mut file = std::fs::File::create(path).ok();
+    let mut last = std::collections::VecDeque::new();
+    for line in BufReader::new(stream).lines().map_while(Result::ok) {
+        if let Some(f) = &mut file {
+            // The log is a courtesy: a full disk shows itself where it matters.
+            if writeln!(f, "{line}").is_err() {
+                file = None;
+            }
+        }
+        if last.len() == 20 {
+            last.pop_front();
+        }
+        last.push_back(line);
+    }
+    Vec::from(last).join("\n")
+}
+
+/// `$CARGO_HOME`, else `~/.cargo`.
+fn cargo_home() -> Result<PathBuf, Failure> {
+    std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|h| Path::new(&h).join(".cargo")))
+        .ok_or_else(|| Failure::new("cannot find cargo's folder").hint("set HOME or CARGO_HOME"))
+}
+
+#[derive(serde::Deserialize)]
+struct CargoLock {
+    package: Vec<LockedCrate>,
+}
+
+/// A crate of `Cargo.lock`.
+#[derive(serde::Deserialize, Clone, Debug)]
+pub struct LockedCrate {
+    /// Crate name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// SHA-256 of the crate file; none for our own crates.
+    pub checksum: Option<String>,
+    #[serde(default)]
+    dependencies: Vec<String>,
+}
+
+/// Everything in `Cargo.lock` that `package` may be built from, itself included.
+///
+/// A crate for another target may be among them: the list serves as a cache
+/// key and as an upper bound, not as the list of what was linked.
+pub fn crates_of(cargo_lock: &Path, package: &str) -> Result<Vec<LockedCrate>, Failure> {
+    let text =
+        std::fs::read_to_string(cargo_lock).map_err(|e| disk_failure("read", cargo_lock, e))?;
+    let lock: CargoLock = toml::from_str(&text)
+        .map_err(|e| Failure::new(format!("{} is damaged", cargo_lock.display())).because(e))?;
+    let mut by_name: BTreeMap<&str, Vec<&LockedCrate>> = BTreeMap::new();
+    for c in &lock.package {
+        by_name.entry(&c.name).or_default().push(c);
+    }
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    let mut open: Vec<&LockedCrate> = by_name
+        .get(package)
+        .into_iter()
+        .flatten()
+        .copied()
+        .collect();
+    while let Some(c) = open.pop() {
+        if !seen.insert((&c.name, &c.version)) {
+            continue;
+        }
+        found.push(c.clone());
+        for dependency in &c.dependencies {
+            // "name", or "name version" where several versions are locked.
+            let mut words = dependency.split(' ');
+            let (name, version) = (words.next().unwrap_or_default(), words.next());
+            open.extend(
+                by_name
+                    .get(name)
+                    .into_iter()
+                    .flatten()
+                    .filter(|c| version.is_none_or(|v| c.version == v)),
+            );
+        }
+    }
+    found.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
+    Ok(found)
+}
+
+fn locked_crates(cargo_lock: &Path, package: &str) -> Result<Vec<String>, Failure> {
+    Ok(crates_of(cargo_lock, package)?
+        .iter()
+        .map(|c| {
+            format!(
+                "{} {} {}",
+                c.name,
+                c.version,
+                c.checksum.as_deref().unwrap_or("own")
+            )
+        })
+        .collect())
+}

@@ -1,0 +1,241 @@
+//! Every key of `roost.toml`, each defined once.
+
+use super::hash::PasswordHash;
+use super::names::{AccountName, BoxName, Domain};
+use super::read::MAKE_A_HASH;
+use super::schema::{Absent, Field, Section};
+use super::values::{self, NetworkMode};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+/// All tables in the order of the reference page and of the file that `roost init` writes.
+pub static SECTIONS: &[Section] = &[
+    Section {
+        name: "box",
+        doc: "What the box is called.",
+        members: &[],
+        fields: &[&BOX_NAME, &BOX_DOMAIN],
+    },
+    Section {
+        name: "account",
+        doc: "The first mail account, made when the box starts for the first time.",
+        members: &[],
+        fields: &[&ACCOUNT_NAME, &ACCOUNT_DISPLAY_NAME, &ACCOUNT_PASSWORD_HASH],
+    },
+    Section {
+        name: "network",
+        doc: "How the box gets its address on the home network.",
+        members: &[],
+        fields: &[
+            &NETWORK_MODE,
+            &NETWORK_ADDRESS,
+            &NETWORK_GATEWAY,
+            &NETWORK_DNS,
+            &NETWORK_ADDRESS6,
+        ],
+    },
+    Section {
+        name: "time",
+        doc: "Where the box gets the time from. A Raspberry Pi has no clock of its own.",
+        members: &[],
+        fields: &[&TIME_SERVERS],
+    },
+    Section {
+        name: "mail",
+        doc: "Options of the mail service.",
+        members: &[],
+        fields: &[&MAIL_HOST, &MAIL_MAX_MESSAGE_SIZE, &MAIL_SPAM_FILTER],
+    },
+    Section {
+        name: "build",
+        doc: "How `roost build` works on this machine. Nothing of it reaches the box.",
+        members: &[],
+        fields: &[&BUILD_MIRROR],
+    },
+    Section {
+        name: "components",
+        doc: "Programs built elsewhere that replace those of Roost, one table for each: \
+              static programs for 64-bit ARM Linux.",
+        members: &["mail", "init", "stage1"],
+        fields: &[&COMPONENT_PATH, &COMPONENT_SHA256],
+    },
+];
+
+/// `[box] name`
+pub static BOX_NAME: Field<BoxName> = Field {
+    key: "name",
+    doc: "Name of the box on the home network: one word of letters from a to z, digits and hyphens.",
+    kind: "text",
+    absent: Absent::Default("\"roost\""),
+    example: "\"roost\"",
+    parse: values::box_name,
+};
+
+/// `[box] domain`
+pub static BOX_DOMAIN: Field<Domain> = Field {
+    key: "domain",
+    doc: "Your mail domain: what stands after the @ of your addresses. International names may be \
+          written as they are.",
+    kind: "text",
+    absent: Absent::Required(
+        "add a line like  domain = \"example.org\"  with a domain that you own",
+    ),
+    example: "\"example.org\"",
+    parse: values::domain,
+};
+
+/// `[account] name`
+pub static ACCOUNT_NAME: Field<AccountName> = Field {
+    key: "name",
+    doc: "Log-in name and what stands before the @ of the address: letters from a to z, digits, `.`, `_` and `-`.",
+    kind: "text",
+    absent: Absent::Required("add a line like  name = \"alice\""),
+    example: "\"alice\"",
+    parse: values::account_name,
+};
+
+/// `[account] display_name`
+pub static ACCOUNT_DISPLAY_NAME: Field<String> = Field {
+    key: "display_name",
+    doc: "The person's name as others see it in mail.",
+    kind: "text",
+    absent: Absent::Otherwise("the account's name"),
+    example: "\"Alice Example\"",
+    parse: values::display_name,
+};
+
+/// `[account] password_hash`
+pub static ACCOUNT_PASSWORD_HASH: Field<PasswordHash> = Field {
+    key: "password_hash",
+    doc: "Hash of the password; the password itself stands nowhere. `roost password` makes one (Argon2id). \
+          bcrypt (`$2b$`), SHA-512 (`$6$`), SHA-256 (`$5$`), scrypt and PBKDF2 hashes of other programs work too.",
+    kind: "text",
+    absent: Absent::Required(MAKE_A_HASH),
+    // Well-formed, but nobody knows a password that fits.
+    example: "\"$argon2id$v=19$m=7168,t=5,p=1$sP0hhfCNbADYmlNNCISjqA$8AM/OVk0PYDzl3fwtCIYiNcCdZq0ye2N5v1uMHFlgfQ\"",
+    parse: values::password_hash,
+};
+
+/// `[network] mode`
+pub static NETWORK_MODE: Field<NetworkMode> = Field {
+    key: "mode",
+    doc: "`dhcp`: the router gives the address. `static`: the keys below do.",
+    kind: "\"dhcp\" or \"static\"",
+    absent: Absent::Default("\"dhcp\""),
+    example: "\"static\"",
+    parse: values::network_mode,
+};
+
+/// `[network] address`
+pub static NETWORK_ADDRESS: Field<(Ipv4Addr, u8)> = Field {
+    key: "address",
+    doc: "With `static` only: the box's IPv4 address and the prefix length of the home network.",
+    kind: "IPv4 address/prefix length",
+    absent: Absent::Otherwise("an error with `static`"),
+    example: "\"192.168.1.5/24\"",
+    parse: values::address4,
+};
+
+/// `[network] gateway`
+pub static NETWORK_GATEWAY: Field<Ipv4Addr> = Field {
+    key: "gateway",
+    doc: "With `static` only: the router's IPv4 address.",
+    kind: "IPv4 address",
+    absent: Absent::Otherwise("an error with `static`"),
+    example: "\"192.168.1.1\"",
+    parse: values::machine4,
+};
+
+/// `[network] dns`
+pub static NETWORK_DNS: Field<Vec<IpAddr>> = Field {
+    key: "dns",
+    doc: "With `static` only: addresses of resolvers.",
+    kind: "list of IP addresses",
+    absent: Absent::Otherwise("the gateway"),
+    example: "[\"192.168.1.1\"]",
+    parse: values::resolvers,
+};
+
+/// `[network] address6`
+pub static NETWORK_ADDRESS6: Field<(Ipv6Addr, u8)> = Field {
+    key: "address6",
+    doc: "With `static` only: an IPv6 address and its prefix length, besides those that the router's \
+          advertisements give.",
+    kind: "IPv6 address/prefix length",
+    absent: Absent::Otherwise("only what the router advertises"),
+    example: "\"2001:db8:1::5/64\"",
+    parse: values::address6,
+};
+
+/// `[time] servers`
+pub static TIME_SERVERS: Field<Vec<String>> = Field {
+    key: "servers",
+    doc: "Time servers (SNTP), by name or address. Several independent ones guard against one that is wrong.",
+    kind: "list of names or IP addresses",
+    // Run by different organisations for everyone's use; pool names are not for
+    // a product's default without a zone of its own.
+    absent: Absent::Default("[\"time.cloudflare.com\", \"ptbtime1.ptb.de\", \"time.nist.gov\"]"),
+    example: "[\"192.168.1.1\", \"time.example.net\"]",
+    parse: values::servers,
+};
+
+/// `[mail] host`
+pub static MAIL_HOST: Field<Domain> = Field {
+    key: "host",
+    doc: "Full name of the mail server, as mail programs and other servers will call it.",
+    kind: "text",
+    absent: Absent::Otherwise("`mail.` and the domain"),
+    example: "\"mail.example.org\"",
+    parse: values::domain,
+};
+
+/// `[mail] max_message_size`
+pub static MAIL_MAX_MESSAGE_SIZE: Field<u64> = Field {
+    key: "max_message_size",
+    doc: "Largest message that is accepted, attachments in their encoded form included: from 1 MiB to 128 MiB.",
+    kind: "number with a unit (kB, MB, KiB, MiB, …)",
+    absent: Absent::Default("\"50 MiB\""),
+    example: "\"25 MB\"",
+    parse: values::message_size,
+};
+
+/// `[mail] spam_filter`
+pub static MAIL_SPAM_FILTER: Field<bool> = Field {
+    key: "spam_filter",
+    doc: "Whether incoming mail is rated, and spam put into its own folder.",
+    kind: "true or false",
+    absent: Absent::Default("true"),
+    example: "false",
+    parse: values::switch,
+};
+
+/// `[build] mirror`
+pub static BUILD_MIRROR: Field<String> = Field {
+    key: "mirror",
+    doc: "Debian mirror to fetch packages from. Which one does not matter for safety: every package is \
+          checked against roost.lock.",
+    kind: "http or https address",
+    absent: Absent::Otherwise("the mirror that this machine's apt uses"),
+    example: "\"https://debian.example.net/debian\"",
+    parse: values::mirror,
+};
+
+/// `[components.*] path`
+pub static COMPONENT_PATH: Field<PathBuf> = Field {
+    key: "path",
+    doc: "The program's file, relative to the folder of roost.toml.",
+    kind: "path",
+    absent: Absent::Required("add a line like  path = \"parts/mail\""),
+    example: "\"parts/mail\"",
+    parse: values::file,
+};
+
+/// `[components.*] sha256`
+pub static COMPONENT_SHA256: Field<String> = Field {
+    key: "sha256",
+    doc: "SHA-256 of that file, as `sha256sum` prints it; a file that differs is refused.",
+    kind: "64 hexadecimal digits",
+    absent: Absent::Required("`sha256sum FILE` prints it"),
+    example: "\"0000000000000000000000000000000000000000000000000000000000000000\"",
+    parse: values::sha256,
+};

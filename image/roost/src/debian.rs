@@ -1,0 +1,315 @@
+//! Debian's archive seen through apt: which mirror, which versions, which hashes.
+//!
+//! apt runs with a root of its own, so that neither the machine's sources nor
+//! its pins matter; only its keyring and the address of its mirror are used.
+
+use crate::error::Failure;
+use crate::lock::{Package, Purpose};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Debian's archive keyring, shipped by the package of the same name.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// `image/components/debian.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Suite that packages come from unless pinned.
+    pub base: String,
+    /// All suites read.
+    pub suites: Vec<String>,
+    /// Suite → package patterns taken from it.
+    pub pins: BTreeMap<String, Vec<String>>,
+    /// The kernel's packages.
+    pub kernel: KernelRecipe,
+    /// Packages unpacked for the image.
+    pub image: ImageRecipe,
+    /// Packages of the SDK root.
+    pub sdk: SdkRecipe,
+}
+
+/// How to find the kernel.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KernelRecipe {
+    /// Meta package whose dependency names the kernel.
+    pub meta: String,
+    /// Suite to read the meta package from.
+    pub suite: String,
+    /// Package names with `{abi}` for the kernel's exact name.
+    pub packages: Vec<String>,
+}
+
+/// Packages for the image.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageRecipe {
+    /// Names without architecture.
+    pub packages: Vec<String>,
+}
+
+/// Packages for the SDK root.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SdkRecipe {
+    /// Native packages, taken with all dependencies.
+    pub packages: Vec<String>,
+    /// arm64 packages, taken alone.
+    pub foreign: Vec<String>,
+}
+
+impl Recipe {
+    /// Reads the recipe.
+    pub fn load(path: &Path) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Failure::new(format!("cannot read {}", path.display())).because(e))?;
+        toml::from_str(&text)
+            .map_err(|e| Failure::new(format!("{} is damaged", path.display())).because(e))
+    }
+}
+
+/// The mirror that this machine's own apt uses for Debian.
+///
+/// The host is not named in Roost: whoever builds has chosen one already.
+pub fn host_mirror() -> Result<String, Failure> {
+    let hint = "name a Debian mirror in roost.toml:  [build]  mirror = \"https://…/debian\"";
+    let out = run(Command::new("apt-get").args([
+        "indextargets",
+        "--format",
+        "$(REPO_URI) $(SIGNED_BY)",
+        "Created-By: Packages",
+    ]))
+    .map_err(|f| f.hint(hint))?;
+    let mut entries: Vec<&str> = out.lines().collect();
+    // Entries signed by Debian's own keyring first; security lives on another path.
+    entries.sort_by_key(|l| !l.contains("debian-archive"));
+    entries
+        .iter()
+        .filter_map(|l| l.split_whitespace().next())
+        .map(|u| u.trim_end_matches('/'))
+        .find(|u| u.ends_with("/debian"))
+        .map(str::to_owned)
+        .ok_or_else(|| Failure::new("this machine's apt has no Debian mirror").hint(hint))
+}
+
+/// apt with a private root.
+pub struct Apt {
+    root: PathBuf,
+}
+
+impl Apt {
+    /// Prepares the private root under `root` and reads the signed indexes.
+    ///
+    /// apt itself refuses an index whose signature Debian's keyring does not confirm.
+    pub fn update(root: &Path, mirror: &str, recipe: &Recipe) -> Result<Self, Failure> {
+        if !Path::new(KEYRING).exists() {
+            return Err(Failure::new(format!("{KEYRING} is missing"))
+                .hint("install it:  apt-get install debian-archive-keyring"));
+        }
+        let io =
+            |e: std::io::Error| Failure::new(format!("cannot write {}", root.display())).because(e);
+        for dir in ["lists/partial", "cache/archives/partial"] {
+            std::fs::create_dir_all(root.join(dir)).map_err(io)?;
+        }
+        std::fs::write(root.join("status"), "").map_err(io)?;
+        let sources = format!(
+            "Types: deb\nURIs: {mirror}/\nSuites: {}\nComponents: main non-free-firmware\n\
+             Architectures: amd64 arm64\nSigned-By: {KEYRING}\n",
+            recipe.suites.join(" ")
+        );
+        std::fs::write(root.join("debian.sources"), sources).map_err(io)?;
+        std::fs::write(root.join("preferences"), preferences(recipe)).map_err(io)?;
+        let apt = Self {
+            root: root.to_owned(),
+        };
+        run(apt.command("apt-get").args(["-q", "update", "-o", "APT::Update::Error-Mode=any"])).map_err(|f| {
+            f.hint("check the network and the mirror; a signature error means that the index is not Debian's")
+        })?;
+        Ok(apt)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut c = Command::new(program);
+        c.env("LC_ALL", "C");
+        let root = self.root.display();
+        for option in [
+            format!("Dir::State={root}"),
+            format!("Dir::State::lists={root}/lists"),
+            format!("Dir::State::status={root}/status"),
+            format!("Dir::Cache={root}/cache"),
+            format!("Dir::Etc::sourcelist={root}/debian.sources"),
+            "Dir::Etc::sourceparts=/dev/null".into(),
+            format!("Dir::Etc::preferences={root}/preferences"),
+            "Dir::Etc::preferencesparts=/dev/null".into(),
+            "APT::Architecture=amd64".into(),
+            "APT::Architectures::=amd64".into(),
+            "APT::Architectures::=arm64".into(),
+            "APT::Install-Recommends=false".into(),
+            "Acquire::Languages=none".into(),
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".into(),
+            "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false".into(),
+        ] {
+            c.arg("-o").arg(option);
+        }
+        c
+    }
+
+    /// Exact name of the kernel that the flavour's meta package stands for.
+    pub fn kernel_abi(&self, kernel: &KernelRecipe) -> Result<String, Failure> {
+        let out =
+            run(self
+                .command("apt-cache")
+                .args(["show", "-a", &format!("{}:arm64", kernel.meta)]))?;
+        stanzas(&out)
+            .filter(|s| {
+                s.get("Version").is_some_and(|v| v.contains("bpo"))
+                    == kernel.suite.ends_with("-backports")
+            })
+            .filter_map(|s| s.get("Depends").copied())
+            .flat_map(|d| d.split(','))
+            .filter_map(|d| d.split_whitespace().next())
+            .find_map(|d| d.strip_prefix("linux-image-"))
+            .map(str::to_owned)
+            .ok_or_else(|| {
+                Failure::new(format!(
+                    "{} of {} names no kernel",
+                    kernel.meta, kernel.suite
+                ))
+            })
+    }
+
+    /// `name:arm64` where the package is built for arm64, `name` where it is for all.
+    pub fn arm64_or_all(&self, name: &str) -> String {
+        let arm64 = format!("{name}:arm64");
+        let known = run(self.command("apt-cache").args(["show", &arm64]))
+            .is_ok_and(|o| o.contains("Filename:"));
+        if known { arm64 } else { name.to_owned() }
+    }
+
+    /// Everything that installing `names` on an empty system would install, as `name:arch=version`.
+    pub fn closure(&self, names: &[String]) -> Result<Vec<String>, Failure> {
+        let out = run(self
+            .command("apt-get")
+            .args(["-q", "--print-uris", "-y", "install"])
+            .args(names))
+        .map_err(|f| f.hint("a package of image/components/debian.toml is gone or in conflict"))?;
+        out.lines()
+            .filter(|l| l.starts_with('\''))
+            .map(|line| {
+                let file = line.split_whitespace().nth(1).unwrap_or_default();
+                let mut parts = file.trim_end_matches(".deb").split('_');
+                match (parts.next(), parts.next(), parts.next()) {
+                    (Some(n), Some(v), Some("all")) => Ok(format!("{n}={}", v.replace("%3a", ":"))),
+                    (Some(n), Some(v), Some(a)) => Ok(format!("{n}:{a}={}", v.replace("%3a", ":"))),
+                    _ => Err(Failure::new(format!(
+                        "apt-get printed a line that is no package: {line}"
+                    ))),
+                }
+            })
+            .collect()
+    }
+
+    /// The index records of the packages in `names` (`name[:arch][=version]`).
+    pub fn records(&self, names: &[String], purpose: Purpose) -> Result<Vec<Package>, Failure> {
+        let out = run(self
+            .command("apt-cache")
+            .args(["show", "--no-all-versions"])
+            .args(names))
+        .map_err(|f| f.hint("a package of image/components/debian.toml is gone"))?;
+        let packages: Vec<Package> = stanzas(&out)
+            .map(|s| {
+                let field = |k: &str| {
+                    s.get(k)
+                        .map(|v| (*v).to_owned())
+                        .ok_or_else(|| Failure::new(format!("an index record lacks {k}")))
+                };
+                Ok(Package {
+                    purpose,
+                    name: field("Package")?,
+                    arch: field("Architecture")?,
+                    version: field("Version")?,
+                    path: field("Filename")?,
+                    size: field("Size")?.parse().map_err(|e| {
+                        Failure::new("an index record's Size is no number").because(e)
+                    })?,
+                    sha256: field("SHA256")?,
+                })
+            })
+            .collect::<Result<_, Failure>>()?;
+        if packages.len() != names.len() {
+            return Err(Failure::new(format!(
+                "{} packages wanted, {} found",
+                names.len(),
+                packages.len()
+            ))
+            .hint("a package of image/components/debian.toml is gone from the mirror"));
+        }
+        Ok(packages)
+    }
+}
+
+/// Pins (apt_preferences(5)): the base suite and its updates; others only for the packages named.
+fn preferences(recipe: &Recipe) -> String {
+    let mut text = String::new();
+    for suite in &recipe.suites {
+        let priority = if suite.starts_with(&recipe.base) && !suite.ends_with("-backports") {
+            900
+        } else {
+            -1
+        };
+        let _ = write!(
+            text,
+            "Package: *\nPin: release n={suite}\nPin-Priority: {priority}\n\n"
+        );
+    }
+    for (suite, names) in &recipe.pins {
+        let any: Vec<String> = names.iter().map(|n| format!("{n}:any")).collect();
+        let _ = write!(
+            text,
+            "Package: {}\nPin: release n={suite}\nPin-Priority: 950\n\n",
+            any.join(" ")
+        );
+    }
+    text
+}
+
+/// Control paragraphs (deb822) as maps of their one-line fields.
+fn stanzas(text: &str) -> impl Iterator<Item = BTreeMap<&str, &str>> {
+    text.split("\n\n")
+        .filter(|s| !s.trim().is_empty())
+        .map(|s| {
+            s.lines()
+                .filter(|l| !l.starts_with(' '))
+                .filter_map(|l| l.split_once(": "))
+                .collect()
+        })
+}
+
+/// Runs a tool and gives its standard output; its last words go into the error.
+fn run(command: &mut Command) -> Result<String, Failure> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let out = command.output().map_err(|e| {
+        Failure::new(format!("cannot run {program}"))
+            .because(e)
+            .hint("Roost builds on Debian 12 or later")
+    })?;
+    if out.status.success() {
+        return Ok(String::from_utf8_lossy(&out.stdout).into_owned());
+    }
+    let words = String::from_utf8_lossy(&out.stderr);
+    let last: Vec<&str> = words
+        .lines()
+        .filter(|l| l.starts_with("E:") || l.starts_with("W:"))
+        .take(4)
+        .collect();
+    let reason = if last.is_empty() {
+        words.trim().to_owned()
+    } else {
+        last.join("; ")
+    };
+    Err(Failure::new(format!("{program} failed ({})", out.status)).because(reason))
+}

@@ -1,0 +1,218 @@
+//! The slot, the selector and the data file system, put together as a disk image.
+
+use crate::error::Failure;
+use crate::fat;
+use crate::rootfs::Verity;
+use crate::sdk::Sdk;
+use crate::store::disk_failure;
+use roost_board::cmdline::{BootArgs, RootSpec, cmdline_txt};
+use roost_board::fat::FileSystem;
+use roost_board::layout::{Layout, SECTOR, Slot};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+/// File names in a slot that the builder itself makes.
+pub const KERNEL: &str = "Image.gz";
+/// The initramfs.
+pub const INITRAMFS: &str = "initrd.gz";
+/// The verity-protected root file system.
+pub const ROOT: &str = "root.img";
+/// The finished slot, `into/slot.img`.
+pub const SLOT_IMAGE: &str = "slot.img";
+/// The finished selector partition.
+pub const SELECTOR_IMAGE: &str = "selector.img";
+/// The data file system as built.
+pub const DATA_IMAGE: &str = "data.img";
+
+/// Makes `slot.img` in `into` from the files in `parts` (which holds [`ROOT`] and everything else but `cmdline.txt`).
+pub fn slot(
+    sdk: &Sdk,
+    parts: &Path,
+    files: &[String],
+    disk_id: u32,
+    verity: &Verity,
+    into: &Path,
+) -> Result<(), Failure> {
+    // 2 KiB clusters: about 130,000 of them, as FAT32 wants, and few enough for a quick boot ROM.
+    fat::format(
+        sdk,
+        into,
+        SLOT_IMAGE,
+        Layout::STANDARD.slot(Slot::A).bytes(),
+        4,
+        "ROOST",
+        disk_id,
+    )?;
+    // First of all, so that it lies in one piece.
+    fat::copy(sdk, into, SLOT_IMAGE, parts, &[ROOT.to_owned()])?;
+    let path = into.join(SLOT_IMAGE);
+    let start_sector = root_start(&path)?;
+    let hash = |text: &str| -> Result<[u8; 32], Failure> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).map_err(|e| {
+            Failure::new(format!("veritysetup gave a hash that is none: {text}")).because(e)
+        })?;
+        Ok(bytes)
+    };
+    let root = RootSpec {
+        start_sector,
+        data_blocks: verity.data_blocks,
+        root_hash: hash(&verity.root_hash)?,
+        salt: hash(&verity.salt)?,
+    };
+    let cmdline =
+        tempfile::tempdir_in(into).map_err(|e| disk_failure("create a folder in", into, e))?;
+    let text = cmdline.path().join("cmdline.txt");
+    std::fs::write(&text, cmdline_txt(&BootArgs::new(disk_id, root)))
+        .map_err(|e| disk_failure("write", &text, e))?;
+    fat::copy(
+        sdk,
+        into,
+        SLOT_IMAGE,
+        cmdline.path(),
+        &["cmdline.txt".to_owned()],
+    )?;
+    let others: Vec<String> = files.iter().filter(|f| *f != ROOT).cloned().collect();
+    fat::copy(sdk, into, SLOT_IMAGE, parts, &others)
+}
+
+/// First sector of `root.img` in the slot, once it is sure to lie in one piece.
+fn root_start(slot: &Path) -> Result<u64, Failure> {
+    let file = File::open(slot).map_err(|e| disk_failure("read", slot, e))?;
+    let broken = |e: &dyn std::error::Error| {
+        Failure::new("the slot just made cannot be read back").because(e.to_string())
+    };
+    let mut fs = FileSystem::open(file).map_err(|e| broken(&e))?;
+    let extents = fs.extents(ROOT).map_err(|e| broken(&e))?;
+    match extents.as_slice() {
+        [one] => Ok(one.offset / SECTOR),
+        _ => Err(Failure::new(format!(
+            "{ROOT} lies in {} pieces in the slot",
+            extents.len()
+        ))),
+    }
+}
+
+/// Makes `selector.img` in `into`: `autoboot.txt` naming slot A, and the Pi 3's boot code.
+pub fn selector(sdk: &Sdk, bootcode: &Path, into: &Path, disk_id: u32) -> Result<(), Failure> {
+    let size = Layout::STANDARD.selector.bytes();
+    fat::format(
+        sdk,
+        into,
+        SELECTOR_IMAGE,
+        size,
+        1,
+        "SELECTOR",
+        disk_id.wrapping_add(1),
+    )?;
+    let parts =
+        tempfile::tempdir_in(into).map_err(|e| disk_failure("create a folder in", into, e))?;
+    let write = |name: &str, bytes: &[u8]| {
+        let path = parts.path().join(name);
+        std::fs::write(&path, bytes).map_err(|e| disk_failure("write", &path, e))
+    };
+    write("autoboot.txt", &roost_board::autoboot::render(Slot::A))?;
+    write(
+        "bootcode.bin",
+        &std::fs::read(bootcode).map_err(|e| disk_failure("read", bootcode, e))?,
+    )?;
+    fat::copy(
+        sdk,
+        into,
+        SELECTOR_IMAGE,
+        parts.path(),
+        &["autoboot.txt".to_owned(), "bootcode.bin".to_owned()],
+    )
+}
+
+/// Makes `data.img` in `into`: an empty ext4 that can grow to 2 TiB without being unmounted.
+pub fn data(sdk: &Sdk, uuid: &str, into: &Path) -> Result<(), Failure> {
+    let path = into.join(DATA_IMAGE);
+    let fail = |e| disk_failure("create", &path, e);
+    File::create(&path)
+        .map_err(fail)?
+        .set_len(Layout::STANDARD.data.bytes())
+        .map_err(fail)?;
+    // resize= in blocks: room for the group descriptors of 2 TiB, so that growing needs no rebuild.
+    // A journal of 8 MiB suits a mail store's small synchronous writes and spares the card.
+    let extended = format!(
+        "hash_seed={uuid},lazy_itable_init=0,lazy_journal_init=0,resize=536870912,nodiscard"
+    );
+    sdk.sandbox()
+        .write(into, "/work")
+        .env("SOURCE_DATE_EPOCH", "315532800")
+        .run(
+            "mke2fs",
+            &[
+                "-q",
+                "-F",
+                "-t",
+                "ext4",
+                "-b",
+                "4096",
+                "-m",
+                "1",
+                "-J",
+                "size=8",
+                "-L",
+                "roost-data",
+                "-U",
+                uuid,
+                "-E",
+                &extended,
+                "/work/data.img",
+            ],
+        )?;
+    Ok(())
+}
+
+/// Writes the whole image. Blocks of zeros are not written, so the file is as small on disk as it can be.
+pub fn assemble(
+    selector: &Path,
+    slot: &Path,
+    data: &Path,
+    disk_id: u32,
+    to: &Path,
+) -> Result<(), Failure> {
+    let layout = Layout::STANDARD;
+    let fail = |e| disk_failure("write", to, e);
+    let mut disk = File::create(to).map_err(fail)?;
+    disk.set_len(layout.total_bytes()).map_err(fail)?;
+    for (from, extent) in [
+        (selector, layout.selector),
+        (slot, layout.slot_a),
+        (data, layout.data),
+    ] {
+        copy_sparse(from, &mut disk, extent.offset(), to)?;
+    }
+    // Last: until the table is there, a half-written image is no disk to anybody.
+    disk.rewind().map_err(fail)?;
+    disk.write_all(&layout.mbr(disk_id).to_bytes())
+        .map_err(fail)?;
+    disk.sync_all().map_err(fail)
+}
+
+fn copy_sparse(from: &Path, disk: &mut File, offset: u64, to: &Path) -> Result<(), Failure> {
+    let mut source = OpenOptions::new()
+        .read(true)
+        .open(from)
+        .map_err(|e| disk_failure("read", from, e))?;
+    let mut buffer = vec![0; 1 << 20];
+    let mut at = offset;
+    loop {
+        let n = source
+            .read(&mut buffer)
+            .map_err(|e| disk_failure("read", from, e))?;
+        if n == 0 {
+            return Ok(());
+        }
+        if buffer[..n].iter().any(|&b| b != 0) {
+            disk.seek(SeekFrom::Start(at))
+                .map_err(|e| disk_failure("write", to, e))?;
+            disk.write_all(&buffer[..n])
+                .map_err(|e| disk_failure("write", to, e))?;
+        }
+        at += n as u64;
+    }
+}

@@ -1,0 +1,247 @@
+//! `roost init`: writes the commented `roost.toml` of a new box.
+
+use crate::cli::InitArgs;
+use crate::config::Config;
+use crate::config::names::{AccountName, BoxName, Domain, printable_text};
+use crate::config::page;
+use crate::config::read::Reason;
+use crate::error::Failure;
+use crate::password::{self, Password, can_ask, no_answer};
+use crate::ui::Ui;
+use serde::Serialize;
+use std::fs::Permissions;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// Name of the file.
+const FILE: &str = "roost.toml";
+
+/// What the user has to say about a box.
+struct Answers {
+    name: BoxName,
+    domain: Domain,
+    account: AccountName,
+    display_name: Option<String>,
+    password: Password,
+}
+
+/// Writes the file.
+pub fn run(args: &InitArgs, ui: &Ui) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Written<'a> {
+        file: String,
+        address: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        password: Option<&'a str>,
+    }
+    let path = match args.dir.as_path() {
+        dir if dir == Path::new(".") => PathBuf::from(FILE),
+        dir => dir.join(FILE),
+    };
+    // Asked before the questions are; the write below is what makes sure.
+    if !args.force && path.symlink_metadata().is_ok() {
+        return Err(exists(&path));
+    }
+    let answers = collect(args, ui)?;
+    let hash = answers.password.hash()?;
+    let text = render(&answers, hash.as_str());
+    if let Err(problems) = Config::parse(FILE, text.as_bytes(), &args.dir) {
+        return Err(Failure::new(
+            "roost init made a file that roost refuses: a fault of roost itself",
+        )
+        .problems(problems));
+    }
+    write(&args.dir, &path, &text, args.force)?;
+
+    let address = format!("{}@{}", answers.account.as_str(), answers.domain);
+    let password = answers.password.to_show();
+    let mut shown = format!("Wrote {}\n  address   {address}\n", path.display());
+    if let Some(password) = password {
+        shown += &format!("  password  {password}   (shown only now; the file has but its hash)\n");
+    }
+    shown += &match args.dir.as_path() {
+        dir if dir == Path::new(".") => "Next: roost build\n".to_owned(),
+        dir => format!("Next: cd {} && roost build\n", dir.display()),
+    };
+    ui.result(
+        shown,
+        &Written {
+            file: path.display().to_string(),
+            address: &address,
+            password,
+        },
+    );
+    Ok(())
+}
+
+/// Takes what the options say and asks for the rest.
+fn collect(args: &InitArgs, ui: &Ui) -> Result<Answers, Failure> {
+    let given = |option: &'static str| {
+        move |reason: Reason| {
+            let failure = Failure::usage(format!("{option}: {}", reason.message));
+            match reason.hint {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        }
+    };
+    let domain = args
+        .domain
+        .as_deref()
+        .map(Domain::parse)
+        .transpose()
+        .map_err(given("--domain"))?;
+    let account = args
+        .account
+        .as_deref()
+        .map(AccountName::parse)
+        .transpose()
+        .map_err(given("--account"))?;
+    let name = args
+        .name
+        .as_deref()
+        .map(BoxName::parse)
+        .transpose()
+        .map_err(given("--name"))?;
+    let display_name = args
+        .display_name
+        .as_deref()
+        .map(printable_text)
+        .transpose()
+        .map_err(given("--display-name"))?;
+
+    let missing: Vec<&str> = [
+        ("--domain", domain.is_none()),
+        ("--account", account.is_none()),
+    ]
+    .iter()
+    .filter_map(|(option, missing)| missing.then_some(*option))
+    .collect();
+    // Someone who named the box's domain and account wants the defaults for the rest.
+    let asking = !missing.is_empty();
+    if asking && !can_ask(ui) {
+        return Err(Failure::usage(format!(
+            "{} not given, and there is no terminal to ask",
+            missing.join(" and ")
+        ))
+        .hint("e.g.  roost init --domain example.org --account alice --generate-password"));
+    }
+    let domain = match domain {
+        Some(domain) => domain,
+        None => question("Your mail domain, e.g. example.org", None, Domain::parse)?,
+    };
+    let account = match account {
+        Some(account) => account,
+        None => question(
+            "Name of the first account (NAME@domain)",
+            login_name(),
+            AccountName::parse,
+        )?,
+    };
+    let display_name = match display_name {
+        None if asking => {
+            let own = account.as_str().to_owned();
+            Some(question(
+                "That person's name as others see it",
+                Some(own),
+                printable_text,
+            )?)
+        }
+        given => given,
+    };
+    let name = match name {
+        Some(name) => name,
+        None if asking => question(
+            "Name of the box on your network",
+            Some("roost".to_owned()),
+            BoxName::parse,
+        )?,
+        None => BoxName::parse("roost").expect("the default is a good name"),
+    };
+    let password = password::obtain(&args.password, ui)?;
+    Ok(Answers {
+        name,
+        domain,
+        account,
+        display_name,
+        password,
+    })
+}
+
+/// Asks until the answer is good.
+fn question<T>(
+    prompt: &str,
+    default: Option<String>,
+    parse: impl Fn(&str) -> Result<T, Reason>,
+) -> Result<T, Failure> {
+    // A line that the terminal breaks is not cleared when the question is asked again.
+    let explain = |reason: Reason| match reason.hint {
+        Some(hint) if reason.message.len() + hint.len() < 70 => {
+            format!("{}; {hint}", reason.message)
+        }
+        _ => reason.message,
+    };
+    let mut input = dialoguer::Input::<String>::new()
+        .with_prompt(prompt)
+        .validate_with(|text: &String| parse(text.trim()).map(drop).map_err(explain));
+    if let Some(default) = default {
+        input = input.default(default);
+    }
+    let answer = input.interact_text().map_err(no_answer)?;
+    parse(answer.trim()).map_err(|reason| Failure::usage(explain(reason)))
+}
+
+/// The name of whoever runs this, if it can be an account's.
+fn login_name() -> Option<String> {
+    std::env::var("USER")
+        .ok()
+        .filter(|name| AccountName::parse(name).is_ok())
+}
+
+fn render(answers: &Answers, hash: &str) -> String {
+    let mut values = vec![
+        ("box", "name", page::quoted(answers.name.as_str())),
+        ("box", "domain", page::quoted(answers.domain.as_str())),
+        ("account", "name", page::quoted(answers.account.as_str())),
+        ("account", "password_hash", page::quoted(hash)),
+    ];
+    if let Some(display_name) = &answers.display_name {
+        values.push(("account", "display_name", page::quoted(display_name)));
+    }
+    page::template(&values)
+}
+
+fn exists(path: &Path) -> Failure {
+    Failure::usage(format!(
+        "{} exists already; it was left as it is",
+        path.display()
+    ))
+    .hint("--force replaces it")
+}
+
+/// Writes `text` to `path` whole or not at all.
+fn write(dir: &Path, path: &Path, text: &str, replace: bool) -> Result<(), Failure> {
+    let cannot =
+        |e: std::io::Error| Failure::new(format!("cannot write {}", path.display())).because(e);
+    std::fs::create_dir_all(dir).map_err(cannot)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".roost-")
+        // Others may read it: it holds a hash made to withstand guessing. The umask still applies.
+        .permissions(Permissions::from_mode(0o644))
+        .tempfile_in(dir)
+        .map_err(cannot)?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(cannot)?;
+    if replace {
+        file.persist(path).map_err(|e| cannot(e.error))?;
+    } else {
+        file.persist_noclobber(path)
+            .map_err(|e| match e.error.kind() {
+                std::io::ErrorKind::AlreadyExists => exists(path),
+                _ => cannot(e.error),
+            })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! `roost`: builds, runs and looks after a mail box.
+
+mod build;
+mod cli;
+mod compile;
+mod completions;
+mod config;
+mod cpio;
+mod debian;
+mod disk;
+mod error;
+mod fat;
+mod fetch;
+mod init;
+mod kernel;
+mod lock;
+mod modules;
+mod password;
+mod report;
+mod rootfs;
+mod run;
+mod sbom;
+mod sdk;
+mod store;
+mod ui;
+mod workspace;
+
+use clap::Parser;
+use error::{Exit, Failure};
+use std::process::ExitCode;
+use ui::{Mode, Ui};
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match cli.global.color {
+        cli::Color::Auto => anstream::ColorChoice::Auto,
+        cli::Color::Always => anstream::ColorChoice::Always,
+        cli::Color::Never => anstream::ColorChoice::Never,
+    }
+    .write_global();
+    let ui = Ui::new(Mode::choose(cli.global.json, cli.global.quiet));
+    match dispatch(&cli.command, &ui) {
+        Ok(()) => ExitCode::from(Exit::Ok as u8),
+        Err(failure) => {
+            ui.failure(&failure);
+            ExitCode::from(failure.exit() as u8)
+        }
+    }
+}
+
+fn dispatch(command: &cli::Command, ui: &Ui) -> Result<(), Failure> {
+    match command {
+        cli::Command::Init(args) => init::run(args, ui),
+        cli::Command::Password(args) => password::run(args, ui),
+        cli::Command::Build(args) => build::run(args, ui),
+        cli::Command::Run(args) => run::run(args, ui),
+        cli::Command::Sdk(args) => sdk::run(args, ui),
+        cli::Command::Lock(args) => lock::run(args, ui),
+        cli::Command::Completions(args) => completions::run(args, ui),
+    }
+}

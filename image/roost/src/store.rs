@@ -1,0 +1,245 @@
+//! The step store: the output of every build step under the hash of its inputs.
+//!
+//! An output is written to a folder of its own beside the final one and
+//! renamed when complete, so an interrupted step leaves nothing that a later
+//! build could take for finished.
+
+use crate::error::Failure;
+use sha2::{Digest, Sha256};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Hash of a step's inputs, in hex.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key(String);
+
+impl Key {
+    /// The first 16 hex digits: enough to tell outputs apart.
+    pub fn short(&self) -> &str {
+        &self.0[..16]
+    }
+
+    /// All 64 hex digits.
+    pub fn full(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Collects the inputs of a step; each is framed by its length, so that no two lists of inputs collide.
+pub struct KeyBuilder(Sha256);
+
+impl KeyBuilder {
+    /// Starts the key of the step `name`; raise `version` when the step's own code changes its output.
+    pub fn new(name: &str, version: u32) -> Self {
+        Self(Sha256::new()).text(name).text(&version.to_string())
+    }
+
+    /// Adds a text.
+    pub fn text(self, text: &str) -> Self {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Adds bytes.
+    pub fn bytes(mut self, bytes: &[u8]) -> Self {
+        self.0.update((bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+        self
+    }
+
+    /// Adds another step's key.
+    pub fn key(self, key: &Key) -> Self {
+        self.text(&key.0)
+    }
+
+    /// Adds a file's contents.
+    pub fn file(self, path: &Path) -> Result<Self, Failure> {
+        let bytes = std::fs::read(path).map_err(|e| disk_failure("read", path, e))?;
+        Ok(self.bytes(&bytes))
+    }
+
+    /// Adds names and contents of all files below `dir`, in order of name.
+    pub fn tree(mut self, dir: &Path) -> Result<Self, Failure> {
+        for path in files_below(dir)? {
+            let name = path
+                .strip_prefix(dir)
+                .unwrap_or(&path)
+                .to_string_lossy()
+                .into_owned();
+            self = self.text(&name).file(&path)?;
+        }
+        Ok(self)
+    }
+
+    /// The finished key.
+    pub fn finish(self) -> Key {
+        Key(hex::encode(self.0.finalize()))
+    }
+}
+
+/// All regular files below `dir`, sorted.
+pub fn files_below(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let mut found = Vec::new();
+    let mut open = vec![dir.to_owned()];
+    while let Some(d) = open.pop() {
+        for entry in std::fs::read_dir(&d).map_err(|e| disk_failure("read", &d, e))? {
+            let entry = entry.map_err(|e| disk_failure("read", &d, e))?;
+            let kind = entry
+                .file_type()
+                .map_err(|e| disk_failure("read", &entry.path(), e))?;
+            if kind.is_dir() {
+                open.push(entry.path());
+            } else if kind.is_file() {
+                found.push(entry.path());
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// SHA-256 of a file in hex.
+pub fn sha256_file(path: &Path) -> Result<String, Failure> {
+    let mut file = std::fs::File::open(path).map_err(|e| disk_failure("read", path, e))?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file
+            .read(&mut buffer)
+            .map_err(|e| disk_failure("read", path, e))?
+        {
+            0 => return Ok(hex::encode(hash.finalize())),
+            n => hash.update(&buffer[..n]),
+        }
+    }
+}
+
+/// Turns an I/O error into a message that says what to do about a full disk.
+pub fn disk_failure(action: &str, path: &Path, error: io::Error) -> Failure {
+    let failure = Failure::new(format!("cannot {action} {}", path.display()));
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => failure
+            .because(error)
+            .hint("free some space (a build needs about 6 GB in the cache) and run the same command again; finished steps are kept"),
+        io::ErrorKind::PermissionDenied => {
+            failure.because(error).hint("check who owns that path; Roost needs no root where user namespaces are allowed")
+        }
+        _ => failure.because(error),
+    }
+}
+
+/// How folders of unfinished outputs begin.
+const MAKING: &str = ".making-";
+/// An unfinished output of this age belongs to no build that still runs.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+
+/// A fresh folder in `parent` for something that is being made there.
+///
+/// What interrupted builds left behind a day ago is removed on this occasion.
+pub fn making(parent: &Path) -> Result<tempfile::TempDir, Failure> {
+    std::fs::create_dir_all(parent).map_err(|e| disk_failure("create", parent, e))?;
+    for entry in std::fs::read_dir(parent)
+        .map_err(|e| disk_failure("read", parent, e))?
+        .flatten()
+    {
+        let old = entry
+            .metadata()
+            .and_then(|m| m.modified())
+            .is_ok_and(|t| t.elapsed().is_ok_and(|a| a > ABANDONED));
+        if old && entry.file_name().to_string_lossy().starts_with(MAKING) {
+            std::fs::remove_dir_all(entry.path())
+                .map_err(|e| disk_failure("remove", &entry.path(), e))?;
+        }
+    }
+    tempfile::Builder::new()
+        .prefix(MAKING)
+        .tempdir_in(parent)
+        .map_err(|e| disk_failure("create a folder in", parent, e))
+}
+
+/// Where steps put their outputs.
+pub struct Store {
+    root: PathBuf,
+}
+
+/// A step's finished output folder.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Folder with the step's files.
+    pub dir: PathBuf,
+    /// Whether an earlier build made it.
+    pub cached: bool,
+}
+
+impl Store {
+    /// The store below the cache folder.
+    pub fn new(cache: &Path) -> Self {
+        Self {
+            root: cache.join("steps"),
+        }
+    }
+
+    /// Gives the output for `key`, running `make` in a fresh folder if there is none yet.
+    pub fn get(
+        &self,
+        step: &str,
+        key: &Key,
+        make: impl FnOnce(&Path) -> Result<(), Failure>,
+    ) -> Result<Output, Failure> {
+        let parent = self.root.join(step);
+        let dir = parent.join(key.short());
+        if dir.is_dir() {
+            return Ok(Output { dir, cached: true });
+        }
+        let fresh = making(&parent)?;
+        make(fresh.path())?;
+        let fresh = fresh.keep();
+        match std::fs::rename(&fresh, &dir) {
+            Ok(()) => Ok(Output { dir, cached: false }),
+            // Another build finished the same step meanwhile: same inputs, same bytes.
+            Err(_) if dir.is_dir() => {
+                std::fs::remove_dir_all(&fresh).map_err(|e| disk_failure("remove", &fresh, e))?;
+                Ok(Output { dir, cached: true })
+            }
+            Err(e) => Err(disk_failure("rename", &fresh, e)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_differ_where_inputs_are_split_differently() {
+        let a = KeyBuilder::new("s", 1).text("ab").text("c").finish();
+        let b = KeyBuilder::new("s", 1).text("a").text("bc").finish();
+        assert_ne!(a, b);
+    }
+
+    #[test]
+    fn a_failed_step_leaves_nothing_and_a_retry_succeeds() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let key = KeyBuilder::new("s", 1).finish();
+        let failed = store.get("s", &key, |d| {
+            std::fs::write(d.join("half"), "x").unwrap();
+            Err(Failure::new("stopped"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(
+            std::fs::read_dir(dir.path().join("steps/s"))
+                .unwrap()
+                .count(),
+            0
+        );
+        let made = store.get("s", &key, |d| {
+            std::fs::write(d.join("whole"), "y").map_err(|e| disk_failure("write", d, e))
+        });
+        assert!(!made.unwrap().cached);
+        let again = store
+            .get("s", &key, |_| panic!("must come from the store"))
+            .unwrap();
+        assert!(again.cached && again.dir.join("whole").exists());
+    }
+}

@@ -1,0 +1,279 @@
+//! The program as a whole, as scripts and people call it.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn roost(dir: &Path, args: &[&str]) -> Output {
+    roost_with_input(dir, args, "")
+}
+
+fn roost_with_input(dir: &Path, args: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_roost"))
+        .args(args)
+        .current_dir(dir)
+        .env_remove("USER")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("roost starts");
+    // A command that reads no input may be gone already.
+    let _ = child
+        .stdin
+        .take()
+        .expect("it is piped")
+        .write_all(input.as_bytes());
+    child.wait_with_output().expect("roost ends")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("output is UTF-8")
+}
+
+fn json(out: &Output) -> serde_json::Value {
+    let last = text(&out.stdout).lines().last().expect("there is an event");
+    serde_json::from_str(last).expect("an event is JSON")
+}
+
+const INIT: [&str; 5] = ["init", "--domain", "Example.org", "--account", "alice"];
+
+#[test]
+fn init_writes_a_file_that_build_accepts_and_never_overwrites_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let args = [&INIT[..], &["--password-file", "-"]].concat();
+    let out = roost_with_input(dir.path(), &args, "correct horse\r\nsecond line\n");
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    assert!(!text(&out.stdout).contains("correct horse"));
+    let file = dir.path().join("roost.toml");
+    let first = std::fs::read_to_string(&file).unwrap();
+    assert!(first.contains("domain = \"example.org\"") && !first.contains("correct horse"));
+    assert_eq!(
+        std::fs::metadata(&file).unwrap().permissions().mode() & 0o133,
+        0
+    );
+
+    let out = roost_with_input(dir.path(), &args, "battery staple\n");
+    assert_eq!(out.status.code(), Some(2));
+    insta::assert_snapshot!(text(&out.stderr));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), first);
+
+    let out = roost_with_input(
+        dir.path(),
+        &[&args[..], &["--force"]].concat(),
+        "battery staple\n",
+    );
+    assert!(out.status.success());
+    assert_ne!(std::fs::read_to_string(&file).unwrap(), first);
+    // Nothing but the file is left behind.
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn init_makes_a_password_and_shows_it_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = roost(
+        dir.path(),
+        &[&INIT[..], &["new/box", "--generate-password", "--json"]].concat(),
+    );
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let event = json(&out);
+    assert_eq!(
+        (&event["event"], &event["address"]),
+        (&"result".into(), &"alice@example.org".into())
+    );
+    let password = event["password"].as_str().expect("it was made here");
+    let file = std::fs::read_to_string(dir.path().join("new/box/roost.toml")).unwrap();
+    assert!(!file.contains(password));
+
+    let out = roost(
+        dir.path(),
+        &[&INIT[..], &["plain", "--generate-password"]].concat(),
+    );
+    let shown: Vec<&str> = text(&out.stdout)
+        .lines()
+        .map(|l| l.split("  password").next().unwrap())
+        .collect();
+    insta::assert_snapshot!(shown.join("\n"));
+}
+
+#[test]
+fn init_without_a_terminal_says_what_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, args) in [
+        ("nothing_given", &["init"][..]),
+        ("no_password", &INIT[..]),
+        (
+            "bad_domain",
+            &["init", "--domain", "roost.local", "--account", "alice"],
+        ),
+        (
+            "bad_account",
+            &["init", "--domain", "example.org", "--account", "Postmaster"],
+        ),
+        (
+            "two_sources",
+            &["init", "--generate-password", "--password-file", "x"],
+        ),
+        (
+            "no_password_file",
+            &[
+                "init",
+                "--domain",
+                "example.org",
+                "--account",
+                "a",
+                "--password-file",
+                "x",
+            ],
+        ),
+    ] {
+        let out = roost(dir.path(), args);
+        assert_eq!(out.status.code(), Some(2), "{name}");
+        assert_eq!(text(&out.stdout), "");
+        insta::assert_snapshot!(name, text(&out.stderr));
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_short_password_is_refused_and_not_repeated() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = roost_with_input(
+        dir.path(),
+        &["password", "--password-file", "-"],
+        "geheim\n",
+    );
+    assert_eq!(out.status.code(), Some(2));
+    assert!(!text(&out.stderr).contains("geheim"));
+    insta::assert_snapshot!(text(&out.stderr));
+}
+
+#[test]
+fn a_password_line_fits_into_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = roost_with_input(
+        dir.path(),
+        &["password", "--password-file", "-"],
+        "correct horse",
+    );
+    let line = text(&out.stdout);
+    assert!(
+        line.starts_with("password_hash = \"$argon2id$v=19$m=7168,t=5,p=1$")
+            && line.ends_with("\"\n"),
+        "{line}"
+    );
+    assert_eq!(line.lines().count(), 1);
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_names_the_nearest() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, args) in [
+        ("usage_command", &["biuld"][..]),
+        ("usage_option", &["build", "--ofline"]),
+        ("usage_machine", &["run", "--machine", "rasp3b"]),
+        ("usage_port_offset", &["run", "--port-offset", "80"]),
+    ] {
+        let out = roost(dir.path(), args);
+        assert_eq!(out.status.code(), Some(2), "{name}");
+        insta::assert_snapshot!(name, text(&out.stderr));
+    }
+    assert_eq!(roost(dir.path(), &[]).status.code(), Some(2));
+    assert_eq!(roost(dir.path(), &["--help"]).status.code(), Some(0));
+    assert_eq!(
+        text(&roost(dir.path(), &["--version"]).stdout),
+        concat!("roost ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+}
+
+#[test]
+fn a_faulty_file_ends_build_with_2_as_text_and_as_json() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(
+        dir.path().join("roost.toml"),
+        "[box]\ndomian = \"example.org\"\nname = 1\n",
+    )
+    .unwrap();
+    let out = roost(dir.path(), &["build", "--offline"]);
+    assert_eq!(out.status.code(), Some(2), "{}", text(&out.stderr));
+    insta::assert_snapshot!("faulty_text", text(&out.stderr));
+    let out = roost(dir.path(), &["build", "--offline", "--json"]);
+    assert_eq!(out.status.code(), Some(2));
+    insta::assert_snapshot!(
+        "faulty_json",
+        serde_json::to_string_pretty(&json(&out)).unwrap()
+    );
+}
+
+#[test]
+fn colours_follow_the_option() {
+    let dir = tempfile::tempdir().unwrap();
+    let coloured = |when: &str| {
+        text(&roost(dir.path(), &["init", "--color", when]).stderr).contains("\u{1b}[")
+    };
+    assert!(coloured("always"));
+    assert!(!coloured("never"));
+    assert!(!coloured("auto"), "standard error is a pipe here");
+}
+
+#[test]
+fn every_shell_gets_completions_that_name_all_commands() {
+    let dir = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let out = roost(dir.path(), &["completions", shell]);
+        assert!(out.status.success());
+        for command in [
+            "init",
+            "password",
+            "build",
+            "run",
+            "sdk",
+            "lock",
+            "completions",
+        ] {
+            assert!(
+                text(&out.stdout).contains(command),
+                "{shell} lacks {command}"
+            );
+        }
+    }
+}
+
+#[test]
+fn bash_completes_options() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("roost.bash");
+    std::fs::write(&script, roost(dir.path(), &["completions", "bash"]).stdout).unwrap();
+    let out = Command::new("bash")
+        .args(["--norc", "-c"])
+        .arg("source roost.bash && COMP_WORDS=(roost run --mac) COMP_CWORD=2 && _roost roost --mac run && echo \"${COMPREPLY[@]}\"")
+        .current_dir(dir.path())
+        .output()
+        .expect("bash is there");
+    assert_eq!(
+        text(&out.stdout).trim(),
+        "--machine",
+        "{}",
+        text(&out.stderr)
+    );
+}
+
+/// A reader that goes away (`roost … | head`) is no failure.
+#[test]
+fn a_closed_pipe_does_no_harm() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_roost"))
+        .args(["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let out = child.wait_with_output().unwrap();
+    assert!(
+        !text(&out.stderr).contains("panic"),
+        "{}",
+        text(&out.stderr)
+    );
+}
