@@ -1,0 +1,130 @@
+"""Fixtures of the scenarios: one box for most of them, more on request.
+
+Environment: `ROOST` (the command), `ROOST_IMAGE` (the image under test) and
+`ROOST_PASSWORD` (of alice, the account in the image).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from clients import Account, Clients
+from machine import Machine
+
+#: Machines that may still run, for the report of a failure.
+MACHINES: pytest.StashKey[list[Machine]] = pytest.StashKey()
+#: The size of the shared box's card: larger than the image, so that the data partition has to grow.
+CARD_BYTES = 1 << 30
+CARD_OPTION = "1GiB"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is tested."""
+
+    roost: Path
+    image: Path
+    account: Account
+
+
+@dataclass(frozen=True)
+class Box:
+    """A running box and the clients that talk to it."""
+
+    machine: Machine
+    clients: Clients
+
+    @property
+    def account(self) -> Account:
+        """The account on the box."""
+        return self.clients.account
+
+
+Boot = Callable[..., Machine]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepares the list of machines."""
+    config.stash[MACHINES] = []
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Adds console and mail log of every running machine to a failure."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for machine in item.config.stash[MACHINES]:
+            report.sections.append((f"console of {machine.name}", machine.console_tail()))
+            if machine.running:
+                report.sections.append((f"mail log of {machine.name}", machine.mail_log()))
+
+
+@pytest.fixture(scope="session")
+def subject() -> Subject:
+    """The image under test, from the environment."""
+    missing = [name for name in ("ROOST", "ROOST_IMAGE", "ROOST_PASSWORD") if not os.environ.get(name)]
+    if missing:
+        pytest.exit(f"not in the environment: {', '.join(missing)}; scripts/test sets them", 2)
+    return Subject(
+        roost=Path(os.environ["ROOST"]),
+        image=Path(os.environ["ROOST_IMAGE"]),
+        account=Account("alice", os.environ["ROOST_PASSWORD"], "example.org", "mail.example.org"),
+    )
+
+
+@contextmanager
+def machine_room(subject: Subject, config: pytest.Config) -> Iterator[Boot]:
+    """Gives a function that starts machines; cuts the power of all at the end."""
+    machines = config.stash[MACHINES]
+    own: list[Machine] = []
+
+    def boot(state: Path, *, machine: str = "virt", options: tuple[str, ...] = ()) -> Machine:
+        started = Machine(subject.roost, subject.image, state, machine=machine, options=options)
+        own.append(started)
+        machines.append(started)
+        return started
+
+    try:
+        yield boot
+    finally:
+        for machine in own:
+            machine.power_cut()
+            machines.remove(machine)
+
+
+@pytest.fixture
+def boot(subject: Subject, pytestconfig: pytest.Config) -> Iterator[Boot]:
+    """Starts a machine of a scenario's own: `boot(state_folder)`."""
+    with machine_room(subject, pytestconfig) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def box(
+    subject: Subject, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Box]:
+    """The box that the scenarios share. Whoever reads it must leave it working."""
+    folder = tmp_path_factory.mktemp("box")
+    with machine_room(subject, pytestconfig) as start:
+        machine = start(folder, options=("--disk-size", CARD_OPTION, "--lan"))
+        machine.wait_ready()
+        yield Box(machine, Clients(machine.forwards, subject.account, folder))
+
+
+@pytest.fixture
+def clients(box: Box) -> Clients:
+    """Clients of the shared box."""
+    return box.clients
+
+
+@pytest.fixture
+def account(box: Box) -> Account:
+    """The account on the shared box."""
+    return box.account

@@ -1,0 +1,244 @@
+"""A box in the emulator: `roost run` as a child process.
+
+`roost run --json` prints one JSON object a line: `started` (ports, control
+socket, console file), `ready`, `reset` and `exit`. A state folder holds the
+card, so a second machine with the same folder goes on where the first ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from waiting import wait_until
+
+#: Seconds from power-on to `services ready`: four times what two slow cores need.
+BOOT_TIMEOUT = 180.0
+#: Seconds for an orderly stop of all services and a power-off.
+STOP_TIMEOUT = 60.0
+#: Seconds for one answer on the control socket.
+CONTROL_TIMEOUT = 20.0
+
+
+class MachineError(Exception):
+    """`roost run` ended, or did not say what was expected of it."""
+
+
+class Machine:
+    """One run of a box, from power-on to the end of the emulator."""
+
+    def __init__(
+        self,
+        roost: Path,
+        image: Path,
+        state: Path,
+        *,
+        machine: str = "virt",
+        options: Sequence[str] = (),
+    ) -> None:
+        """Starts the emulator and returns when it has, before the box is up."""
+        state.mkdir(parents=True, exist_ok=True)
+        self.name = f"{machine} in {state.name}"
+        self.console_path: Path | None = None
+        self._stderr = state / "roost-run.stderr"
+        self._events: list[dict[str, Any]] = []
+        self._taken = 0
+        self._ended = False
+        self._news = threading.Condition()
+        self._control: socket.socket | None = None
+        with self._stderr.open("ab") as stderr:
+            # A session of its own: a power cut is SIGKILL to its process group.
+            self._process = subprocess.Popen(
+                [
+                    # No emulator outlives the tests, however they end.
+                    "setpriv",
+                    "--pdeathsig",
+                    "KILL",
+                    str(roost),
+                    "run",
+                    "--json",
+                    "--image",
+                    str(image),
+                    "--state",
+                    str(state),
+                    "--machine",
+                    machine,
+                    "--port-offset",
+                    "0",
+                    *options,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        self._reader = threading.Thread(target=self._read_events, daemon=True)
+        self._reader.start()
+        try:
+            started = self.wait_event("started", 60)
+        except BaseException:
+            self.power_cut()
+            raise
+        #: The box's port numbers and the ports of 127.0.0.1 that lead there.
+        self.forwards = {int(inside): int(outside) for inside, outside in started["forwards"].items()}
+        self.control_path: str | None = started.get("control")
+        #: Socket of the box's network, with `--lan`.
+        self.lan_path: str | None = started.get("lan")
+        self.console_path = Path(started["console"])
+
+    def _read_events(self) -> None:
+        """Collects what `roost run` prints until it ends."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._news:
+                self._events.append(json.loads(line))
+                self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
+
+    def wait_event(self, name: str, timeout: float) -> dict[str, Any]:
+        """The next event called `name`; earlier events are passed over."""
+        deadline = time.monotonic() + timeout
+        with self._news:
+            while True:
+                while self._taken < len(self._events):
+                    event = self._events[self._taken]
+                    self._taken += 1
+                    if event.get("event") == name:
+                        return event
+                left = deadline - time.monotonic()
+                if self._ended or left <= 0:
+                    why = "it ended" if self._ended else f"{timeout:.0f} s passed"
+                    raise MachineError(
+                        f"roost run ({self.name}) never said {name!r}: {why}; "
+                        f"events {self._events}\n{self.stderr_tail()}\n{self.console_tail()}"
+                    )
+                self._news.wait(left)
+
+    def wait_ready(self, timeout: float = BOOT_TIMEOUT) -> float:
+        """Waits for the box's services; returns seconds since its kernel started."""
+        return float(self.wait_event("ready", timeout)["after_s"])
+
+    def control(self, op: str, expect: str, **arguments: Any) -> dict[str, Any]:
+        """Asks init for something and returns its answer of the kind `expect`."""
+        if self.control_path is None:
+            raise MachineError(f"{self.name} has no control socket")
+        if self._control is None:
+            # One connection for the whole run: on a serial line init cannot
+            # tell where one client ends and the next begins.
+            self._control = socket.socket(socket.AF_UNIX)
+            self._control.settimeout(CONTROL_TIMEOUT)
+            self._control.connect(self.control_path)
+        try:
+            self._control.sendall(json.dumps({"op": op, **arguments}).encode() + b"\n")
+            with self._control.makefile("r", encoding="utf-8") as lines:
+                answer = json.loads(lines.readline() or '{"answer": "none"}')
+        except OSError:
+            self._hang_up()
+            raise
+        if answer["answer"] != expect:
+            self._hang_up()
+            raise MachineError(f"{op} {arguments}: {answer.get('message', answer)}")
+        return answer
+
+    def _hang_up(self) -> None:
+        """Closes the control connection; the next request opens another."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+
+    def status(self) -> dict[str, Any]:
+        """State of the box and its services."""
+        return self.control("status", "status")
+
+    def service(self, name: str) -> dict[str, Any]:
+        """State of one service."""
+        services = {service["name"]: service for service in self.status()["services"]}
+        return services[name]
+
+    def logs(self, service: str, lines: int = 200) -> list[str]:
+        """The last log lines of a service, `init` or `kernel`."""
+        return self.control("logs", "logs", service=service, lines=lines)["lines"]
+
+    def kill(self, service: str) -> None:
+        """Has init send SIGKILL to a service."""
+        self.control("kill", "ok", service=service)
+
+    def wait_service_ready(self, name: str, timeout: float) -> dict[str, Any]:
+        """Waits until a service says that it is ready; returns its state."""
+
+        def ready() -> dict[str, Any] | None:
+            state = self.service(name)
+            return state if state["state"] == "ready" else None
+
+        return wait_until(f"service {name} to be ready", ready, timeout)
+
+    def reboot(self, timeout: float = BOOT_TIMEOUT) -> float:
+        """Restarts the box in order; returns seconds from its kernel's start to ready."""
+        self.control("reboot", "ok")
+        self._hang_up()
+        self.wait_event("reset", STOP_TIMEOUT)
+        return self.wait_ready(timeout)
+
+    def power_off(self) -> str:
+        """Shuts the box down in order; returns the reason that `roost run` gave for its end."""
+        self.control("power_off", "ok")
+        return self._wait_exit()
+
+    def terminate(self) -> str:
+        """Ends `roost run` as Ctrl-C or a service manager would; returns the reason it gave."""
+        # `roost run` asks on the same socket, which has room for one.
+        self._hang_up()
+        self._process.send_signal(signal.SIGTERM)
+        return self._wait_exit()
+
+    def _wait_exit(self) -> str:
+        reason = str(self.wait_event("exit", STOP_TIMEOUT)["reason"])
+        self._process.wait(STOP_TIMEOUT)
+        return reason
+
+    def power_cut(self) -> None:
+        """Takes the power away: nothing in the box or the emulator can react."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(STOP_TIMEOUT)
+        self._reader.join(STOP_TIMEOUT)
+        self._hang_up()
+
+    @property
+    def running(self) -> bool:
+        """Whether the emulator has not ended."""
+        return self._process.poll() is None
+
+    def console(self) -> str:
+        """Everything the box said on its console in this run."""
+        if self.console_path is None:
+            return ""
+        return self.console_path.read_text(encoding="utf-8", errors="replace")
+
+    def console_tail(self, lines: int = 40) -> str:
+        """The last lines of the console, or why there are none."""
+        try:
+            return "\n".join(self.console().splitlines()[-lines:])
+        except OSError as error:
+            return f"no console: {error}"
+
+    def stderr_tail(self) -> str:
+        """What `roost run` complained about."""
+        return self._stderr.read_text(encoding="utf-8", errors="replace")[-2000:]
+
+    def mail_log(self) -> str:
+        """The mail program's last log lines, or why there are none."""
+        try:
+            return "\n".join(line[:200] for line in self.logs("mail", 40))
+        except (OSError, MachineError) as error:
+            return f"no log: {error}"

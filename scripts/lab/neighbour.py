@@ -1,0 +1,194 @@
+"""Another machine on the box's home network, with a kernel's own IPv6.
+
+QEMU forwards ports to a guest over IPv4 only. So a network namespace of its
+own gets a tap device, and the frames of that device go to and from the
+emulated network over the socket that `roost run --lan` names in its `started`
+event. Connections are made inside the namespace and handed out as descriptors.
+The machine is also the network's IPv6 router: it announces `ANNOUNCED`.
+
+Run as a program (`python3 neighbour.py SOCKET`), it is the process inside the
+namespace; its standard input is a Unix socket with one request a line.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import ipaddress
+import json
+import os
+import selectors
+import socket
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+
+#: `TUNSETIFF`, `IFF_TAP | IFF_NO_PI` of linux/if_tun.h.
+TUNSETIFF = 0x400454CA
+TAP_WITHOUT_HEADER = 0x0002 | 0x1000
+#: Name of the tap device.
+INTERFACE = "home"
+#: Longest frame of the emulated network with room to spare, in bytes.
+FRAME = 65_536
+#: The network that is announced (RFC 3849), and this machine's own address in it.
+ANNOUNCED = ipaddress.IPv6Network("2001:db8:1:2::/64")
+OWN_ADDRESS = str(ANNOUNCED[1])
+#: The request to announce the network; every other one is an address and a port.
+ANNOUNCE = b"announce"
+#: Seconds for a connection, which begins with finding an address.
+CONNECT_TIMEOUT = 60.0
+
+
+class Neighbour:
+    """The other machine. Needs root, or the right to make user namespaces and `/dev/net/tun`."""
+
+    def __init__(self, lan: str) -> None:
+        """Starts it and has it join the network."""
+        namespaces = ["--net"] if os.geteuid() == 0 else ["--net", "--user", "--map-root-user"]
+        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                ["unshare", *namespaces, sys.executable, __file__, lan], stdin=theirs
+            )
+
+    def announce(self) -> None:
+        """Has it announce the network; may be lost before it is on the network itself."""
+        self._requests.sendall(ANNOUNCE)
+
+    def connect(self, address: str, port: int) -> socket.socket:
+        """A TCP connection from there to an IPv6 address."""
+        self._requests.settimeout(CONNECT_TIMEOUT)
+        self._requests.sendall(json.dumps([address, port]).encode())
+        answer, descriptors, _, _ = socket.recv_fds(self._requests, 4096, 1)
+        if not descriptors:
+            raise OSError(f"the neighbour cannot connect to {address} port {port}: {answer.decode()}")
+        return socket.socket(fileno=descriptors[0])
+
+    def __enter__(self) -> Neighbour:
+        """For `with`."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Switches it off."""
+        self._requests.close()
+        self._process.wait(CONNECT_TIMEOUT)
+
+
+def tap_device(name: str) -> int:
+    """Makes a network interface whose frames are read and written here."""
+    device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+    fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH", name.encode(), TAP_WITHOUT_HEADER))
+    # A router makes no address of its own from what it announces, and nobody
+    # else here has the ones it takes: asking around would cost a second each.
+    for setting in ("accept_ra", "accept_dad"):
+        Path(f"/proc/sys/net/ipv6/conf/{name}/{setting}").write_text("0")
+    subprocess.run(["ip", "link", "set", name, "up"], check=True)
+    subprocess.run(["ip", "-6", "address", "add", f"{OWN_ADDRESS}/{ANNOUNCED.prefixlen}", "dev", name], check=True)
+    return device
+
+
+def advertisement() -> bytes:
+    """A router advertisement for `ANNOUNCED` (RFC 4861 section 4.2); the kernel adds the checksum."""
+    header = struct.pack(">BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0)
+    on_link_and_autonomous = 0xC0
+    prefix = struct.pack(">BBBBIII", 3, 4, ANNOUNCED.prefixlen, on_link_and_autonomous, 86_400, 14_400, 0)
+    return header + prefix + ANNOUNCED.network_address.packed
+
+
+def announce(name: str) -> None:
+    """Tells every machine on the network that this one is its IPv6 router."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as raw:
+        # A smaller hop limit would mean that a router elsewhere had sent it (section 6.1.2).
+        raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+        raw.sendto(advertisement(), ("ff02::1", 0, 0, socket.if_nametoindex(name)))
+
+
+class Bridge:
+    """Carries frames between the tap device and the emulated network."""
+
+    def __init__(self, device: int, lan: socket.socket) -> None:
+        """Neither side is read before `carry`."""
+        self._device = device
+        self._lan = lan
+        self._received = b""
+
+    def to_lan(self) -> None:
+        """One frame from the interface."""
+        frame = os.read(self._device, FRAME)
+        self._lan.sendall(struct.pack(">I", len(frame)) + frame)
+
+    def from_lan(self) -> bool:
+        """What came from the emulated network; false when that is gone."""
+        got = self._lan.recv(FRAME)
+        self._received += got
+        while len(self._received) >= 4:
+            (length,) = struct.unpack_from(">I", self._received)
+            if len(self._received) < 4 + length:
+                break
+            os.write(self._device, self._received[4 : 4 + length])
+            self._received = self._received[4 + length :]
+        return bool(got)
+
+
+def main() -> None:
+    """Bridges frames and does what it is asked for until the other side hangs up."""
+    requests = socket.socket(fileno=os.dup(0))
+    lan = socket.socket(socket.AF_UNIX)
+    lan.connect(sys.argv[1])
+    device = tap_device(INTERFACE)
+    bridge = Bridge(device, lan)
+    selector = selectors.DefaultSelector()
+    selector.register(device, selectors.EVENT_READ, "device")
+    selector.register(lan, selectors.EVENT_READ, "lan")
+    selector.register(requests, selectors.EVENT_READ, "requests")
+    connecting: socket.socket | None = None
+
+    def begin() -> bool:
+        nonlocal connecting
+        request = requests.recv(4096)
+        if not request:
+            return False
+        if request == ANNOUNCE:
+            announce(INTERFACE)
+            return True
+        connecting = socket.socket(socket.AF_INET6)
+        connecting.setblocking(False)
+        error = connecting.connect_ex(tuple(json.loads(request)))
+        if error == errno.EINPROGRESS:
+            selector.register(connecting, selectors.EVENT_WRITE, "connecting")
+        else:
+            finish(error)
+        return True
+
+    def finish(error: int) -> None:
+        nonlocal connecting
+        assert connecting is not None
+        if error:
+            requests.sendall(os.strerror(error).encode())
+        else:
+            connecting.setblocking(True)
+            socket.send_fds(requests, [b"connected"], [connecting.fileno()])
+        connecting.close()
+        connecting = None
+
+    while True:
+        for key, _ in selector.select():
+            if key.data == "device":
+                bridge.to_lan()
+            elif key.data == "lan":
+                if not bridge.from_lan():
+                    return
+            elif key.data == "requests":
+                if not begin():
+                    return
+            else:
+                selector.unregister(key.fileobj)
+                finish(key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
+
+if __name__ == "__main__":
+    main()
