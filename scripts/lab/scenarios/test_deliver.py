@@ -62,3 +62,14 @@ def test_required_addresses(clients: Clients, local_part: str) -> None:
     message = new_message(f"for {local_part}", STRANGER, f"{local_part}@{clients.account.domain}")
     clients.deliver(message, to=str(message["To"]))
     clients.wait_message(message)
+
+
+def test_bare_postmaster(clients: Clients) -> None:
+    """RFC 5321 section 4.5.1: `RCPT TO:<postmaster>` without a domain."""
+    message = new_message("for the bare postmaster", STRANGER, "postmaster")
+    with clients.smtp() as smtp:
+        smtp.ehlo()
+        assert smtp.mail(STRANGER)[0] == 250
+        assert smtp.docmd("RCPT", "TO:<Postmaster>")[0] == 250
+        assert smtp.data(bytes(message))[0] == 250
+    clients.wait_message(message)

@@ -299,6 +299,16 @@ fn session(out: &mut String, settings: &Settings) {
            { if = \"!is_empty(authenticated_as)\", then = true },\n  \
            { else = false },\n]\n",
     );
+    // `RCPT TO:<postmaster>` without a domain (RFC 5321 §4.5.1) comes out of the
+    // library's parser as an empty address, and as nothing else than that does
+    // but `RCPT TO:<>`, which may reach the same person.
+    let _ = writeln!(
+        out,
+        "rewrite = [\n  \
+           {{ if = \"is_empty(rcpt)\", then = \"'postmaster@{}'\" }},\n  \
+           {{ else = false }},\n]",
+        settings.domain
+    );
 
     table(out, "session.data.limits");
     plain(out, "size", size);
