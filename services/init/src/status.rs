@@ -32,6 +32,7 @@ pub fn gather(machine: &Machine, facts: Facts) -> BoxStatus {
     let (data_total, data_free) = data
         .map(|d| (d.f_blocks * d.f_frsize, d.f_bavail * d.f_frsize))
         .unwrap_or_default();
+    let data_written = mounted.then(written_to_data).flatten().unwrap_or(0);
     let rescue = match machine.phase() {
         Phase::Rescue { reason } => Some(reason.clone()),
         _ => None,
@@ -64,9 +65,24 @@ pub fn gather(machine: &Machine, facts: Facts) -> BoxStatus {
         memory_available,
         data_total,
         data_free,
+        data_written,
         services: services.collect(),
         rescue,
     }
+}
+
+/// Bytes written to the partition under [`data::MOUNT_POINT`], by the kernel's count.
+fn written_to_data() -> Option<u64> {
+    let device = rustix::fs::stat(data::MOUNT_POINT).ok()?.st_dev;
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    read_block_stat(&fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?)
+}
+
+/// Bytes written, from a block device's `stat`: its seventh field counts
+/// sectors of 512 bytes (Linux, Documentation/block/stat.rst).
+fn read_block_stat(text: &str) -> Option<u64> {
+    let sectors: u64 = text.split_whitespace().nth(6)?.parse().ok()?;
+    Some(sectors * 512)
 }
 
 /// `MemTotal` and `MemAvailable` in bytes.
@@ -97,5 +113,12 @@ mod tests {
         let text = "MemTotal:        1000 kB\nMemFree:           10 kB\nMemAvailable:     500 kB\n";
         assert_eq!(read_meminfo(text), (1_024_000, 512_000));
         assert_eq!(read_meminfo("junk"), (0, 0));
+    }
+
+    #[test]
+    fn block_stat() {
+        let text = "     120      3     9000    40     55     7     1024    90  0  100  130\n";
+        assert_eq!(read_block_stat(text), Some(524_288));
+        assert_eq!(read_block_stat("1 2 3"), None);
     }
 }

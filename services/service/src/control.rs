@@ -88,6 +88,8 @@ pub struct BoxStatus {
     pub data_total: u64,
     /// See `data_total`.
     pub data_free: u64,
+    /// Bytes written to the data partition since the kernel started.
+    pub data_written: u64,
     /// Every service of the table.
     pub services: Vec<ServiceStatus>,
 }
