@@ -2,8 +2,9 @@
 //!
 //! Specification: Raspberry Pi documentation, "The config.txt file". Only what
 //! decides which files a boot uses is understood: conditional sections,
-//! `kernel`, `initramfs`, `device_tree`, `cmdline`, `os_prefix`. `include` is
-//! refused, since the result would be wrong without it.
+//! `kernel`, `initramfs`, `device_tree`, `cmdline`, `os_prefix`, `gpu_mem`.
+//! `include` is refused, since the result would be wrong without it, and so is
+//! a 32-bit start.
 
 use crate::machine::Board;
 use thiserror::Error;
@@ -25,6 +26,9 @@ pub enum ConfigError {
     /// `include` is not followed.
     #[error("config.txt line {0}: include is not supported")]
     Include(usize),
+    /// The firmware would start the 64-bit kernel in 32-bit mode.
+    #[error("config.txt says arm_64bit=0, but the kernel is a 64-bit one")]
+    ThirtyTwoBit,
     /// Not a section, a setting or a comment.
     #[error("config.txt line {line}: {text:?} is not a section or key=value")]
     BadLine {
@@ -157,6 +161,9 @@ impl Config {
                 });
             }
         }
+        if boot.board != Board::Virt && config.get("arm_64bit") == Some("0") {
+            return Err(ConfigError::ThirtyTwoBit);
+        }
         Ok(config)
     }
 
@@ -188,6 +195,32 @@ impl Config {
                 .map(path),
             cmdline: path(self.get("cmdline").unwrap_or("cmdline.txt")),
         }
+    }
+}
+
+/// Parts of the firmware itself that a board loads from the card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Firmware {
+    /// Files of the first partition, where the boot code in the chip looks.
+    pub selector: &'static [&'static str],
+    /// Files beside `config.txt`.
+    pub slot: &'static [&'static str],
+}
+
+impl Config {
+    /// The firmware that a boot with these settings loads; a Pi 4 and a Pi 5
+    /// have its first stage, a Pi 5 all of it, in a chip of their own. With
+    /// `gpu_mem=16` the cut-down files are used.
+    pub fn firmware(&self, board: Board) -> Firmware {
+        let cut_down = self.get("gpu_mem") == Some("16");
+        let (selector, slot): (&[_], &[_]) = match (board, cut_down) {
+            (Board::Rpi3, true) => (&["bootcode.bin"], &["start_cd.elf", "fixup_cd.dat"]),
+            (Board::Rpi3, false) => (&["bootcode.bin"], &["start.elf", "fixup.dat"]),
+            (Board::Rpi4, true) => (&[], &["start4cd.elf", "fixup4cd.dat"]),
+            (Board::Rpi4, false) => (&[], &["start4.elf", "fixup4.dat"]),
+            (Board::Rpi5 | Board::Virt, _) => (&[], &[]),
+        };
+        Firmware { selector, slot }
     }
 }
 
@@ -242,10 +275,15 @@ mod tests {
     fn the_file_that_ships_suits_every_board() {
         let boards = include_str!("../rpi/boards.toml");
         for board in [Board::Rpi3, Board::Rpi4, Board::Rpi5, Board::Virt] {
-            let ours = files(
-                include_str!("../rpi/config.txt"),
-                Conditions { board, ..BOOT },
-            );
+            let config = include_bytes!("../rpi/config.txt");
+            let config = Config::parse(config, &Conditions { board, ..BOOT }).unwrap();
+            for name in config.firmware(board).slot {
+                assert!(
+                    boards.contains(&format!("\"{name}\"")),
+                    "{name} is not in the slot"
+                );
+            }
+            let ours = config.boot_files();
             assert_eq!(
                 (ours.kernel.as_str(), ours.cmdline.as_str()),
                 ("Image.gz", "cmdline.txt")
@@ -312,6 +350,10 @@ mod tests {
             "config.txt line 1: \"kernel Image\" is not a section or key=value"
         );
         assert_eq!(Config::parse(&[0xff], &BOOT), Err(ConfigError::NotText));
+        assert_eq!(
+            text("arm_64bit=0"),
+            "config.txt says arm_64bit=0, but the kernel is a 64-bit one"
+        );
     }
 
     proptest! {

@@ -84,13 +84,18 @@ pub fn load(
         partition,
         tryboot,
     };
-    let files = Config::parse(&slot.text(name)?, &conditions)
-        .map_err(|source| Error::Config {
+    let config =
+        Config::parse(&slot.text(name)?, &conditions).map_err(|source| Error::Config {
             image: image.to_owned(),
             number: partition,
             source,
-        })?
-        .boot_files();
+        })?;
+    // QEMU needs none of these, but a board would not get any further without.
+    let firmware = config.firmware(machine.board());
+    for name in firmware.slot {
+        slot.read(name, MAX_FILE)?;
+    }
+    let files = config.boot_files();
     let line = slot.text(&files.cmdline)?;
 
     let kernel = slot.extract(&files.kernel, &workdir.join("kernel"))?;
@@ -113,6 +118,10 @@ pub fn load(
         }
         None => None,
     };
+    let mut selector = disk.partition(SELECTOR_PARTITION)?;
+    for name in firmware.selector {
+        selector.read(name, MAX_FILE)?;
+    }
     Ok(Loaded {
         boot,
         kernel,

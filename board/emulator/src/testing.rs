@@ -40,6 +40,7 @@ pub fn disk(path: &Path) {
         format_volume(slice(path, number), options).unwrap();
     }
     write(path, 1, autoboot::FILE, &autoboot::render(Slot::A));
+    write(path, 1, "bootcode.bin", b"first stage");
     for (name, bytes) in [
         (
             "config.txt",
@@ -51,6 +52,8 @@ pub fn disk(path: &Path) {
         ),
         ("Image.gz", b"kernel of A"),
         ("initrd.gz", b"initramfs of A"),
+        ("start.elf", b"second stage"),
+        ("fixup.dat", b"its data"),
         ("bcm2837-rpi-3-b.dtb", &device_tree()),
     ] {
         write(path, 2, name, bytes);

@@ -77,6 +77,23 @@ fn a_raspberry_pi_is_told_in_its_device_tree() {
 }
 
 #[test]
+fn a_raspberry_pi_needs_its_firmware_and_virt_does_not() {
+    let scene = Scene::new();
+    testing::remove(&scene.image(), 2, "fixup.dat");
+    assert_eq!(
+        scene.refusal(Machine::Raspi3b, false),
+        "cannot read partition 2 of IMAGE | fixup.dat does not exist"
+    );
+    scene.write(2, "fixup.dat", b"again");
+    testing::remove(&scene.image(), 1, "bootcode.bin");
+    assert_eq!(
+        scene.refusal(Machine::Raspi3b, false),
+        "cannot read partition 1 of IMAGE | bootcode.bin does not exist"
+    );
+    scene.load(Machine::Virt, false).unwrap();
+}
+
+#[test]
 fn a_slot_change_is_one_sector() {
     let scene = Scene::new();
     for name in ["config.txt", "cmdline.txt", "Image.gz", "initrd.gz"] {
