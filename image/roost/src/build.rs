@@ -66,7 +66,7 @@ impl<'a> Build<'a> {
         for program in [&STAGE1, &INIT, &MAIL] {
             let key = match config.component(program.name) {
                 Some(o) => KeyBuilder::new("override", 1).text(&o.sha256).finish(),
-                None => compile::key(program, &workspace, &sdk)?,
+                None => compile::key(program, &workspace.source, &sdk)?,
             };
             programs.push((program, key));
         }
@@ -116,17 +116,26 @@ impl<'a> Build<'a> {
             return Ok(None);
         };
         let same = report.key == self.stamp.full()
-            && report.image_mark == report::mark(&self.output(report::IMAGE)).ok()
-            && self.output(report::COMPRESSED).is_file()
-            && self.output(report::SBOM).is_file();
+            && report.marks == self.marks();
         if !same {
             return Ok(None);
         }
+        // The folder may have another name from here.
+        report.image = self.output(report::IMAGE);
+        report.compressed = self.output(report::COMPRESSED);
+        report.sbom = self.output(report::SBOM);
         for step in &mut report.steps {
             step.cached = true;
             step.seconds = 0.0;
         }
         Ok(Some(report))
+    }
+
+    /// Marks by which the three finished files are known again.
+    fn marks(&self) -> Vec<Option<String>> {
+        [report::IMAGE, report::COMPRESSED, report::SBOM]
+            .map(|name| report::mark(&self.output(name)).ok())
+            .into()
     }
 
     /// Runs one step through the store, showing it and noting its time.
@@ -171,6 +180,7 @@ impl<'a> Build<'a> {
     }
 
     fn make(&self) -> Result<Report, Failure> {
+        sdk::check_machine()?;
         std::fs::create_dir_all(&self.args.output)
             .map_err(|e| disk_failure("create", &self.args.output, e))?;
         let mirror = || sdk::mirror_of(&self.config);
@@ -191,6 +201,12 @@ impl<'a> Build<'a> {
         })?;
         self.timed("SDK root", self.sdk.exists(), || {
             sdk::ensure(&self.lock, &self.workspace, mirror, offline, self.ui).map(drop)
+        })?;
+        self.timed("fetch Rust crates", false, || {
+            let step = self.ui.step("fetch Rust crates");
+            compile::fetch_crates(&self.workspace, offline)?;
+            step.done("");
+            Ok(())
         })?;
         let programs = self.programs()?;
         let program = |name: &str| {
@@ -236,39 +252,37 @@ impl<'a> Build<'a> {
         })?;
 
         let tree = self.tree(&program, &extras)?;
-        let mut root_key = KeyBuilder::new("root", 1)
-            .key(&self.sdk.key)
-            .text(self.key.full());
-        for (_, key) in &self.programs {
-            root_key = root_key.key(key);
-        }
-        let root_key = root_key.finish();
+        let identity = self.identity("root");
+        let root_key = tree
+            .fingerprint(KeyBuilder::new("root", 2).key(&self.sdk.key).key(&identity))?
+            .finish();
         let root = self.step("make the root file system", "root", &root_key, |dir, _| {
-            let verity = tree.build(&self.sdk, self.identity("root").full(), dir)?;
+            let verity = tree.build(&self.sdk, identity.full(), dir)?;
             let path = dir.join("verity.json");
             std::fs::write(&path, serde_json::to_string(&verity).expect("plain data"))
                 .map_err(|e| disk_failure("write", &path, e))
         })?;
         let verity = read_verity(&root)?;
 
-        let slot_key = KeyBuilder::new("slot", 1)
+        let disk_id = self.disk_id();
+        let slot_key = KeyBuilder::new("slot", 2)
+            .text(&disk::inputs(disk_id))
             .key(&root_key)
             .key(&initrd_key)
             .key(&kernel_key)
             .key(&extras_key)
             .text(&self.boards.fingerprint())
             .finish();
-        let disk_id = self.disk_id();
         let parts = self.slot_parts(&root, &initrd, &kernel, &extras)?;
         let slot = self.step("make the slot", "slot", &slot_key, |dir, _| {
             let gathered = gather(&parts, dir)?;
             let names: Vec<String> = parts.iter().map(|(name, _)| name.clone()).collect();
             disk::slot(&self.sdk, gathered.path(), &names, disk_id, &verity, dir)
         })?;
-        let selector_key = KeyBuilder::new("selector", 1)
+        let selector_key = KeyBuilder::new("selector", 2)
             .key(&self.sdk.key)
             .key(&extras_key)
-            .text(&disk_id.to_string())
+            .text(&disk::inputs(disk_id))
             .finish();
         let selector = self.step("make the selector", "selector", &selector_key, |dir, _| {
             disk::selector(
@@ -279,9 +293,10 @@ impl<'a> Build<'a> {
             )
         })?;
         let data_seed = self.identity("data");
-        let data_key = KeyBuilder::new("data", 1)
+        let data_key = KeyBuilder::new("data", 2)
             .key(&self.sdk.key)
             .key(&data_seed)
+            .text(&disk::inputs(disk_id))
             .finish();
         let data = self.step("make the data file system", "data", &data_key, |dir, _| {
             disk::data(&self.sdk, &crate::rootfs::uuid(data_seed.full()), dir)
@@ -329,7 +344,7 @@ impl<'a> Build<'a> {
             key: self.stamp.full().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             image: image.clone(),
-            image_mark: report::mark(&image).ok(),
+            marks: self.marks(),
             image_bytes: image
                 .metadata()
                 .map_err(|e| disk_failure("read", &image, e))?
@@ -353,7 +368,6 @@ impl<'a> Build<'a> {
 
     /// The programs of ours, each compiled, taken from the store, or given by the owner.
     fn programs(&self) -> Result<Vec<(&'static str, PathBuf)>, Failure> {
-        let mut crates_fetched = false;
         let mut built = Vec::new();
         for (program, key) in &self.programs {
             if let Some(given) = self.config.component(program.name) {
@@ -378,13 +392,8 @@ impl<'a> Build<'a> {
                 "compile",
                 key,
                 |dir, step| {
-                    if !crates_fetched {
-                        step.message("fetching crates");
-                        compile::fetch_crates(&self.workspace, self.args.offline)?;
-                        crates_fetched = true;
-                    }
                     let log = self.log(&format!("compile-{}", program.name))?;
-                    compile::compile(program, &self.workspace, &self.sdk, dir, &log, step)
+                    compile::compile(program, key, &self.workspace, &self.sdk, dir, &log, step)
                 },
             )?;
             built.push((program.name, dir.join(program.name)));

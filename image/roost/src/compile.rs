@@ -3,14 +3,17 @@
 //! The sources stand at `/src`, crates at `/cargo`, results at `/target`
 //! whatever the machine's paths are, so that the bytes do not depend on them.
 //! Cargo's target folder is kept between builds: one changed service does
-//! not compile Stalwart again.
+//! not compile Stalwart again. Cargo takes a file for unchanged when its time
+//! is old, but all checkouts of a user share that folder, so it compiles a
+//! copy of the sources in which a file is as old as its contents.
 
 use crate::error::Failure;
 use crate::sdk::{Sdk, explain, no_bwrap};
-use crate::store::{Key, KeyBuilder, disk_failure};
+use crate::store::{Key, KeyBuilder, disk_failure, files_below};
 use crate::ui::Step;
 use crate::workspace::Workspace;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -27,7 +30,7 @@ pub struct Program {
     pub package: &'static str,
     /// Cargo binary.
     pub binary: &'static str,
-    /// Folders with its sources, relative to the checkout.
+    /// Folders and files with its sources, relative to the checkout.
     pub sources: &'static [&'static str],
     /// Licence of the linked result (SPDX).
     pub licence: &'static str,
@@ -40,7 +43,12 @@ pub const STAGE1: Program = Program {
     name: "stage1",
     package: "roost-init",
     binary: "stage1",
-    sources: &["services/init", "services/service", "board/src"],
+    sources: &[
+        "services/init",
+        "services/service",
+        "board/Cargo.toml",
+        "board/src",
+    ],
     licence: "Apache-2.0 OR MIT",
     rustc_wrapper: None,
 };
@@ -63,16 +71,67 @@ pub const MAIL: Program = Program {
 };
 
 /// Hash of everything that a program is compiled from.
-pub fn key(program: &Program, workspace: &Workspace, sdk: &Sdk) -> Result<Key, Failure> {
-    let mut key = KeyBuilder::new("compile", 1)
+pub fn key(program: &Program, source: &Path, sdk: &Sdk) -> Result<Key, Failure> {
+    let mut key = KeyBuilder::new("compile", 2)
         .key(&sdk.key)
         .text(program.name)
-        .file(&workspace.source.join("Cargo.toml"))?
-        .text(&locked_crates(&workspace.source.join("Cargo.lock"), program.package)?.join("\n"));
-    for dir in program.sources {
-        key = key.text(dir).tree(&workspace.source.join(dir))?;
+        .file(&source.join("Cargo.toml"))?
+        .text(&locked_crates(&source.join("Cargo.lock"), program.package)?.join("\n"));
+    for path in program.sources {
+        let path = source.join(path);
+        key = if path.is_dir() {
+            key.tree(&path)?
+        } else {
+            key.file(&path)?
+        };
     }
     Ok(key.finish())
+}
+
+/// Makes `copy` equal to the parts of the checkout that cargo reads: the
+/// workspace's files and the folders of its members. Files that are equal
+/// already keep their time.
+fn copy_sources(source: &Path, copy: &Path) -> Result<(), Failure> {
+    #[derive(serde::Deserialize)]
+    struct Manifest {
+        workspace: Members,
+    }
+    #[derive(serde::Deserialize)]
+    struct Members {
+        members: Vec<String>,
+    }
+    let manifest = source.join("Cargo.toml");
+    let text =
+        std::fs::read_to_string(&manifest).map_err(|e| disk_failure("read", &manifest, e))?;
+    let manifest: Manifest = toml::from_str(&text)
+        .map_err(|e| Failure::new(format!("{} is not valid", manifest.display())).because(e))?;
+    let mut wanted: BTreeSet<PathBuf> = ["Cargo.toml", "Cargo.lock"].map(PathBuf::from).into();
+    for member in &manifest.workspace.members {
+        for path in files_below(&source.join(member))? {
+            wanted.insert(path.strip_prefix(source).unwrap_or(&path).to_owned());
+        }
+    }
+    std::fs::create_dir_all(copy).map_err(|e| disk_failure("create", copy, e))?;
+    for old in files_below(copy)? {
+        if !wanted.contains(old.strip_prefix(copy).unwrap_or(&old)) {
+            std::fs::remove_file(&old).map_err(|e| disk_failure("remove", &old, e))?;
+        }
+    }
+    for name in wanted {
+        let (from, to) = (source.join(&name), copy.join(&name));
+        let bytes = std::fs::read(&from).map_err(|e| disk_failure("read", &from, e))?;
+        if std::fs::read(&to).is_ok_and(|there| there == bytes) {
+            continue;
+        }
+        let parent = to.parent().expect("below the copy");
+        std::fs::create_dir_all(parent).map_err(|e| disk_failure("create", parent, e))?;
+        // Not `fs::copy`: the time must be now. The mode matters for `rustc_wrapper`.
+        std::fs::write(&to, bytes)
+            .and_then(|()| from.metadata())
+            .and_then(|found| std::fs::set_permissions(&to, found.permissions()))
+            .map_err(|e| disk_failure("write", &to, e))?;
+    }
+    Ok(())
 }
 
 /// Fetches the crates of `Cargo.lock` with the machine's own cargo, the only part that uses the network.
@@ -94,7 +153,11 @@ pub fn fetch_crates(workspace: &Workspace, offline: bool) -> Result<(), Failure>
     }
     let words = String::from_utf8_lossy(&out.stderr).trim().to_owned();
     let what = "cannot fetch the Rust crates of Cargo.lock";
-    Err(if offline {
+    Err(if words.contains("lock file") && words.contains("--locked") {
+        Failure::new("Cargo.lock does not fit the Cargo.toml files")
+            .because(words)
+            .hint("restore both from version control, or run `cargo metadata > /dev/null` after a change of dependencies")
+    } else if offline {
         Failure::offline(what).because(words)
     } else {
         Failure::new(what)
@@ -104,8 +167,11 @@ pub fn fetch_crates(workspace: &Workspace, offline: bool) -> Result<(), Failure>
 }
 
 /// Compiles `program` and copies it to `into/<name>`; cargo's words go to `log`.
+///
+/// `key` is the program's [`key`], and an error if the sources have changed since.
 pub fn compile(
     program: &Program,
+    key: &Key,
     workspace: &Workspace,
     sdk: &Sdk,
     into: &Path,
@@ -113,16 +179,35 @@ pub fn compile(
     step: &Step<'_>,
 ) -> Result<(), Failure> {
     // Its own target folder for each package: two compiles never wait for each other's lock.
-    let target = workspace
-        .cache
-        .join("target")
-        .join(sdk.key.short())
-        .join(program.package);
+    // Cargo does not notice another wrapper, so each has a folder of its own too.
+    let mut folder = KeyBuilder::new("target", 1).text(program.package);
+    if let Some(wrapper) = program.rustc_wrapper {
+        folder = folder.file(&workspace.source.join(wrapper))?;
+    }
+    let name = format!("{}-{}", program.package, &folder.finish().short()[..8]);
+    let parent = workspace.cache.join("target").join(sdk.key.short());
+    let target = parent.join(&name);
     std::fs::create_dir_all(&target).map_err(|e| disk_failure("create", &target, e))?;
+    let lock_path = parent.join(format!("{name}.lock"));
+    let lock = File::create(&lock_path).map_err(|e| disk_failure("create", &lock_path, e))?;
+    if lock.try_lock().is_err() {
+        step.message("waiting for another build");
+        lock.lock()
+            .map_err(|e| disk_failure("lock", &lock_path, e))?;
+    }
+    let source = parent.join(format!("{name}.src"));
+    copy_sources(&workspace.source, &source)?;
+    if self::key(program, &source, sdk)? != *key {
+        return Err(
+            Failure::new(format!("the sources of {} have changed", program.name))
+                .because("a file was saved after the build had looked at it")
+                .hint("run the same command again"),
+        );
+    }
     let registry = cargo_home()?.join("registry");
     let mut sandbox = sdk
         .sandbox()
-        .read(&workspace.source, "/src")
+        .read(&source, "/src")
         .read(&registry, "/cargo/registry")
         .write(&target, "/target")
         .env("CARGO_HOME", "/cargo")
@@ -196,7 +281,7 @@ pub fn compile(
 
 /// Copies `stream` to the file and gives its last 20 lines.
 fn keep_log(stream: impl std::io::Read, path: &Path) -> String {
-    let mut file = std::fs::File::create(path).ok();
+    let mut file = File::create(path).ok();
     let mut last = std::collections::VecDeque::new();
     for line in BufReader::new(stream).lines().map_while(Result::ok) {
         if let Some(f) = &mut file {
@@ -294,4 +379,42 @@ fn locked_crates(cargo_lock: &Path, package: &str) -> Result<Vec<String>, Failur
             )
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copied_file_is_as_old_as_its_contents() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two, copy) = (dir.path().join("1"), dir.path().join("2"), dir.path().join("c"));
+        for (checkout, text) in [(&one, "fn a() {}"), (&two, "fn b() {}")] {
+            std::fs::create_dir_all(checkout.join("m/src")).unwrap();
+            let write = |name: &str, text: &str| std::fs::write(checkout.join(name), text).unwrap();
+            write("Cargo.toml", "[workspace]\nmembers = [\"m\"]\n");
+            write("Cargo.lock", "version = 4\n");
+            write("m/src/lib.rs", text);
+            // A checkout may be older than what was compiled from another one.
+            File::open(checkout.join("m/src/lib.rs"))
+                .unwrap()
+                .set_modified(std::time::UNIX_EPOCH)
+                .unwrap();
+        }
+        std::fs::write(one.join("m/gone.rs"), "").unwrap();
+        std::fs::write(one.join("not-a-member"), "").unwrap();
+        let time = |name: &str| copy.join(name).metadata().unwrap().modified().unwrap();
+
+        copy_sources(&one, &copy).unwrap();
+        assert!(copy.join("m/gone.rs").exists() && !copy.join("not-a-member").exists());
+        let (first, unchanged) = (time("m/src/lib.rs"), time("Cargo.toml"));
+        assert!(first > std::time::UNIX_EPOCH);
+        copy_sources(&one, &copy).unwrap();
+        assert_eq!(time("m/src/lib.rs"), first);
+
+        copy_sources(&two, &copy).unwrap();
+        assert!(time("m/src/lib.rs") >= first && !copy.join("m/gone.rs").exists());
+        assert_eq!(std::fs::read_to_string(copy.join("m/src/lib.rs")).unwrap(), "fn b() {}");
+        assert_eq!(time("Cargo.toml"), unchanged);
+    }
 }

@@ -25,6 +25,23 @@ pub const SELECTOR_IMAGE: &str = "selector.img";
 /// The data file system as built.
 pub const DATA_IMAGE: &str = "data.img";
 
+/// What of our own code decides the bytes of the partitions, for cache keys:
+/// sizes and places, the boot selection, the words of the command line.
+pub fn inputs(disk_id: u32) -> String {
+    let root = RootSpec {
+        start_sector: 0,
+        data_blocks: 0,
+        root_hash: [0; 32],
+        salt: [0; 32],
+    };
+    format!(
+        "{disk_id:08x} {:?} {:?} {}",
+        Layout::STANDARD,
+        roost_board::autoboot::render(Slot::A),
+        cmdline_txt(&BootArgs::new(disk_id, root)),
+    )
+}
+
 /// Makes `slot.img` in `into` from the files in `parts` (which holds [`ROOT`] and everything else but `cmdline.txt`).
 pub fn slot(
     sdk: &Sdk,

@@ -58,8 +58,8 @@ pub struct Report {
     pub version: String,
     /// The image.
     pub image: PathBuf,
-    /// Size and time of the image file, to notice that somebody touched it.
-    pub image_mark: Option<String>,
+    /// Size and time of image, compressed image and bill of materials, to notice that somebody touched them.
+    pub marks: Vec<Option<String>>,
     /// Bytes of the image.
     pub image_bytes: u64,
     /// The compressed image.

@@ -2,7 +2,7 @@
 
 use crate::error::Failure;
 use crate::sdk::Sdk;
-use crate::store::disk_failure;
+use crate::store::{KeyBuilder, disk_failure, sha256_file};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -89,6 +89,20 @@ impl Tree {
     /// All entries in order of path.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
         self.entries.iter().map(|(p, e)| (p.as_str(), e))
+    }
+
+    /// Adds everything that decides the tree's bytes to a key.
+    pub fn fingerprint(&self, mut key: KeyBuilder) -> Result<KeyBuilder, Failure> {
+        for (path, entry) in self.entries() {
+            key = key.text(path).text(if entry.program { "x" } else { "-" });
+            key = match &entry.source {
+                Source::File(from) => key.text("file").text(&sha256_file(from)?),
+                Source::Bytes(bytes) => key.text("bytes").bytes(bytes),
+                Source::Folder => key.text("folder"),
+                Source::Link(target) => key.text("link").text(target),
+            };
+        }
+        Ok(key)
     }
 
     fn write_below(&self, root: &Path) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::error::Failure;
 use crate::fetch::Downloads;
 use crate::lock::{Lock, Package, Purpose};
-use crate::store::{Key, KeyBuilder, disk_failure, making};
+use crate::store::{Key, KeyBuilder, Making, disk_failure};
 use crate::ui::{Step, Ui, size};
 use crate::workspace::Workspace;
 use std::ffi::{OsStr, OsString};
@@ -64,7 +64,7 @@ impl Sdk {
     /// Unpacks the tree from downloaded packages.
     pub fn make(&self, lock: &Lock, downloads: &Downloads, step: &Step<'_>) -> Result<(), Failure> {
         let parent = self.root.parent().expect("the root lies in the cache");
-        let fresh = making(parent)?;
+        let fresh = Making::start(parent)?;
         let root = fresh.path();
         let mut packages: Vec<&Package> = lock.packages(Purpose::Sdk).collect();
         step.total_bytes(packages.iter().map(|p| p.size).sum());
@@ -99,8 +99,7 @@ impl Sdk {
             std::os::unix::fs::symlink(target, &path)
                 .map_err(|e| disk_failure("link", &path, e))?;
         }
-        let fresh = fresh.keep();
-        std::fs::rename(&fresh, &self.root).map_err(|e| disk_failure("rename", &fresh, e))
+        fresh.finish(&self.root).map(drop)
     }
 
     /// A sandbox in this root in which nothing of the machine is visible yet.
@@ -279,17 +278,51 @@ pub fn no_bwrap(error: std::io::Error) -> Failure {
         .hint("install it:  apt-get install bubblewrap")
 }
 
+/// What bubblewrap complains about where it may not make namespaces
+/// (versions 0.8 to 0.11; the last comes from a kernel with AppArmor's restriction).
+const NO_NAMESPACES: &[&str] = &[
+    "new namespace",
+    "uid map",
+    "gid map",
+    "loopback",
+    "Can't mount proc",
+];
+
+/// Says at once, before anything is fetched, if nothing can be built here.
+pub fn check_machine() -> Result<(), Failure> {
+    if std::env::consts::ARCH != "x86_64" {
+        return Err(Failure::new("this machine cannot build an image")
+            .because(format!(
+                "the tools of the SDK root are for x86-64, this is {}",
+                std::env::consts::ARCH
+            ))
+            .hint("build on an x86-64 machine; the image runs on the Pi"));
+    }
+    let out = Command::new("bwrap")
+        .args("--ro-bind / / --dev /dev --proc /proc --unshare-pid --unshare-ipc --unshare-net true".split(' '))
+        .stdin(Stdio::null())
+        .output()
+        .map_err(no_bwrap)?;
+    if out.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&out.stderr);
+    Err(explain("a trial", &out.status.to_string(), words.trim()))
+}
+
 /// Error of a program in the sandbox.
 pub fn explain(program: &str, status: &str, words: &str) -> Failure {
     let failure = Failure::new(format!("{program} failed in the SDK root ({status})"))
         .because(words.to_owned());
-    if words.contains("No permissions to create a new namespace")
-        || words.contains("setting up uid map")
-    {
-        failure.hint(
-            "this kernel does not let ordinary users make namespaces: run as root, \
-             or allow it:  sysctl kernel.unprivileged_userns_clone=1",
-        )
+    if words.starts_with("bwrap:") && NO_NAMESPACES.iter().any(|w| words.contains(w)) {
+        failure.hint(if rustix::process::geteuid().is_root() {
+            "this machine lets not even root make namespaces (an unprivileged container?): \
+             build on the machine itself"
+        } else {
+            "this kernel does not let ordinary users make namespaces: run as root, or allow it:  \
+             sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000 \
+             kernel.apparmor_restrict_unprivileged_userns=0"
+        })
     } else if words.contains("No space left") {
         failure.hint("free some space and run the same command again; finished steps are kept")
     } else {
@@ -351,6 +384,7 @@ pub fn ensure(
 ) -> Result<Sdk, Failure> {
     let sdk = locate(lock, &workspace.cache);
     if !sdk.exists() {
+        check_machine()?;
         let downloads = Downloads::new(&workspace.cache);
         fetch(lock, &downloads, &[Purpose::Sdk], mirror, offline, ui)?;
         let step = ui.step("make the SDK root");

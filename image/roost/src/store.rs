@@ -6,9 +6,9 @@
 
 use crate::error::Failure;
 use sha2::{Digest, Sha256};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Hash of a step's inputs, in hex.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +100,7 @@ pub fn files_below(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
 
 /// SHA-256 of a file in hex.
 pub fn sha256_file(path: &Path) -> Result<String, Failure> {
-    let mut file = std::fs::File::open(path).map_err(|e| disk_failure("read", path, e))?;
+    let mut file = File::open(path).map_err(|e| disk_failure("read", path, e))?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
@@ -130,31 +130,63 @@ pub fn disk_failure(action: &str, path: &Path, error: io::Error) -> Failure {
 
 /// How folders of unfinished outputs begin.
 const MAKING: &str = ".making-";
-/// An unfinished output of this age belongs to no build that still runs.
-const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
-/// A fresh folder in `parent` for something that is being made there.
-///
-/// What interrupted builds left behind a day ago is removed on this occasion.
-pub fn making(parent: &Path) -> Result<tempfile::TempDir, Failure> {
-    std::fs::create_dir_all(parent).map_err(|e| disk_failure("create", parent, e))?;
-    for entry in std::fs::read_dir(parent)
-        .map_err(|e| disk_failure("read", parent, e))?
-        .flatten()
-    {
-        let old = entry
-            .metadata()
-            .and_then(|m| m.modified())
-            .is_ok_and(|t| t.elapsed().is_ok_and(|a| a > ABANDONED));
-        if old && entry.file_name().to_string_lossy().starts_with(MAKING) {
-            std::fs::remove_dir_all(entry.path())
-                .map_err(|e| disk_failure("remove", &entry.path(), e))?;
+/// A folder in which something is being made; removed with this value, or
+/// after an interruption by the next one beside it.
+#[derive(Debug)]
+pub struct Making {
+    dir: tempfile::TempDir,
+    /// Held while the folder is in use; the kernel lets go of it with the process.
+    _lock: File,
+}
+
+impl Making {
+    /// A fresh folder in `parent`.
+    pub fn start(parent: &Path) -> Result<Self, Failure> {
+        std::fs::create_dir_all(parent).map_err(|e| disk_failure("create", parent, e))?;
+        let lock = |path: &Path| File::open(path).and_then(|dir| dir.lock().map(|()| dir));
+        // Between its creation and its lock a new folder looks like an abandoned one.
+        let _one_at_a_time = lock(parent).map_err(|e| disk_failure("lock", parent, e))?;
+        for entry in std::fs::read_dir(parent)
+            .map_err(|e| disk_failure("read", parent, e))?
+            .flatten()
+        {
+            let path = entry.path();
+            if entry.file_name().to_string_lossy().starts_with(MAKING)
+                && File::open(&path).is_ok_and(|dir| dir.try_lock().is_ok())
+            {
+                std::fs::remove_dir_all(&path).map_err(|e| disk_failure("remove", &path, e))?;
+            }
+        }
+        let dir = tempfile::Builder::new()
+            .prefix(MAKING)
+            .tempdir_in(parent)
+            .map_err(|e| disk_failure("create a folder in", parent, e))?;
+        let lock = lock(dir.path()).map_err(|e| disk_failure("lock", dir.path(), e))?;
+        Ok(Self { dir, _lock: lock })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Gives the finished folder its name. `false` if another build was
+    /// first: the same inputs make the same bytes.
+    pub fn finish(self, name: &Path) -> Result<bool, Failure> {
+        // All of it is on the disk before it counts as finished.
+        File::open(self.path())
+            .and_then(|dir| Ok(rustix::fs::syncfs(dir)?))
+            .map_err(|e| disk_failure("write", self.path(), e))?;
+        match std::fs::rename(self.path(), name) {
+            Ok(()) => {
+                let _ = self.dir.keep();
+                Ok(true)
+            }
+            Err(_) if name.is_dir() => Ok(false),
+            Err(e) => Err(disk_failure("rename", self.path(), e)),
         }
     }
-    tempfile::Builder::new()
-        .prefix(MAKING)
-        .tempdir_in(parent)
-        .map_err(|e| disk_failure("create a folder in", parent, e))
 }
 
 /// Where steps put their outputs.
@@ -191,18 +223,10 @@ impl Store {
         if dir.is_dir() {
             return Ok(Output { dir, cached: true });
         }
-        let fresh = making(&parent)?;
+        let fresh = Making::start(&parent)?;
         make(fresh.path())?;
-        let fresh = fresh.keep();
-        match std::fs::rename(&fresh, &dir) {
-            Ok(()) => Ok(Output { dir, cached: false }),
-            // Another build finished the same step meanwhile: same inputs, same bytes.
-            Err(_) if dir.is_dir() => {
-                std::fs::remove_dir_all(&fresh).map_err(|e| disk_failure("remove", &fresh, e))?;
-                Ok(Output { dir, cached: true })
-            }
-            Err(e) => Err(disk_failure("rename", &fresh, e)),
-        }
+        let cached = !fresh.finish(&dir)?;
+        Ok(Output { dir, cached })
     }
 }
 
@@ -241,5 +265,22 @@ mod tests {
             .get("s", &key, |_| panic!("must come from the store"))
             .unwrap();
         assert!(again.cached && again.dir.join("whole").exists());
+    }
+
+    #[test]
+    fn what_an_interrupted_build_left_is_removed_and_what_another_makes_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let abandoned = dir.path().join(".making-x");
+        std::fs::create_dir_all(abandoned.join("half")).unwrap();
+        let first = Making::start(dir.path()).unwrap();
+        assert!(!abandoned.exists());
+        let second = Making::start(dir.path()).unwrap();
+        assert!(first.path().is_dir());
+        let done = dir.path().join("done");
+        std::fs::write(first.path().join("file"), "x").unwrap();
+        std::fs::write(second.path().join("file"), "x").unwrap();
+        assert!(first.finish(&done).unwrap());
+        assert!(!second.finish(&done).unwrap());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }
