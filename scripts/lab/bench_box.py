@@ -1,6 +1,7 @@
-"""Boots the image several times and prints, as one JSON object, how long that takes and how much memory it needs.
+"""Boots the image several times and prints, as one JSON object, how long that takes, how much
+memory it needs, and how much a message writes to the card.
 
-Environment: `ROOST` (the command) and `ROOST_IMAGE` (the image), as for the scenarios.
+Environment: `ROOST`, `ROOST_IMAGE` and `ROOST_PASSWORD`, as for the scenarios.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from clients import STRANGER, Account, Clients, new_message
 from machine import Machine
 from waiting import wait_until
 
@@ -20,6 +22,12 @@ from waiting import wait_until
 BOOTS = 4
 #: Seconds without traffic before memory is read.
 SETTLE = 20.0
+#: Messages whose writes are counted, and the length of their text in bytes.
+MESSAGES = 200
+MESSAGE_BYTES = 8_000
+#: Seconds after the last message until the kernel has written what it held back
+#: (30 s, Linux `dirty_expire_centisecs`) and more.
+WRITE_BACK = 45.0
 
 
 def banner_s(machine: Machine) -> float:
@@ -29,10 +37,34 @@ def banner_s(machine: Machine) -> float:
     return float(machine.control("status", "status")["uptime_s"])
 
 
+def pause(what: str, seconds: float) -> None:
+    """Lets the box alone for some seconds."""
+    end = time.monotonic() + seconds
+    wait_until(what, lambda: time.monotonic() > end, seconds + 5)
+
+
+def deliver(clients: Clients) -> float:
+    """Delivers all messages on one connection; returns the seconds until the last was acknowledged."""
+    began = time.monotonic()
+    with clients.smtp() as smtp:
+        for number in range(MESSAGES):
+            text = (f"{number:07d}\n" * (MESSAGE_BYTES // 8))[:MESSAGE_BYTES]
+            smtp.send_message(new_message(f"number {number}", STRANGER, clients.account.address, text))
+    seconds = time.monotonic() - began
+
+    def all_there() -> bool:
+        with clients.imap() as imap:
+            return int(imap.select("INBOX", readonly=True)[1][0]) >= MESSAGES
+
+    wait_until("the last message in its folder", all_there, 120, interval=1.0)
+    return seconds
+
+
 def main() -> None:
     """Measures and prints."""
     ready: list[float] = []
     banner: list[float] = []
+    account = Account("alice", os.environ["ROOST_PASSWORD"], "example.org", "mail.example.org")
     with tempfile.TemporaryDirectory() as folder:
         for boot in range(BOOTS):
             machine = Machine(Path(os.environ["ROOST"]), Path(os.environ["ROOST_IMAGE"]), Path(folder))
@@ -42,18 +74,22 @@ def main() -> None:
                 ready.append(after)
                 banner.append(greeted)
             if boot == BOOTS - 1:
-                settled = time.monotonic() + SETTLE
-                wait_until("the box to settle", lambda: time.monotonic() > settled, SETTLE + 5)
-                status = machine.control("status", "status")
+                pause("the box to settle", SETTLE)
+                idle = machine.status()
+                seconds = deliver(Clients(machine.forwards, account, Path(folder)))
+                pause("the last writes", WRITE_BACK)
+                busy = machine.status()
             machine.power_off()
-    mail = next(service for service in status["services"] if service["name"] == "mail")
+    mail = next(service for service in idle["services"] if service["name"] == "mail")
     print(
         json.dumps(
             {
                 "ready_s": statistics.median(ready),
                 "banner_s": round(statistics.median(banner), 2),
-                "idle_bytes": status["memory_total"] - status["memory_available"],
+                "idle_bytes": idle["memory_total"] - idle["memory_available"],
                 "mail_bytes": mail["memory"],
+                "written_per_message": round((busy["data_written"] - idle["data_written"]) / MESSAGES),
+                "messages_per_s": round(MESSAGES / seconds, 1),
             }
         )
     )

@@ -85,8 +85,10 @@ def machine_room(subject: Subject, config: pytest.Config) -> Iterator[Boot]:
     machines = config.stash[MACHINES]
     own: list[Machine] = []
 
-    def boot(state: Path, *, machine: str = "virt", options: tuple[str, ...] = ()) -> Machine:
-        started = Machine(subject.roost, subject.image, state, machine=machine, options=options)
+    def boot(
+        state: Path, *, machine: str = "virt", options: tuple[str, ...] = (), image: Path = subject.image
+    ) -> Machine:
+        started = Machine(subject.roost, image, state, machine=machine, options=options)
         own.append(started)
         machines.append(started)
         return started

@@ -4,9 +4,10 @@ QEMU forwards ports to a guest over IPv4 only. So a network namespace of its
 own gets a tap device, and the frames of that device go to and from the
 emulated network over the socket that `roost run --lan` names in its `started`
 event. Connections are made inside the namespace and handed out as descriptors.
-The machine is also the network's IPv6 router: it announces `ANNOUNCED`.
+The machine is also the network's IPv6 router, which announces `ANNOUNCED`, and
+a time server, whose clock may be ahead.
 
-Run as a program (`python3 neighbour.py SOCKET`), it is the process inside the
+Run as a program (`python3 neighbour.py SOCKET SECONDS-AHEAD`), it is the process inside the
 namespace; its standard input is a Unix socket with one request a line.
 """
 
@@ -22,6 +23,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 
@@ -37,6 +39,9 @@ ANNOUNCED = ipaddress.IPv6Network("2001:db8:1:2::/64")
 OWN_ADDRESS = str(ANNOUNCED[1])
 #: The request to announce the network; every other one is an address and a port.
 ANNOUNCE = b"announce"
+#: UDP port of time servers, and seconds from their epoch (1900) to Unix's (1970).
+TIME_PORT = 123
+TIME_EPOCH = 2_208_988_800
 #: Seconds for a connection, which begins with finding an address.
 CONNECT_TIMEOUT = 60.0
 
@@ -44,13 +49,13 @@ CONNECT_TIMEOUT = 60.0
 class Neighbour:
     """The other machine. Needs root, or the right to make user namespaces and `/dev/net/tun`."""
 
-    def __init__(self, lan: str) -> None:
-        """Starts it and has it join the network."""
+    def __init__(self, lan: str, clock_ahead: float = 0.0) -> None:
+        """Starts it and has it join the network; its clock is ahead by some seconds."""
         namespaces = ["--net"] if os.geteuid() == 0 else ["--net", "--user", "--map-root-user"]
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                ["unshare", *namespaces, sys.executable, __file__, lan], stdin=theirs
+                ["unshare", *namespaces, sys.executable, __file__, lan, str(clock_ahead)], stdin=theirs
             )
 
     def announce(self) -> None:
@@ -107,6 +112,14 @@ def announce(name: str) -> None:
         raw.sendto(advertisement(), ("ff02::1", 0, 0, socket.if_nametoindex(name)))
 
 
+def time_answer(question: bytes, ahead: float) -> bytes:
+    """A time server's answer (RFC 4330 section 4): stratum 1, our clock, and the asker's own mark."""
+    version_4_server = 4 << 3 | 4
+    now = int((time.time() + ahead + TIME_EPOCH) * (1 << 32))
+    header = struct.pack(">BBbb8s4sQ", version_4_server, 1, 6, -20, bytes(8), b"LAB", now)
+    return header + question[40:48] + struct.pack(">QQ", now, now)
+
+
 class Bridge:
     """Carries frames between the tap device and the emulated network."""
 
@@ -145,6 +158,9 @@ def main() -> None:
     selector.register(device, selectors.EVENT_READ, "device")
     selector.register(lan, selectors.EVENT_READ, "lan")
     selector.register(requests, selectors.EVENT_READ, "requests")
+    clock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    clock.bind(("::", TIME_PORT))
+    selector.register(clock, selectors.EVENT_READ, "clock")
     connecting: socket.socket | None = None
 
     def begin() -> bool:
@@ -182,6 +198,9 @@ def main() -> None:
             elif key.data == "lan":
                 if not bridge.from_lan():
                     return
+            elif key.data == "clock":
+                question, asker = clock.recvfrom(FRAME)
+                clock.sendto(time_answer(question, float(sys.argv[2])), asker)
             elif key.data == "requests":
                 if not begin():
                     return

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import struct
-from pathlib import Path
-
-from clients import PORTS
+import card
+from clients import PORTS, STRANGER, new_message
 from conftest import CARD_BYTES, Box, Subject
 from waiting import wait_until
 
@@ -13,15 +11,6 @@ from waiting import wait_until
 MEMORY_LIMIT = 200_000_000
 #: Part of a file system that its own tables may take.
 OVERHEAD = 0.10
-#: Offset of the fourth partition's first-sector field in a master boot record.
-FOURTH_START = 446 + 3 * 16 + 8
-
-
-def data_partition(image: Path) -> tuple[int, int]:
-    """First byte and length of the data partition in an image file."""
-    with image.open("rb") as file:
-        start, sectors = struct.unpack_from("<II", file.read(512), FOURTH_START)
-    return start * 512, sectors * 512
 
 
 def test_services_are_ready(box: Box) -> None:
@@ -49,10 +38,19 @@ def test_idle_memory(box: Box) -> None:
 
 def test_data_grew_to_the_card(box: Box, subject: Subject) -> None:
     """The image holds a small data partition; on the card it has all the rest."""
-    start, shipped = data_partition(subject.image)
+    start, shipped = card.partition(subject.image, card.DATA)
     available = CARD_BYTES - start
     assert shipped < available * (1 - OVERHEAD), "the image leaves no room to grow"
     assert box.machine.status()["data_total"] >= available * (1 - OVERHEAD)
+
+
+def test_writes_are_counted(box: Box) -> None:
+    """A message writes to the card, and the status tells how much."""
+    before = box.machine.status()["data_written"]
+    message = new_message("written", STRANGER, box.account.address)
+    box.clients.deliver(message)
+    box.clients.wait_message(message)
+    assert box.machine.status()["data_written"] >= before + len(bytes(message))
 
 
 def test_every_port_answers(box: Box) -> None:

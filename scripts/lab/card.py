@@ -1,0 +1,43 @@
+"""A box's card as a file: where its partitions lie, and what is on them."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import struct
+from pathlib import Path
+
+#: Offset of the first entry of a master boot record, and the length of an entry, in bytes.
+FIRST_ENTRY = 446
+ENTRY = 16
+#: Where an entry keeps its first sector; the number of sectors follows.
+START = 8
+SECTOR = 512
+#: Partition numbers.
+SLOT_A = 2
+DATA = 4
+#: Bytes that are read at once.
+PIECE = 1 << 20
+
+
+def partition(image: Path, number: int) -> tuple[int, int]:
+    """First byte and length of a partition."""
+    with image.open("rb") as file:
+        start, sectors = struct.unpack_from("<II", file.read(SECTOR), FIRST_ENTRY + (number - 1) * ENTRY + START)
+    return start * SECTOR, sectors * SECTOR
+
+
+def insert(image: Path, state: Path, size: int) -> Path:
+    """Puts a fresh card of `size` bytes into a virt machine that has not been started yet."""
+    state.mkdir(parents=True)
+    card = state / "virt.card"
+    shutil.copyfile(image, card)
+    with card.open("r+b") as file:
+        file.truncate(size)
+    return card
+
+
+def digest(card: Path) -> str:
+    """SHA-256 of everything on the card."""
+    with card.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
