@@ -84,12 +84,11 @@ pub fn load(
         partition,
         tryboot,
     };
-    let config =
-        Config::parse(&slot.text(name)?, &conditions).map_err(|source| Error::Config {
-            image: image.to_owned(),
-            number: partition,
-            source,
-        })?;
+    let config = Config::parse(&slot.text(name)?, &conditions).map_err(|source| Error::Config {
+        image: image.to_owned(),
+        number: partition,
+        source,
+    })?;
     // QEMU needs none of these, but a board would not get any further without.
     let firmware = config.firmware(machine.board());
     for name in firmware.slot {

@@ -115,8 +115,7 @@ impl<'a> Build<'a> {
         let Ok(mut report) = serde_json::from_str::<Report>(&text) else {
             return Ok(None);
         };
-        let same = report.key == self.stamp.full()
-            && report.marks == self.marks();
+        let same = report.key == self.stamp.full() && report.marks == self.marks();
         if !same {
             return Ok(None);
         }

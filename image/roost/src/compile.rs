@@ -153,17 +153,19 @@ pub fn fetch_crates(workspace: &Workspace, offline: bool) -> Result<(), Failure>
     }
     let words = String::from_utf8_lossy(&out.stderr).trim().to_owned();
     let what = "cannot fetch the Rust crates of Cargo.lock";
-    Err(if words.contains("lock file") && words.contains("--locked") {
-        Failure::new("Cargo.lock does not fit the Cargo.toml files")
+    Err(
+        if words.contains("lock file") && words.contains("--locked") {
+            Failure::new("Cargo.lock does not fit the Cargo.toml files")
             .because(words)
             .hint("restore both from version control, or run `cargo metadata > /dev/null` after a change of dependencies")
-    } else if offline {
-        Failure::offline(what).because(words)
-    } else {
-        Failure::new(what)
-            .because(words)
-            .hint("check the network and run the same command again")
-    })
+        } else if offline {
+            Failure::offline(what).because(words)
+        } else {
+            Failure::new(what)
+                .because(words)
+                .hint("check the network and run the same command again")
+        },
+    )
 }
 
 /// Compiles `program` and copies it to `into/<name>`; cargo's words go to `log`.
@@ -388,7 +390,11 @@ mod tests {
     #[test]
     fn a_copied_file_is_as_old_as_its_contents() {
         let dir = tempfile::tempdir().unwrap();
-        let (one, two, copy) = (dir.path().join("1"), dir.path().join("2"), dir.path().join("c"));
+        let (one, two, copy) = (
+            dir.path().join("1"),
+            dir.path().join("2"),
+            dir.path().join("c"),
+        );
         for (checkout, text) in [(&one, "fn a() {}"), (&two, "fn b() {}")] {
             std::fs::create_dir_all(checkout.join("m/src")).unwrap();
             let write = |name: &str, text: &str| std::fs::write(checkout.join(name), text).unwrap();
@@ -414,7 +420,10 @@ mod tests {
 
         copy_sources(&two, &copy).unwrap();
         assert!(time("m/src/lib.rs") >= first && !copy.join("m/gone.rs").exists());
-        assert_eq!(std::fs::read_to_string(copy.join("m/src/lib.rs")).unwrap(), "fn b() {}");
+        assert_eq!(
+            std::fs::read_to_string(copy.join("m/src/lib.rs")).unwrap(),
+            "fn b() {}"
+        );
         assert_eq!(time("Cargo.toml"), unchanged);
     }
 }

@@ -299,7 +299,10 @@ pub fn check_machine() -> Result<(), Failure> {
             .hint("build on an x86-64 machine; the image runs on the Pi"));
     }
     let out = Command::new("bwrap")
-        .args("--ro-bind / / --dev /dev --proc /proc --unshare-pid --unshare-ipc --unshare-net true".split(' '))
+        .args(
+            "--ro-bind / / --dev /dev --proc /proc --unshare-pid --unshare-ipc --unshare-net true"
+                .split(' '),
+        )
         .stdin(Stdio::null())
         .output()
         .map_err(no_bwrap)?;
