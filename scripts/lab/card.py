@@ -13,6 +13,9 @@ ENTRY = 16
 #: Where an entry keeps its first sector; the number of sectors follows.
 START = 8
 SECTOR = 512
+#: Where an erofs keeps its superblock, and how that begins (Linux, fs/erofs/erofs_fs.h).
+EROFS_SUPERBLOCK = 1024
+EROFS_MAGIC = b"\xe2\xe1\xf5\xe0"
 #: Partition numbers.
 SLOT_A = 2
 DATA = 4
@@ -25,6 +28,15 @@ def partition(image: Path, number: int) -> tuple[int, int]:
     with image.open("rb") as file:
         start, sectors = struct.unpack_from("<II", file.read(SECTOR), FIRST_ENTRY + (number - 1) * ENTRY + START)
     return start * SECTOR, sectors * SECTOR
+
+
+def root_image(slot: bytes) -> int:
+    """Where the root file system begins in a slot: on a sector, with its magic in the right place."""
+    at = slot.find(EROFS_MAGIC)
+    while at >= 0 and (at - EROFS_SUPERBLOCK) % SECTOR:
+        at = slot.find(EROFS_MAGIC, at + 1)
+    assert at >= 0, "no erofs in the slot"
+    return at - EROFS_SUPERBLOCK
 
 
 def insert(image: Path, state: Path, size: int) -> Path:

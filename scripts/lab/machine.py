@@ -22,8 +22,8 @@ from waiting import wait_until
 
 #: Seconds from power-on to `services ready`: four times what two slow cores need.
 BOOT_TIMEOUT = 180.0
-#: Seconds for an orderly stop of all services and a power-off.
-STOP_TIMEOUT = 60.0
+#: Seconds for an orderly stop of all services and a power-off: more than init allows itself.
+STOP_TIMEOUT = 120.0
 #: Seconds for one answer on the control socket.
 CONTROL_TIMEOUT = 20.0
 
