@@ -27,5 +27,5 @@ mod testing;
 pub use disk::{card_size, prepare_disk};
 pub use error::Error;
 pub use firmware::Boot;
-pub use options::{CommandPrefix, Console, Forward, Machine, Options, Protocol};
+pub use options::{CommandPrefix, Forward, Machine, Options, Protocol};
 pub use running::{Emulator, Exit, PowerSwitch, Running, Waited};

@@ -74,16 +74,6 @@ impl Forward {
     }
 }
 
-/// Where the serial console's output goes. The console takes no input: there
-/// is nothing on the box to type into.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Console {
-    /// Standard output.
-    Stdio,
-    /// Appended to a file, so that all boots of a machine follow each other.
-    File(PathBuf),
-}
-
 /// The command that starts QEMU; QEMU's arguments follow.
 ///
 /// Plain `qemu-system-aarch64`, or a sandbox around it. A sandbox must show
@@ -120,8 +110,10 @@ pub struct Options {
     /// bytes, big endian. IPv6 is then left to that host: QEMU's own network
     /// would answer in its place, whoever a packet is addressed to.
     pub lan_socket: Option<PathBuf>,
-    /// Serial console.
-    pub console: Console,
+    /// File that the serial console's output is appended to, so that all boots
+    /// of a machine follow each other. It takes no input: there is nothing on
+    /// the box to type into.
+    pub console: PathBuf,
     /// How QEMU is started.
     pub qemu: CommandPrefix,
     /// Folder for the files of the present boot and QEMU's sockets; made if
@@ -133,8 +125,9 @@ pub struct Options {
 }
 
 impl Options {
-    /// A `machine` of 1 GB and two processors that runs from `image`.
+    /// A `machine` of 1 GB and two processors that runs from `image`; its console is `console.log` in `workdir`.
     pub fn new(machine: Machine, image: impl Into<PathBuf>, workdir: impl Into<PathBuf>) -> Self {
+        let workdir = workdir.into();
         Self {
             image: image.into(),
             machine,
@@ -143,9 +136,9 @@ impl Options {
             forwards: Vec::new(),
             control_socket: None,
             lan_socket: None,
-            console: Console::Stdio,
+            console: workdir.join("console.log"),
             qemu: CommandPrefix::default(),
-            workdir: workdir.into(),
+            workdir,
             restart: true,
         }
     }

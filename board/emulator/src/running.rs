@@ -3,7 +3,7 @@
 use crate::command;
 use crate::error::Error;
 use crate::firmware::{self, Boot, Loaded, file_error};
-use crate::options::{Console, Forward, Machine, Options, Protocol};
+use crate::options::{Forward, Machine, Options, Protocol};
 use crate::qmp::{self, Ending};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
@@ -386,9 +386,7 @@ fn boot_once(
             output: said,
         }),
         Ok(Some(ending)) => {
-            if let (Console::File(path), Err(e)) = (&options.console, relayed) {
-                return Err(file_error("write", path)(e));
-            }
+            relayed.map_err(file_error("write", &options.console))?;
             Ok(ending)
         }
         Err(e) => Err(Error::Qmp(e)),
@@ -434,16 +432,12 @@ fn reap(qemu: &mut Child, shared: &Mutex<Shared>) -> io::Result<std::process::Ex
     qemu.wait()
 }
 
-fn open_console(console: &Console) -> Result<Box<dyn Write + Send>, Error> {
-    match console {
-        Console::Stdio => Ok(Box::new(io::stdout())),
-        Console::File(path) => OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .map(|file| Box::new(file) as _)
-            .map_err(file_error("open", path)),
-    }
+fn open_console(path: &Path) -> Result<File, Error> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(file_error("open", path))
 }
 
 /// Copies as it comes. QEMU's end must be read even if it cannot be written,

@@ -53,7 +53,7 @@ fn options(dir: &TempDir, script: &str) -> Options {
     let image = dir.path().join("disk.img");
     testing::disk(&image);
     let mut options = Options::new(Machine::Virt, image, dir.path().join("work"));
-    options.console = Console::File(dir.path().join("console"));
+    options.console = dir.path().join("console");
     let this = std::env::current_exe().unwrap();
     options.qemu = crate::CommandPrefix(vec![
         "env".into(),
