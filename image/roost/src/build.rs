@@ -327,6 +327,7 @@ impl<'a> Build<'a> {
             root: &root,
             kernel: &kernel,
             stage1: program("stage1"),
+            config: &self.config,
         };
         let cargo_lock = self.workspace.source.join("Cargo.lock");
         let components = report::components(&self.sdk, &self.lock, &cargo_lock, &made)?;

@@ -220,7 +220,10 @@ pub struct RunArgs {
     /// emulator then does no IPv6 of its own: the other host may be the network's IPv6 router.
     #[arg(long)]
     pub lan: bool,
-    /// Write the serial console to this file, - for standard output [default: console.log in the state folder]
+    /// Write the serial console to this file [default: console.log in the state folder]
+    ///
+    /// With - it goes to console.log and is shown on standard output as well, a line at a time;
+    /// with --json as events ("event": "console").
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub console: Option<PathBuf>,
     /// End when the box restarts instead of going on

@@ -72,28 +72,54 @@ impl Recipe {
     }
 }
 
-/// The mirror that this machine's own apt uses for Debian.
+/// The mirror that this machine's own apt uses for Debian, else Debian's own address.
 ///
-/// The host is not named in Roost: whoever builds has chosen one already.
+/// Which one it is does not matter for safety: `roost lock` checks signatures,
+/// everything else checks hashes.
 pub fn host_mirror() -> Result<String, Failure> {
-    let hint = "name a Debian mirror in roost.toml:  [build]  mirror = \"https://…/debian\"";
-    let out = run(Command::new("apt-get").args([
-        "indextargets",
-        "--format",
-        "$(REPO_URI) $(SIGNED_BY)",
-        "Created-By: Packages",
-    ]))
-    .map_err(|f| f.hint(hint))?;
-    let mut entries: Vec<&str> = out.lines().collect();
-    // Entries signed by Debian's own keyring first; security lives on another path.
-    entries.sort_by_key(|l| !l.contains("debian-archive"));
-    entries
+    // Reads the sources as apt does, whether or not their indexes were ever fetched; fetches nothing.
+    let out = run(Command::new("apt-get").args(["update", "--print-uris"])).map_err(|f| {
+        f.hint("name a Debian mirror in roost.toml:  [build]  mirror = \"https://…/debian\"")
+    })?;
+    Ok(debian_mirror(&out).unwrap_or_else(|| "https://deb.debian.org/debian".to_owned()))
+}
+
+/// The likeliest address of Debian's archive in what `apt-get update --print-uris` printed.
+///
+/// Others serve packages from a path that ends in `/debian` as well. Debian has
+/// a component `main` (Docker has not), suites with updates (third parties have
+/// not), and mostly the shorter path.
+fn debian_mirror(uris: &str) -> Option<String> {
+    let places: Vec<(&str, &str)> = uris
+        .lines()
+        .filter_map(|line| line.strip_prefix('\'')?.split_once("/dists/"))
+        .collect();
+    let has = |uri: &str, what: &str| places.iter().any(|(u, p)| *u == uri && p.contains(what));
+    places
         .iter()
-        .filter_map(|l| l.split_whitespace().next())
-        .map(|u| u.trim_end_matches('/'))
-        .find(|u| u.ends_with("/debian"))
+        .filter(|(uri, _)| has(uri, "/main/"))
+        .filter_map(|(uri, _)| {
+            let mirror = match uri.strip_prefix("mirror+file:") {
+                Some(list) => first_mirror(list)?,
+                None => (*uri).to_owned(),
+            };
+            let path = mirror.trim_end_matches('/');
+            let usable = path.starts_with("http") && path.ends_with("/debian");
+            let rank = (!has(uri, "-updates/"), path.matches('/').count());
+            usable.then(|| (rank, path.to_owned()))
+        })
+        // The first of equals, as apt would ask it first.
+        .min_by_key(|(rank, _)| *rank)
+        .map(|(_, mirror)| mirror)
+}
+
+/// The first address of a mirror list (apt-transport-mirror(1)), as Debian's cloud images have one.
+fn first_mirror(list: &str) -> Option<String> {
+    let text = std::fs::read_to_string(list).ok()?;
+    text.lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .find(|word| word.starts_with("http"))
         .map(str::to_owned)
-        .ok_or_else(|| Failure::new("this machine's apt has no Debian mirror").hint(hint))
 }
 
 /// apt with a private root.
@@ -126,7 +152,10 @@ impl Apt {
         let apt = Self {
             root: root.to_owned(),
         };
-        run(apt.command("apt-get").args(["-q", "update", "-o", "APT::Update::Error-Mode=any"])).map_err(|f| {
+        // By itself apt takes an index that it could not fetch for a passing trouble, and ends well.
+        let mut update = apt.command("apt-get");
+        update.args(["-q", "update", "-o", "APT::Update::Error-Mode=any"]);
+        run(&mut update).map_err(|f| {
             f.hint("check the network and the mirror; a signature error means that the index is not Debian's")
         })?;
         Ok(apt)
@@ -149,6 +178,11 @@ impl Apt {
             "APT::Architectures::=amd64".into(),
             "APT::Architectures::=arm64".into(),
             "APT::Install-Recommends=false".into(),
+            // Whatever this machine's own configuration allows.
+            "APT::Get::AllowUnauthenticated=false".into(),
+            "Acquire::AllowInsecureRepositories=false".into(),
+            "Acquire::AllowDowngradeToInsecureRepositories=false".into(),
+            "Acquire::AllowWeakRepositories=false".into(),
             "Acquire::Languages=none".into(),
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".into(),
             "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false".into(),
@@ -312,4 +346,107 @@ fn run(command: &mut Command) -> Result<String, Failure> {
         last.join("; ")
     };
     Err(Failure::new(format!("{program} failed ({})", out.status)).because(reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What apt prints for `uri`, as far as it matters here.
+    fn printed(uri: &str, suites: &[&str], component: &str) -> String {
+        let of = |suite: &&str| {
+            format!(
+                "'{uri}/dists/{suite}/InRelease' a_InRelease 0 \n\
+                 '{uri}/dists/{suite}/{component}/binary-amd64/Packages.xz' a_Packages 0 \n"
+            )
+        };
+        suites.iter().map(of).collect()
+    }
+
+    #[test]
+    fn only_debians_own_archive_is_taken_for_the_mirror() {
+        let docker = printed(
+            "https://download.docker.com/linux/debian",
+            &["bookworm"],
+            "stable",
+        );
+        let zabbix = printed("https://repo.zabbix.com/7.0/debian", &["bookworm"], "main");
+        let security = printed(
+            "http://deb.debian.org/debian-security",
+            &["bookworm-security"],
+            "main",
+        );
+        let none = format!("{docker}{security}");
+        assert_eq!(debian_mirror(&none), None);
+        assert_eq!(debian_mirror(""), None);
+        for (mirror, suites) in [
+            ("http://ftp.example.net/debian", &["bookworm"][..]),
+            (
+                "http://ftp.example.net/pub/mirrors/debian",
+                &["trixie", "trixie-updates"],
+            ),
+        ] {
+            let text = format!("{none}{zabbix}{}", printed(mirror, suites, "main"));
+            assert_eq!(debian_mirror(&text).as_deref(), Some(mirror));
+        }
+    }
+
+    #[test]
+    fn a_mirror_list_names_the_mirror() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let uri = format!("mirror+file:{}", path.display());
+            printed(&uri, &["bookworm", "bookworm-updates"], "main")
+        };
+        let security = list("security.list", "https://deb.debian.org/debian-security\n");
+        let debian = list(
+            "debian.list",
+            "# ours\n\nhttps://cdn.example.net/debian/\tpriority:1\nhttps://b.example.net/debian\n",
+        );
+        let missing = printed("mirror+file:/nowhere/list", &["bookworm"], "main");
+        assert_eq!(
+            debian_mirror(&format!("{missing}{security}{debian}")).as_deref(),
+            Some("https://cdn.example.net/debian")
+        );
+        assert_eq!(debian_mirror(&format!("{missing}{security}")), None);
+    }
+
+    #[test]
+    fn an_index_without_a_signature_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        // apt reads it as a user of its own.
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let suite = dir.path().join("debian/dists/trixie");
+        std::fs::create_dir_all(&suite).unwrap();
+        std::fs::write(suite.join("Release"), "Suite: trixie\nCodename: trixie\n").unwrap();
+        let recipe = Recipe {
+            base: "trixie".into(),
+            suites: vec!["trixie".into()],
+            pins: BTreeMap::new(),
+            kernel: KernelRecipe {
+                meta: String::new(),
+                suite: String::new(),
+                packages: Vec::new(),
+            },
+            image: ImageRecipe {
+                packages: Vec::new(),
+            },
+            sdk: SdkRecipe {
+                packages: Vec::new(),
+                foreign: Vec::new(),
+            },
+        };
+        let mirror = format!("file:{}/debian", dir.path().display());
+        let failure = Apt::update(&dir.path().join("apt"), &mirror, &recipe)
+            .err()
+            .expect("nothing is signed");
+        assert!(
+            failure.causes()[0].contains("is not signed"),
+            "{}",
+            failure.render()
+        );
+    }
 }

@@ -13,10 +13,14 @@ use std::time::Duration;
 
 /// Connections at a time: enough to hide a mirror's latency, few enough to be polite.
 const CONNECTIONS: usize = 4;
+/// A mirror that sends nothing for so long has forgotten the connection: the file is asked for again.
+const STALL: Duration = Duration::from_secs(30);
 
 /// The folder of downloaded packages.
 pub struct Downloads {
     dir: PathBuf,
+    /// How long a mirror may send nothing.
+    stall: Duration,
 }
 
 impl Downloads {
@@ -24,6 +28,7 @@ impl Downloads {
     pub fn new(cache: &Path) -> Self {
         Self {
             dir: cache.join("packages"),
+            stall: STALL,
         }
     }
 
@@ -49,6 +54,8 @@ impl Downloads {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .timeout_connect(Some(Duration::from_secs(20)))
             .timeout_recv_response(Some(Duration::from_secs(60)))
+            // Starts anew with every read; a large file on a slow line may take as long as it needs.
+            .timeout_per_read(Some(self.stall))
             .user_agent("roost")
             .build()
             .into();
@@ -120,7 +127,7 @@ impl Downloads {
             e => Attempt::Again(
                 Failure::new(format!("cannot download {what}"))
                     .because(format!("{url}: {e}"))
-                    .hint("check the network and run the same command again; finished downloads are kept"),
+                    .hint(AGAIN),
             ),
         })?;
         let fail = |e| Attempt::Final(disk_failure("write", &self.dir, e));
@@ -132,6 +139,22 @@ impl Downloads {
         let mut hash = Sha256::new();
         let mut buffer = vec![0; 64 << 10];
         let mut size = 0;
+        let broken_off = |e: std::io::Error| {
+            let stalled = matches!(
+                e.get_ref().and_then(|e| e.downcast_ref()),
+                Some(ureq::Error::Timeout(_))
+            );
+            let why = if stalled {
+                format!("no data for {} s", self.stall.as_secs_f32())
+            } else {
+                e.to_string()
+            };
+            Attempt::Again(
+                Failure::new(format!("the download of {what} broke off"))
+                    .because(format!("{url}: {why}"))
+                    .hint(AGAIN),
+            )
+        };
         let damaged = |why: String| {
             Attempt::Again(
                 Failure::new(format!("the download of {what} is damaged"))
@@ -140,7 +163,7 @@ impl Downloads {
             )
         };
         loop {
-            let n = body.read(&mut buffer).map_err(|e| damaged(e.to_string()))?;
+            let n = body.read(&mut buffer).map_err(broken_off)?;
             if n == 0 {
                 break;
             }
@@ -184,6 +207,9 @@ impl Downloads {
     }
 }
 
+/// What to do about a network that does not work.
+const AGAIN: &str = "check the network and run the same command again; finished downloads are kept";
+
 enum Attempt {
     Again(Failure),
     Final(Failure),
@@ -226,12 +252,12 @@ mod tests {
     fn fetch(dir: &Path, mirror: &str, package: &Package) -> Result<(), String> {
         let ui = Ui::new(Mode::Quiet);
         let step = ui.step("fetch");
-        Downloads::new(dir)
-            .fetch(mirror, &[package], &step)
-            .map_err(|f| {
-                let text = anstream::adapter::strip_str(&f.render()).to_string();
-                text.replace(mirror, "http://mirror")
-            })
+        let mut downloads = Downloads::new(dir);
+        downloads.stall = Duration::from_millis(500);
+        downloads.fetch(mirror, &[package], &step).map_err(|f| {
+            let text = anstream::adapter::strip_str(&f.render()).to_string();
+            text.replace(mirror, "http://mirror")
+        })
     }
 
     fn answer(status: &str, body: &[u8]) -> Vec<u8> {
@@ -262,15 +288,38 @@ mod tests {
     }
 
     #[test]
-    fn a_download_cut_short_is_damaged() {
+    fn a_download_cut_short_is_not_kept() {
         let dir = tempfile::tempdir().unwrap();
         let cut = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nri".to_vec();
         let text = fetch(dir.path(), &mirror(cut), &package(b"right")).unwrap_err();
         assert!(
-            text.starts_with("error: the download of linux 7.3 (arm64) is damaged"),
+            text.starts_with("error: the download of linux 7.3 (arm64) broke off"),
             "{text}"
         );
         assert!(files(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn a_stalled_download_is_tried_again_and_then_given_up() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let mut open = Vec::new();
+            // Half of the file, then silence on an open connection.
+            for _ in 0..3 {
+                let mut stream = listener.accept().unwrap().0;
+                let _ = stream.read(&mut [0; 4096]).unwrap();
+                let half = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nri";
+                stream.write_all(half).unwrap();
+                open.push(stream);
+            }
+            open
+        });
+        let dir = tempfile::tempdir().unwrap();
+        let text = fetch(dir.path(), &address, &package(b"right")).unwrap_err();
+        insta::assert_snapshot!(text);
+        assert!(files(dir.path()).is_empty());
+        assert_eq!(server.join().unwrap().len(), 3);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! What a build says of itself at its end.
 
-use crate::compile::{INIT, MAIL, STAGE1, crates_of};
+use crate::compile::{INIT, MAIL, Program, STAGE1, crates_of};
+use crate::config::Config;
 use crate::disk;
 use crate::error::Failure;
 use crate::lock::Lock;
 use crate::rootfs::Tree;
+use crate::sbom::purl;
 use crate::sdk::Sdk;
 use crate::store::disk_failure;
 use crate::ui::table::{Align, Table};
@@ -23,19 +25,40 @@ pub const COMPRESSED: &str = "roost.img.zst";
 /// The bill of materials.
 pub const SBOM: &str = "roost.cdx.json";
 
+/// What a component is, in the words of CycloneDX (`components[].type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A program.
+    Application,
+    /// Files that are read.
+    Data,
+    /// Drivers that the kernel loads.
+    DeviceDriver,
+    /// What a processor runs before the kernel.
+    Firmware,
+    /// The kernel.
+    OperatingSystem,
+}
+
 /// One line of the component table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Component {
     /// Name.
     pub name: String,
-    /// Version.
-    pub version: String,
-    /// SPDX licence expression.
-    pub licence: String,
+    /// What it is.
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    /// Version; none of a program that the owner gave.
+    pub version: Option<String>,
+    /// SPDX licence expression; none of a program that the owner gave.
+    pub licence: Option<String>,
     /// Bytes that it takes in the image, compressed as it is there.
     pub bytes: u64,
     /// What it is, for the bill of materials (package URL), if it is somebody else's.
     pub purl: Option<String>,
+    /// Hash of a program that the owner gave in place of ours (`[components]` of `roost.toml`).
+    pub given: Option<String>,
 }
 
 /// Time of one step.
@@ -87,13 +110,18 @@ impl Report {
             ("licence", Align::Left),
             ("in the image", Align::Right),
         ]);
+        let unknown = || "unknown".to_owned();
         for c in &self.components {
-            components.row([
-                c.name.clone(),
-                c.version.clone(),
-                c.licence.clone(),
-                size(c.bytes),
-            ]);
+            // The whole hash is in the bill of materials and in roost.toml.
+            let (name, version) = match &c.given {
+                Some(hash) => (
+                    format!("{} (given in roost.toml)", c.name),
+                    format!("sha256 {}…", &hash[..12]),
+                ),
+                None => (c.name.clone(), c.version.clone().unwrap_or_else(unknown)),
+            };
+            let licence = c.licence.clone().unwrap_or_else(unknown);
+            components.row([name, version, licence, size(c.bytes)]);
         }
         let mut steps = Table::new([("step", Align::Left), ("time", Align::Right)]);
         for s in &self.steps {
@@ -179,6 +207,8 @@ pub struct Made<'a> {
     pub kernel: &'a Path,
     /// The stage1 program.
     pub stage1: &'a Path,
+    /// What the box was asked to be: the owner may have given programs in place of ours.
+    pub config: &'a Config,
 }
 
 /// All components with the bytes that they take in the image.
@@ -194,6 +224,7 @@ pub fn components(
         root,
         kernel,
         stage1,
+        config,
     } = *made;
     let bytes_of = |path: &Path| {
         path.metadata()
@@ -207,25 +238,35 @@ pub fn components(
             .map(|(_, path)| bytes_of(path))
             .sum()
     };
-    let ours = |name: &str, licence: &str, bytes| Component {
+    let ours = |name: &str, kind, licence: &str, bytes| Component {
         name: name.to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        licence: licence.to_owned(),
+        kind,
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        licence: Some(licence.to_owned()),
         bytes,
         purl: None,
+        given: None,
     };
-    let debian = |name: &str, package: &str, licence: &str, bytes| -> Result<Component, Failure> {
+    let debian = |name: &str, kind, package: &str, licence: &str, bytes| {
         let p = lock.image_package(package)?;
-        Ok(Component {
-            name: name.to_owned(),
-            version: p.version.clone(),
-            licence: licence.to_owned(),
-            bytes,
-            purl: Some(format!(
-                "pkg:deb/debian/{}@{}?arch={}",
-                p.name, p.version, p.arch
-            )),
+        Ok::<_, Failure>(Component {
+            version: Some(p.version.clone()),
+            purl: Some(purl(p)),
+            ..ours(name, kind, licence, bytes)
         })
+    };
+    let program = |program: &Program, name: &str, bytes| {
+        let component = ours(name, Kind::Application, program.licence, bytes);
+        match config.component(program.name) {
+            None => component,
+            Some(given) => Component {
+                name: program.name.to_owned(),
+                version: None,
+                licence: None,
+                given: Some(given.sha256.clone()),
+                ..component
+            },
+        }
     };
     let initramfs = part(&|n| n == disk::INITRAMFS)?;
     let stage1_bytes =
@@ -252,45 +293,71 @@ pub fn components(
         Some(c) => format!("{} (Stalwart: {} {})", MAIL.name, c.name, c.version),
         None => MAIL.name.to_owned(),
     };
+    // The Pi 3's first program lies in the selector; it comes from where the slot's firmware does.
+    let mut firmware = part(&is_firmware)?;
+    if let Some((_, path)) = parts.iter().find(|(name, _)| is_firmware(name)) {
+        firmware += bytes_of(&path.with_file_name("bootcode.bin"))?;
+    }
     let linux_licence = "GPL-2.0-only WITH Linux-syscall-note";
     Ok(vec![
         debian(
             "linux kernel",
+            Kind::OperatingSystem,
             &linux("linux-binary"),
             linux_licence,
             part(&|n| n == disk::KERNEL)?,
         )?,
         debian(
             &format!("linux modules ({module_count})"),
+            Kind::DeviceDriver,
             &linux("linux-modules"),
             linux_licence,
             modules,
         )?,
         debian(
             "linux device trees",
+            Kind::Data,
             &linux("linux-base"),
             linux_licence,
             part(&|n| n.ends_with(".dtb"))?,
         )?,
         debian(
             "Raspberry Pi firmware",
+            Kind::Firmware,
             "raspi-firmware",
             "LicenseRef-Broadcom-RPi",
-            part(&|n| n.ends_with(".elf") || n.ends_with(".dat") || n.ends_with(".bin"))?,
+            firmware,
         )?,
-        ours(STAGE1.name, STAGE1.licence, stage1_bytes),
-        ours(INIT.name, INIT.licence, of("init")),
-        ours(&mail_name, MAIL.licence, of("mail")),
-        debian("e2fsck", "e2fsck-static", "GPL-2.0-or-later", of("e2fsck"))?,
+        program(&STAGE1, STAGE1.name, stage1_bytes),
+        program(&INIT, INIT.name, of("init")),
+        program(&MAIL, &mail_name, of("mail")),
+        debian(
+            "e2fsck",
+            Kind::Application,
+            "e2fsck-static",
+            "GPL-2.0-or-later",
+            of("e2fsck"),
+        )?,
         debian(
             "ca-certificates",
+            Kind::Data,
             "ca-certificates",
             "MPL-2.0",
             of("ca-certificates"),
         )?,
-        ours("settings", "Apache-2.0 OR MIT", own_text),
-        ours("erofs and verity trees", "Apache-2.0 OR MIT", rest),
+        ours("settings", Kind::Data, "Apache-2.0 OR MIT", own_text),
+        ours(
+            "erofs and verity trees",
+            Kind::Data,
+            "Apache-2.0 OR MIT",
+            rest,
+        ),
     ])
+}
+
+/// Whether a file of the slot is the Pi's own firmware.
+fn is_firmware(name: &str) -> bool {
+    name.ends_with(".elf") || name.ends_with(".dat")
 }
 
 /// Bytes on disk of every file of the root file system, by component.
@@ -315,4 +382,55 @@ fn root_usage(sdk: &Sdk, tree: &Tree, root: &Path) -> Result<Vec<(String, u64)>,
         usage.push((entry.component.clone(), bytes));
     }
     Ok(usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_tells_what_is_ours_and_what_was_given() {
+        let component = |name: &str| Component {
+            name: name.into(),
+            kind: Kind::Application,
+            version: Some("0.1.0".into()),
+            licence: Some("Apache-2.0 OR MIT".into()),
+            bytes: 1_234_567,
+            purl: None,
+            given: None,
+        };
+        let given = Component {
+            version: None,
+            licence: None,
+            given: Some("0123456789abcdef".repeat(4)),
+            ..component("mail")
+        };
+        let report = Report {
+            key: String::new(),
+            version: "0.1.0".into(),
+            image: "build/roost.img".into(),
+            marks: Vec::new(),
+            image_bytes: 640 << 20,
+            compressed: "build/roost.img.zst".into(),
+            compressed_bytes: 70_000_000,
+            sha256: "ab".repeat(32),
+            root_hash: "cd".repeat(32),
+            sbom: "build/roost.cdx.json".into(),
+            components: vec![component("init"), given],
+            steps: vec![
+                StepTime {
+                    name: "SDK root".into(),
+                    seconds: 0.0,
+                    cached: true,
+                },
+                StepTime {
+                    name: "compile init".into(),
+                    seconds: 75.0,
+                    cached: false,
+                },
+            ],
+        };
+        let text = report.render(Duration::from_secs(80));
+        insta::assert_snapshot!(anstream::adapter::strip_str(&text).to_string());
+    }
 }

@@ -1,19 +1,24 @@
 //! `roost run`: the image in an emulator, started as a board's firmware would.
 
 use crate::cli::{self, RunArgs};
+use crate::disk;
 use crate::error::Failure;
 use crate::lock::Lock;
-use crate::sdk;
+use crate::sdk::{self, Sdk};
 use crate::store::disk_failure;
 use crate::ui::{Mode, Ui};
 use crate::workspace::Workspace;
+use roost_board::fat::FileSystem;
+use roost_board::layout::{Layout, Slot};
 use roost_emulator::{
-    CommandPrefix, Console, Emulator, Exit, Forward, Machine, Options, Protocol, Running, Waited,
+    CommandPrefix, Emulator, Exit, Forward, Machine, Options, Protocol, Running, Waited,
 };
 use roost_service::control::{Request, Response};
+use roost_service::settings::Settings;
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
@@ -38,11 +43,15 @@ const PORTS: &[(u16, &str)] = &[
 const CARD_BYTES: u64 = 4 << 30;
 /// How often the console and the signals are looked at.
 const TICK: Duration = Duration::from_millis(100);
-/// What init needs at most to stop every service and unmount.
-const POWER_OFF_LIMIT: Duration = Duration::from_secs(60);
+/// After this the power is cut. Longer than init takes at the very most: 90 s for the services
+/// (`STOP_LIMIT`), 5 s for what is left (`KILL_LIMIT`), 180 s for the card (`RELEASE_LIMIT`).
+/// Who cannot wait presses Ctrl-C again.
+const POWER_OFF_LIMIT: Duration = Duration::from_secs(300);
 
 /// `roost run`.
 pub fn run(args: &RunArgs, ui: &Ui) -> Result<(), Failure> {
+    // First of all: without an image nothing else needs to be made.
+    let mark = image_mark(&args.image)?;
     let workspace = Workspace::find()?;
     let lock = Lock::load(&workspace.lock())?;
     let sdk = sdk::ensure(&lock, &workspace, crate::debian::host_mirror, false, ui)?;
@@ -52,12 +61,15 @@ pub fn run(args: &RunArgs, ui: &Ui) -> Result<(), Failure> {
     };
     let state = state_folder(args)?;
     let card = state.join(format!("{}.card", machine.name()));
-    prepare_card(args, machine, &card, ui)?;
-    let console = match &args.console {
-        Some(path) => std::path::absolute(path).map_err(|e| disk_failure("find", path, e))?,
-        None => state.join("console.log"),
-    };
+    prepare_card(args, &mark, machine, &card, ui)?;
     let to_stdout = args.console.as_deref() == Some(Path::new("-"));
+    // The file is always there: it is what readiness is read from.
+    let console = match &args.console {
+        Some(path) if !to_stdout => {
+            std::path::absolute(path).map_err(|e| disk_failure("find", path, e))?
+        }
+        _ => state.join("console.log"),
+    };
     let control = (machine == Machine::Virt).then(|| state.join("control"));
     let qemu = sdk
         .sandbox()
@@ -82,11 +94,7 @@ pub fn run(args: &RunArgs, ui: &Ui) -> Result<(), Failure> {
     options.control_socket = control.clone();
     let lan = args.lan.then(|| state.join("lan"));
     options.lan_socket = lan.clone();
-    options.console = if to_stdout {
-        Console::Stdio
-    } else {
-        Console::File(console.clone())
-    };
+    options.console = console.clone();
     options.qemu = CommandPrefix(qemu);
     options.restart = !args.once;
 
@@ -97,6 +105,10 @@ pub fn run(args: &RunArgs, ui: &Ui) -> Result<(), Failure> {
         signal_hook::flag::register_usize(signal, signals, signal as usize)
             .map_err(|e| Failure::new("cannot listen for Ctrl-C").because(e))?;
     }
+    let account = match ui.mode() {
+        Mode::Json | Mode::Quiet => None,
+        Mode::Bars | Mode::Lines => account_of(&sdk, &card, &state),
+    };
     let console_start = console.metadata().map_or(0, |m| m.len());
     let running = Emulator::start(options).map_err(|e| {
         let hint = e
@@ -122,9 +134,11 @@ pub fn run(args: &RunArgs, ui: &Ui) -> Result<(), Failure> {
     }
     let watch = Watch {
         ui,
-        console: (!to_stdout).then_some(console),
+        console,
         at: console_start,
+        to_stdout,
         forwards,
+        account,
         control,
         machine,
     };
@@ -141,16 +155,33 @@ fn state_folder(args: &RunArgs) -> Result<PathBuf, Failure> {
         .map_err(|e| disk_failure("find", &dir, e))
 }
 
-/// Makes the card that the machine runs from, unless an earlier run left one.
-fn prepare_card(args: &RunArgs, machine: Machine, card: &Path, ui: &Ui) -> Result<(), Failure> {
-    let image = &args.image;
-    let mark = crate::report::mark(image).map_err(|e| {
-        Failure::new(format!("cannot read the image {}", image.display()))
+/// Mark of the image, by which a card knows what it was made from.
+fn image_mark(image: &Path) -> Result<String, Failure> {
+    let cannot_read = || Failure::new(format!("cannot read the image {}", image.display()));
+    if image.is_dir() {
+        return Err(cannot_read()
+            .because("it is a folder")
+            .hint("name the disk image that `roost build` made there, roost.img"));
+    }
+    crate::report::mark(image).map_err(|e| {
+        cannot_read()
             .because(e)
-            .hint("make it first:  roost build")
-    })?;
+            .hint("run `roost build` first, or name its image with --image")
+    })
+}
+
+/// Makes the card that the machine runs from, unless an earlier run left one.
+fn prepare_card(
+    args: &RunArgs,
+    mark: &str,
+    machine: Machine,
+    card: &Path,
+    ui: &Ui,
+) -> Result<(), Failure> {
     let mark_file = card.with_extension("image");
-    if args.fresh && card.exists() {
+    // Held until the new card is there: nobody starts from the old one in between.
+    let old = if args.fresh { lock_card(card)? } else { None };
+    if old.is_some() {
         std::fs::remove_file(card).map_err(|e| disk_failure("remove", card, e))?;
     }
     if card.exists() {
@@ -164,17 +195,63 @@ fn prepare_card(args: &RunArgs, machine: Machine, card: &Path, ui: &Ui) -> Resul
         return Ok(());
     }
     let bytes = args.disk_size.unwrap_or(CARD_BYTES);
-    roost_emulator::prepare_disk(image, card, roost_emulator::card_size(machine, bytes))
-        .map_err(|e| Failure::new(format!("cannot make the card {}", card.display())).because(e))?;
+    roost_emulator::prepare_disk(&args.image, card, roost_emulator::card_size(machine, bytes))
+        .map_err(|e| {
+            let hint = e.hint().unwrap_or_else(|| {
+                "free some space, or keep the card elsewhere with --state".to_owned()
+            });
+            Failure::new(format!("cannot make the card {}", card.display()))
+                .because(e)
+                .hint(hint)
+        })?;
     std::fs::write(&mark_file, mark).map_err(|e| disk_failure("write", &mark_file, e))
+}
+
+/// The lock that a running machine holds on its card, if there is a card: nobody runs from it then.
+fn lock_card(card: &Path) -> Result<Option<File>, Failure> {
+    let file = match File::open(card) {
+        Ok(file) => file,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(disk_failure("open", card, e)),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => {
+            Err(Failure::new(format!("cannot remove {}", card.display()))
+                .because("a box runs from this card")
+                .hint("end that `roost run` with Ctrl-C first, or run beside it with --state and another --port-offset"))
+        }
+        Err(TryLockError::Error(e)) => Err(disk_failure("lock", card, e)),
+    }
+}
+
+/// The account's name and its address, as the settings on the card say.
+///
+/// Only the welcome needs them: whatever is wrong with the card, booting shows it better.
+fn account_of(sdk: &Sdk, card: &Path, state: &Path) -> Option<(String, String)> {
+    let slot = Layout::STANDARD.slot(Slot::A);
+    let card = File::open(card).ok()?;
+    let mut files = FileSystem::open_at(card, slot.offset(), slot.bytes()).ok()?;
+    let mut root = tempfile::NamedTempFile::new_in(state).ok()?;
+    files.copy(disk::ROOT, &mut root).ok()?;
+    let settings = ["--cat", "--path=/etc/roost/settings.json", "/work/root.img"];
+    let sandbox = sdk.sandbox().read(root.path(), "/work/root.img");
+    let out = sandbox.run("dump.erofs", &settings).ok()?;
+    let settings: Settings = serde_json::from_slice(&out.stdout).ok()?;
+    let name = settings.account.name;
+    let address = format!("{name}@{}", settings.domain);
+    Some((name, address))
 }
 
 /// Follows a machine until it is off.
 struct Watch<'a> {
     ui: &'a Ui,
-    console: Option<PathBuf>,
+    console: PathBuf,
     at: u64,
+    /// Whether the console is shown as well.
+    to_stdout: bool,
     forwards: BTreeMap<u16, u16>,
+    account: Option<(String, String)>,
     control: Option<PathBuf>,
     machine: Machine,
 }
@@ -190,7 +267,7 @@ impl Watch<'_> {
                 Ok(Waited::StillRunning(still)) => still,
                 Err(e) => return Err(Failure::new("the emulator failed").because(e)),
             };
-            for line in self.new_lines() {
+            for line in self.new_lines(false) {
                 if let Some(after) = ready_after(&line) {
                     self.ui
                         .event_line(&json!({ "event": "ready", "after_s": after }));
@@ -218,6 +295,7 @@ impl Watch<'_> {
                 asked.get_or_insert_with(Instant::now);
             }
         };
+        self.new_lines(true);
         let reason = match exit {
             Exit::PowerOff => "power-off",
             Exit::Reset => "reset",
@@ -235,27 +313,40 @@ impl Watch<'_> {
         Ok(())
     }
 
-    /// Whole lines that the console has gained since last time.
-    fn new_lines(&mut self) -> Vec<String> {
-        let Some(console) = &self.console else {
-            return Vec::new();
-        };
+    /// Lines that the console has gained since last time; an unfinished one only at the `end`.
+    fn new_lines(&mut self, end: bool) -> Vec<String> {
         let mut bytes = Vec::new();
-        let read = std::fs::File::open(console).and_then(|mut f| {
+        let read = File::open(&self.console).and_then(|mut f| {
             f.seek(SeekFrom::Start(self.at))
                 .and_then(|_| f.read_to_end(&mut bytes))
         });
-        let Some(end) = read
-            .ok()
-            .and_then(|_| bytes.iter().rposition(|b| *b == b'\n'))
-        else {
-            return Vec::new();
+        let whole = if end {
+            bytes.len()
+        } else {
+            bytes.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1)
         };
-        self.at += end as u64 + 1;
-        String::from_utf8_lossy(&bytes[..end])
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        if read.is_err() || whole == 0 {
+            return Vec::new();
+        }
+        self.at += whole as u64;
+        let text = String::from_utf8_lossy(&bytes[..whole]);
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        if self.to_stdout {
+            self.show(&lines);
+        }
+        lines
+    }
+
+    /// Shows the console. With --json standard output holds nothing but events.
+    fn show(&self, lines: &[String]) {
+        if self.ui.mode() == Mode::Json {
+            for line in lines {
+                self.ui
+                    .event_line(&json!({ "event": "console", "text": line }));
+            }
+        } else {
+            self.ui.result(lines.join("\n"), &());
+        }
     }
 
     fn ask_to_power_off(&self) -> bool {
@@ -264,7 +355,8 @@ impl Watch<'_> {
                 .info(format!("{} has no control port", self.machine));
             return false;
         };
-        self.ui.info("asking the box to power off …");
+        self.ui
+            .info("asking the box to power off; Ctrl-C again cuts the power …");
         match request(control, &Request::PowerOff) {
             Ok(Response::Ok) => true,
             Ok(answer) => {
@@ -279,28 +371,37 @@ impl Watch<'_> {
     }
 
     fn welcome(&self) {
-        if self.ui.mode() == Mode::Json || self.forwards.values().any(|p| *p == 0) {
-            return;
+        if self.ui.mode() != Mode::Json {
+            self.ui.info(welcome(&self.forwards, self.account.as_ref()));
         }
-        let mut text = String::from("\nThe box answers on this machine (127.0.0.1):\n");
-        for (port, what) in PORTS {
-            if let Some(host) = self.forwards.get(port) {
-                text += &format!("  {host:>5}  {what}\n");
-            }
-        }
-        let (smtp, submissions, imaps) =
-            (self.forwards[&25], self.forwards[&465], self.forwards[&993]);
-        text += &format!(
-            "\nIts certificate is its own for now, so clients must be told to accept it (-k).\n\
-             Send a mail as a stranger, then read it (put in the account's address and password):\n\
-             \x20 printf 'Subject: hello\\n\\nIt works.\\n' | curl smtp://127.0.0.1:{smtp}/client.example.net \\\n\
-             \x20     --mail-from me@example.net --mail-rcpt ADDRESS -T -\n\
-             \x20 curl -k imaps://127.0.0.1:{imaps}/INBOX -u ADDRESS:PASSWORD -X 'FETCH 1:* (BODY[HEADER.FIELDS (FROM SUBJECT)])'\n\
-             Any mail program works too: IMAP 127.0.0.1 port {imaps} and SMTP port {submissions}, both TLS.\n\n\
-             Ctrl-C shuts the box down; its mail stays for the next run."
-        );
-        self.ui.info(text);
     }
+}
+
+/// What somebody who has just started a box wants to know.
+fn welcome(forwards: &BTreeMap<u16, u16>, account: Option<&(String, String)>) -> String {
+    let (name, address) = match account {
+        Some((name, address)) => (name.as_str(), address.as_str()),
+        None => ("NAME", "NAME@DOMAIN"),
+    };
+    let mut text = String::from("\nThe box answers on this machine (127.0.0.1):\n");
+    for (port, what) in PORTS {
+        if let Some(host) = forwards.get(port) {
+            text += &format!("  {host:>5}  {what}\n");
+        }
+    }
+    let (smtp, submissions, imaps) = (forwards[&25], forwards[&465], forwards[&993]);
+    // A stranger's domain must exist and must not say that it sends no mail, as example.net does.
+    text += &format!(
+        "\nSend a mail as a stranger would, and read the newest (curl asks for the password):\n\
+         \x20 printf 'From: stranger@friends.home.arpa\\nSubject: hello\\n\\nIt works.\\n' |\n\
+         \x20   curl --crlf smtp://127.0.0.1:{smtp}/client.friends.home.arpa \\\n\
+         \x20     --mail-from stranger@friends.home.arpa --mail-rcpt {address} -T -\n\
+         \x20 curl -k 'imaps://127.0.0.1:{imaps}/INBOX;MAILINDEX=*' -u {name}\n\
+         Mail programs: name {name}, IMAP 127.0.0.1 port {imaps}, SMTP port {submissions}, both TLS. The certificate is\n\
+         the box's own for now: clients must be told to accept it (-k).\n\n\
+         Ctrl-C shuts the box down; its mail stays for the next run."
+    );
+    text
 }
 
 /// `roost: services ready after 12.3 s` → `12.3`.
@@ -341,5 +442,65 @@ mod tests {
             Some(11.2)
         );
         assert_eq!(ready_after("roost: services ready"), None);
+    }
+
+    #[test]
+    fn the_welcome_can_be_copied_into_a_terminal() {
+        let forwards = PORTS.iter().map(|(p, _)| (*p, 10_000 + p)).collect();
+        let account = ("alice".to_owned(), "alice@example.org".to_owned());
+        insta::assert_snapshot!(welcome(&forwards, Some(&account)));
+        assert!(welcome(&forwards, None).contains("--mail-rcpt NAME@DOMAIN "));
+    }
+
+    #[test]
+    fn console_lines_come_whole_and_the_last_one_at_the_end() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let ui = Ui::new(Mode::Quiet);
+        let mut watch = Watch {
+            ui: &ui,
+            console: file.path().to_owned(),
+            at: 0,
+            to_stdout: false,
+            forwards: BTreeMap::new(),
+            account: None,
+            control: None,
+            machine: Machine::Virt,
+        };
+        let say = |text: &str| file.as_file().write_all(text.as_bytes()).unwrap();
+        say("one\r\ntwo\nthr");
+        assert_eq!(watch.new_lines(false), ["one", "two"]);
+        assert!(watch.new_lines(false).is_empty());
+        say("ee\nKernel pan");
+        assert_eq!(watch.new_lines(false), ["three"]);
+        assert_eq!(watch.new_lines(true), ["Kernel pan"]);
+        assert!(watch.new_lines(true).is_empty());
+    }
+
+    #[test]
+    fn a_fresh_start_takes_no_card_that_a_box_runs_from() {
+        use clap::Parser;
+        use std::ffi::OsString;
+        let dir = tempfile::tempdir().unwrap();
+        let (image, card) = (dir.path().join("image"), dir.path().join("virt.card"));
+        std::fs::write(&image, "new").unwrap();
+        std::fs::write(&card, "a box with mail").unwrap();
+        let line = ["roost", "run", "--fresh", "--disk-size", "1MiB", "--image"];
+        let line = line.map(OsString::from).into_iter();
+        let cli = cli::Cli::parse_from(line.chain([image.into()]));
+        let cli::Command::Run(args) = cli.command else {
+            panic!("it is a run")
+        };
+        let ui = Ui::new(Mode::Quiet);
+        let prepare = || prepare_card(&args, "mark", Machine::Virt, &card, &ui);
+
+        let running = File::open(&card).unwrap();
+        running.try_lock().unwrap();
+        let text = anstream::adapter::strip_str(&prepare().unwrap_err().render()).to_string();
+        insta::assert_snapshot!(text.replace(&dir.path().display().to_string(), "state"));
+        assert_eq!(std::fs::read(&card).unwrap(), b"a box with mail");
+
+        drop(running);
+        prepare().unwrap();
+        assert!(std::fs::read(&card).unwrap().starts_with(b"new\0"));
     }
 }

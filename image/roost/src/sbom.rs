@@ -1,30 +1,20 @@
 //! The bill of materials in CycloneDX 1.6 (ECMA-424).
 
-use crate::compile::{self, MAIL, Program, STAGE1};
+use crate::compile::{self, INIT, MAIL, Program, STAGE1};
 use crate::error::Failure;
-use crate::lock::{Lock, Purpose};
+use crate::lock::{Lock, Package, Purpose};
 use crate::report::Component;
 use crate::store::disk_failure;
 use crate::workspace::Workspace;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<CratePackage>,
-}
+/// Packages that are linked statically into every program of ours.
+const LINKED: &[&str] = &["libc6-dev-arm64-cross", "libstd-rust-dev"];
 
-#[derive(Deserialize)]
-struct CratePackage {
-    name: String,
-    version: String,
-    license: Option<String>,
-}
-
-/// Writes the bill of materials: packages, our programs, and every crate linked into them.
+/// Writes the bill of materials: packages, programs, and every crate linked into ours.
 pub fn write(
     workspace: &Workspace,
     lock: &Lock,
@@ -32,114 +22,222 @@ pub fn write(
     seed: &str,
     to: &Path,
 ) -> Result<(), Failure> {
-    let licences = crate_licences(workspace)?;
+    // Nobody here knows what a program that the owner gave is made of.
+    let compiled: Vec<&Program> = [&STAGE1, &INIT, &MAIL]
+        .into_iter()
+        .filter(|p| {
+            let given = |c: &Component| c.name == p.name && c.given.is_some();
+            !components.iter().any(given)
+        })
+        .collect();
+    let crates = match compiled.as_slice() {
+        [] => Vec::new(),
+        compiled => crates(&workspace.source, compiled)?,
+    };
+    let bom = bom(lock, components, !compiled.is_empty(), crates, seed);
+    let text = serde_json::to_string_pretty(&bom).expect("plain data");
+    std::fs::write(to, text + "\n").map_err(|e| disk_failure("write", to, e))
+}
+
+fn bom(
+    lock: &Lock,
+    components: &[Component],
+    linked: bool,
+    crates: Vec<Value>,
+    seed: &str,
+) -> Value {
     let mut list: Vec<Value> = components
         .iter()
         .filter(|c| c.purl.is_none())
-        .map(|c| {
-            json!({
-                "type": "application", "name": format!("roost {}", c.name), "version": c.version,
-                "licenses": [{ "expression": c.licence }],
-            })
-        })
+        .map(own)
         .collect();
     for p in lock.packages(Purpose::Image) {
-        let licence = components
+        let shown = components
             .iter()
-            .find(|c| {
-                c.purl
-                    .as_ref()
-                    .is_some_and(|u| u.contains(&format!("/{}@", p.name)))
-            })
-            .map(|c| json!([{ "expression": c.licence }]));
-        list.push(json!({
-            "type": "operating-system", "name": p.name, "version": p.version, "licenses": licence.unwrap_or_else(|| json!([])),
-            "purl": format!("pkg:deb/debian/{}@{}?arch={}", p.name, p.version, p.arch),
-            "hashes": [{ "alg": "SHA-256", "content": p.sha256 }],
-        }));
+            .find(|c| c.purl.as_ref() == Some(&purl(p)));
+        let mut value = package(p, shown.map_or(json!("application"), |c| json!(c.kind)));
+        if let Some(licence) = shown.and_then(|c| c.licence.as_ref()) {
+            value["licenses"] = json!([{ "expression": licence }]);
+        }
+        list.push(value);
     }
-    // Linked statically into every program of ours.
-    for p in lock
-        .packages(Purpose::Sdk)
-        .filter(|p| p.name == "libc6-dev-arm64-cross" || p.name == "libstd-rust-dev")
-    {
-        list.push(json!({
-            "type": "library", "name": p.name, "version": p.version,
-            "purl": format!("pkg:deb/debian/{}@{}?arch={}", p.name, p.version, p.arch),
-            "hashes": [{ "alg": "SHA-256", "content": p.sha256 }],
-        }));
-    }
-    list.extend(crates(workspace, &[&STAGE1, &MAIL], &licences)?);
-    let bom = json!({
+    let sdk = lock.packages(Purpose::Sdk);
+    list.extend(
+        sdk.filter(|p| linked && LINKED.contains(&p.name.as_str()))
+            .map(|p| package(p, json!("library"))),
+    );
+    list.extend(crates);
+    json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "serialNumber": format!("urn:uuid:{}", crate::rootfs::uuid(seed)),
         "version": 1,
         "metadata": { "component": { "type": "operating-system", "name": "roost image", "version": env!("CARGO_PKG_VERSION") } },
         "components": list,
-    });
-    let text = serde_json::to_string_pretty(&bom).expect("plain data");
-    std::fs::write(to, text + "\n").map_err(|e| disk_failure("write", to, e))
+    })
 }
 
-fn crates(
-    workspace: &Workspace,
-    programs: &[&Program],
-    licences: &BTreeMap<(String, String), String>,
-) -> Result<Vec<Value>, Failure> {
-    let mut found = BTreeMap::new();
+/// A component that is no package: ours, or given by the owner in place of ours.
+fn own(c: &Component) -> Value {
+    let mut value = json!({ "type": c.kind, "name": format!("roost {}", c.name) });
+    if let Some(version) = &c.version {
+        value["version"] = json!(version);
+    }
+    if let Some(licence) = &c.licence {
+        value["licenses"] = json!([{ "expression": licence }]);
+    }
+    if let Some(hash) = &c.given {
+        value["name"] = json!(c.name);
+        value["description"] = json!("given by the owner of the box in roost.toml");
+        value["hashes"] = json!([{ "alg": "SHA-256", "content": hash }]);
+    }
+    value
+}
+
+fn package(p: &Package, kind: Value) -> Value {
+    json!({
+        "type": kind, "name": p.name, "version": p.version, "purl": purl(p),
+        "hashes": [{ "alg": "SHA-256", "content": p.sha256 }],
+    })
+}
+
+/// The package URL of a Debian package.
+pub fn purl(p: &Package) -> String {
+    let version = encoded(&p.version);
+    format!("pkg:deb/debian/{}@{version}?arch={}", p.name, p.arch)
+}
+
+/// A version as a package URL wants it: `+` and `:` mean something else there.
+fn encoded(version: &str) -> String {
+    version.replace('+', "%2B").replace(':', "%3A")
+}
+
+/// Every crate that is linked into `programs`.
+fn crates(source: &Path, programs: &[&Program]) -> Result<Vec<Value>, Failure> {
+    let mut cargo = Command::new("cargo");
+    // Macros and build scripts run on the build machine: neither they nor the crates of tests
+    // are in a program. All of it was fetched before.
+    cargo
+        .args(["tree", "--locked", "--offline", "--target", compile::TARGET])
+        .args(["--edges", "normal,no-proc-macro", "--no-dedupe"])
+        .args(["--prefix", "none", "--format", "{p}\t{l}"])
+        .current_dir(source);
+    let mut checksums = BTreeMap::new();
     for program in programs {
-        for c in compile::crates_of(&workspace.source.join("Cargo.lock"), program.package)? {
-            // A crate that cargo's resolver leaves out for the box's target is not linked.
-            let Some(licence) = licences.get(&(c.name.clone(), c.version.clone())) else {
-                continue;
-            };
-            let Some(checksum) = c.checksum.clone() else {
-                continue;
-            };
-            let value = json!({
-                "type": "library", "name": c.name, "version": c.version,
-                "licenses": [{ "expression": licence }],
-                "purl": format!("pkg:cargo/{}@{}", c.name, c.version),
-                "hashes": [{ "alg": "SHA-256", "content": checksum }],
-            });
-            found.insert((c.name, c.version), value);
+        cargo.args(["--package", program.package]);
+        for c in compile::crates_of(&source.join("Cargo.lock"), program.package)? {
+            // Our own crates have none: they are listed as programs.
+            if let Some(checksum) = c.checksum {
+                checksums.insert((c.name, c.version), checksum);
+            }
         }
     }
-    Ok(found.into_values().collect())
-}
-
-/// Licences of all crates that the box's target can use.
-fn crate_licences(workspace: &Workspace) -> Result<BTreeMap<(String, String), String>, Failure> {
-    let out = Command::new("cargo")
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--locked",
-            "--offline",
-            "--filter-platform",
-            compile::TARGET,
-        ])
-        .current_dir(&workspace.source)
+    let out = cargo
         .output()
         .map_err(|e| Failure::new("cannot run cargo").because(e))?;
     if !out.status.success() {
         return Err(Failure::new("cargo cannot list the crates")
-            .because(String::from_utf8_lossy(&out.stderr).trim().to_owned()));
+            .because(String::from_utf8_lossy(&out.stderr).trim().to_owned())
+            .hint("`cargo fetch --locked` in the checkout fetches what it may miss"));
     }
-    let metadata: Metadata = serde_json::from_slice(&out.stdout)
-        .map_err(|e| Failure::new("cargo's list of crates cannot be read").because(e))?;
-    Ok(metadata
-        .packages
-        .into_iter()
-        .map(|p| {
+    let mut found = BTreeMap::new();
+    for line in String::from_utf8_lossy(&out.stdout).lines() {
+        // "serde v1.0.219<tab>MIT OR Apache-2.0"
+        let Some((name, version, licence)) = parts(line) else {
+            continue;
+        };
+        let key = (name.to_owned(), version.to_owned());
+        let Some(checksum) = checksums.get(&key) else {
+            continue;
+        };
+        let mut value = json!({
+            "type": "library", "name": name, "version": version,
+            "purl": format!("pkg:cargo/{name}@{}", encoded(version)),
+            "hashes": [{ "alg": "SHA-256", "content": checksum }],
+        });
+        if !licence.is_empty() {
             // "MIT/Apache-2.0" is an old way of writing OR (cargo reference, `license`).
-            let licence = p
-                .license
-                .unwrap_or_else(|| "NOASSERTION".into())
-                .replace('/', " OR ");
-            ((p.name, p.version), licence)
-        })
-        .collect())
+            let words: Vec<&str> = licence.split('/').map(str::trim).collect();
+            value["licenses"] = json!([{ "expression": words.join(" OR ") }]);
+        }
+        found.insert(key, value);
+    }
+    Ok(found.into_values().collect())
+}
+
+fn parts(line: &str) -> Option<(&str, &str, &str)> {
+    let (package, licence) = line.split_once('\t')?;
+    let mut words = package.split(' ');
+    let name = words.next()?;
+    let version = words.next()?.strip_prefix('v')?;
+    Some((name, version, licence))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Kind;
+
+    fn checkout() -> &'static Path {
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+    }
+
+    #[test]
+    fn only_what_is_linked_is_listed() {
+        let crates = crates(checkout(), &[&INIT]).unwrap();
+        let names: Vec<&str> = crates.iter().filter_map(|c| c["name"].as_str()).collect();
+        // Used at run time; through a macro crate; by tests; ours.
+        for (name, linked) in [
+            ("rustix", true),
+            ("serde_core", true),
+            ("serde_derive", false),
+            ("syn", false),
+            ("proptest", false),
+            ("roost-board", false),
+        ] {
+            assert_eq!(names.contains(&name), linked, "{name}: {names:?}");
+        }
+    }
+
+    #[test]
+    fn a_given_program_is_named_as_such() {
+        let p = |purpose, name: &str, version: &str| Package {
+            purpose,
+            name: name.into(),
+            arch: "arm64".into(),
+            version: version.into(),
+            path: String::new(),
+            size: 1,
+            sha256: "ab".repeat(32),
+        };
+        let firmware = p(Purpose::Image, "raspi-firmware", "1:1.20+ds-1");
+        let component = |name: &str, kind| Component {
+            name: name.into(),
+            kind,
+            version: Some("0.1".into()),
+            licence: Some("MIT".into()),
+            bytes: 1,
+            purl: None,
+            given: None,
+        };
+        let components = [
+            Component {
+                purl: Some(purl(&firmware)),
+                ..component("Raspberry Pi firmware", Kind::Firmware)
+            },
+            component("init", Kind::Application),
+            Component {
+                version: None,
+                licence: None,
+                given: Some("cd".repeat(32)),
+                ..component("mail", Kind::Application)
+            },
+        ];
+        let lock = Lock {
+            kernel: String::new(),
+            package: vec![firmware, p(Purpose::Sdk, "libstd-rust-dev", "1.95")],
+        };
+        let bom = bom(&lock, &components, true, Vec::new(), &"0".repeat(64));
+        insta::assert_snapshot!(serde_json::to_string_pretty(&bom["components"]).unwrap());
+    }
 }

@@ -207,6 +207,22 @@ fn a_faulty_file_ends_build_with_2_as_text_and_as_json() {
     );
 }
 
+/// Nothing is fetched or made for an image that is not there.
+#[test]
+fn run_without_an_image_says_how_to_get_one() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("folder")).unwrap();
+    for (name, args) in [
+        ("no_image", &["run"][..]),
+        ("image_is_a_folder", &["run", "--image", "folder"]),
+    ] {
+        let out = roost(dir.path(), args);
+        assert_eq!(out.status.code(), Some(1), "{name}");
+        insta::assert_snapshot!(name, text(&out.stderr));
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
 #[test]
 fn colours_follow_the_option() {
     let dir = tempfile::tempdir().unwrap();

@@ -215,7 +215,7 @@ pub static BUILD_MIRROR: Field<String> = Field {
     doc: "Debian mirror to fetch packages from. Which one does not matter for safety: every package is \
           checked against roost.lock.",
     kind: "http or https address",
-    absent: Absent::Otherwise("the mirror that this machine's apt uses"),
+    absent: Absent::Otherwise("the mirror that this machine's apt uses, else deb.debian.org"),
     example: "\"https://debian.example.net/debian\"",
     parse: values::mirror,
 };
