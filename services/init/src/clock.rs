@@ -1,6 +1,26 @@
 //! The clock of a box without a battery: a floor that survives power cuts, and
-//! steps that never go below it.
+//! whom to believe when the clock is to be moved.
+//!
+//! Time servers answer without a signature, so one of them can be wrong, or
+//! somebody else. What one alone says may be used until the next start, but
+//! must not spoil the floor, which every later start would trust:
+//!
+//! | The time that servers say | Two agree          | The only one there is | One of several |
+//! |---------------------------|--------------------|-----------------------|----------------|
+//! | before the kernel was made | refused           | refused               | refused |
+//! | before the saved floor    | set, floor lowered | refused               | refused |
+//! | not [`FAR`] off           | set, saved         | set, saved            | set, saved |
+//! | farther off               | set, saved         | set, saved            | set, not saved |
+//!
+//! "Off" is counted from the clock that this start began with (the floor at
+//! least) or the last time that two agreed on, carried on by the machine's own
+//! counter: many small lies are one big one. An owner who names one server only has said whom to believe;
+//! asking for a second opinion would mean a box that never saves its time. But
+//! even that one cannot turn the clock back behind the floor, which honest
+//! time never needs: whoever got a wrong floor from it is helped by naming a
+//! second server.
 
+use crate::sntp::Vote;
 use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
 use std::fs;
 use std::io;
@@ -12,6 +32,80 @@ const PATH: &str = "/data/init/clock";
 /// Differences below this are left alone: a step costs every program more
 /// than it gains.
 const WORTH_A_STEP: Duration = Duration::from_millis(100);
+
+/// Farther than this from what is trusted, one server's word is not saved:
+/// boards drift by seconds a day.
+const FAR: Duration = Duration::from_secs(3600);
+
+/// Times that the clock is not to be behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Floors {
+    /// When the kernel was made, which is certain.
+    pub built: Duration,
+    /// What an earlier run has saved, which may have been wrong.
+    pub saved: Duration,
+}
+
+impl Floors {
+    /// The one to set the clock to before a server was heard.
+    pub fn highest(&self) -> Duration {
+        self.built.max(self.saved)
+    }
+}
+
+/// How much a time is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Others are measured by it.
+    Full,
+    /// Near enough to what is trusted in full.
+    Near,
+    /// Good enough to go on, but not to be saved.
+    Doubtful,
+}
+
+/// What to do about an answer of the time servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Set the clock to this time, or leave it if it is the present one.
+    Set(Duration, Trust),
+    /// Leave the clock alone: it would go behind a floor.
+    TooEarly,
+}
+
+/// Judges the vote of `configured` servers at the time `now`, when it should be
+/// `expected`; the table is at the top of this file.
+pub fn judge(
+    now: Duration,
+    expected: Duration,
+    floors: Floors,
+    configured: usize,
+    vote: Vote,
+) -> Verdict {
+    let by = Duration::from_nanos(vote.offset.unsigned_abs());
+    let said = if vote.offset < 0 {
+        now.saturating_sub(by)
+    } else {
+        now.saturating_add(by)
+    };
+    let agreed = vote.agreeing >= 2;
+    let floor = if agreed {
+        floors.built
+    } else {
+        floors.highest()
+    };
+    if said < floor {
+        return Verdict::TooEarly;
+    }
+    let trust = if agreed || configured == 1 {
+        Trust::Full
+    } else if said.abs_diff(expected) <= FAR {
+        Trust::Near
+    } else {
+        Trust::Doubtful
+    };
+    Verdict::Set(if by < WORTH_A_STEP { now } else { said }, trust)
+}
 
 /// Time since 1970 by the machine's clock.
 pub fn now() -> Duration {
@@ -81,33 +175,11 @@ pub fn raise_to(floor: Duration) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Moves the clock by `offset` nanoseconds, but not below `floor`; says by how
-/// many it was moved (0 if it was near enough).
+/// Sets the clock.
 ///
 /// # Errors
 /// Those of clock_settime(2).
-pub fn step(offset: i64, floor: Duration) -> io::Result<i64> {
-    if offset.unsigned_abs() < WORTH_A_STEP.as_nanos() as u64 {
-        return Ok(0);
-    }
-    let now = now();
-    let by = Duration::from_nanos(offset.unsigned_abs());
-    let target = if offset < 0 {
-        now.saturating_sub(by)
-    } else {
-        now.saturating_add(by)
-    };
-    let target = target.max(floor);
-    set(target)?;
-    let moved = target
-        .abs_diff(now)
-        .as_nanos()
-        .try_into()
-        .unwrap_or(i64::MAX);
-    Ok(if target < now { -moved } else { moved })
-}
-
-fn set(time: Duration) -> io::Result<()> {
+pub fn set(time: Duration) -> io::Result<()> {
     let seconds = time.as_secs().try_into().map_err(io::Error::other)?;
     let timespec = Timespec {
         tv_sec: seconds,
@@ -133,6 +205,71 @@ pub fn save_floor() -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    const HOUR: i64 = 3_600_000_000_000;
+    const NOW: Duration = Duration::from_secs(1_800_000_000);
+    const FLOORS: Floors = Floors {
+        built: Duration::from_secs(1_700_000_000),
+        saved: Duration::from_secs(1_799_999_000),
+    };
+
+    fn verdict(hours: i64, agreeing: usize, configured: usize) -> Verdict {
+        let offset = hours * HOUR;
+        judge(NOW, NOW, FLOORS, configured, Vote { offset, agreeing })
+    }
+
+    fn set(hours: i64, trust: Trust) -> Verdict {
+        let time = NOW.as_nanos() as i64 + hours * HOUR;
+        Verdict::Set(Duration::from_nanos(time as u64), trust)
+    }
+
+    #[test]
+    fn one_of_several_may_set_the_clock_but_not_the_floor() {
+        assert_eq!(verdict(5, 1, 3), set(5, Trust::Doubtful));
+        assert_eq!(verdict(1, 1, 3), set(1, Trust::Near));
+        assert_eq!(verdict(5, 2, 3), set(5, Trust::Full));
+        assert_eq!(verdict(5, 1, 1), set(5, Trust::Full), "the only one");
+        let again = Vote {
+            offset: 1,
+            agreeing: 1,
+        };
+        let expected = NOW - Duration::from_secs(5 * 3600);
+        assert_eq!(
+            judge(NOW, expected, FLOORS, 3, again),
+            set(0, Trust::Doubtful),
+            "saying it twice makes it no truer"
+        );
+    }
+
+    #[test]
+    fn only_two_together_go_behind_a_saved_floor() {
+        for configured in [1, 3] {
+            assert_eq!(verdict(-5, 1, configured), Verdict::TooEarly);
+        }
+        assert_eq!(verdict(-5, 2, 3), set(-5, Trust::Full));
+        assert_eq!(verdict(-50_000, 3, 3), Verdict::TooEarly);
+    }
+
+    proptest! {
+        /// However often one server of several lies, what is saved stays near the truth.
+        #[test]
+        fn a_liar_never_moves_the_floor_far(
+            hours in proptest::collection::vec(-100i64..100, 1..20),
+            big: i64
+        ) {
+            let mut now = NOW;
+            for offset in hours.into_iter().map(|hours| hours * HOUR / 50).chain([big]) {
+                let vote = Vote { offset, agreeing: 1 };
+                if let Verdict::Set(to, trust) = judge(now, NOW, FLOORS, 2, vote) {
+                    prop_assert!(to >= FLOORS.highest());
+                    prop_assert!(trust == Trust::Doubtful || to.abs_diff(NOW) <= FAR + WORTH_A_STEP);
+                    prop_assert!(trust != Trust::Full);
+                    now = to;
+                }
+            }
+        }
+    }
 
     #[test]
     fn kernel_dates() {

@@ -1,4 +1,8 @@
-//! The data partition: grown to the disk's end, checked, mounted — never formatted.
+//! The data partition: checked, mounted, grown to the disk's end — never formatted.
+//!
+//! In this order, because what cannot be used is left as it was found: until
+//! the file system is mounted and writable, nothing is written that stays. What
+//! e2fsck has changed before it gave up is put back (see [`check`]).
 //!
 //! Runs in a child (`init --data`), because a check may take minutes and PID 1
 //! waits for nothing. It mounts into init's own mount namespace. Every output
@@ -7,13 +11,13 @@
 use crate::block::{self, Device, Uevents};
 use crate::boot;
 use crate::ext4::{self, Superblock};
-use crate::mounts;
+use crate::{mounts, undo};
 use roost_board::layout::DATA_PARTITION;
 use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
 use rustix::mount::MountFlags;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -50,6 +54,19 @@ fn bring_up() -> Result<(), Failure> {
         .and_then(|uevents| uevents.wait_for("block", PARTITION_LIMIT, find))
         .map_err(|e| format!("cannot look for the data partition: {e}"))?
         .ok_or_else(|| format!("the disk has no data partition (number {DATA_PARTITION})"))?;
+    check(Path::new("/bin/e2fsck"), &partition.node())?;
+    let flags = mounts::INERT | MountFlags::NOATIME;
+    mounts::mount_at(
+        &format!("/dev/{}", partition.name),
+        MOUNT_POINT,
+        "ext4",
+        flags,
+        // Damage found while in use must not spread; the next boot checks and repairs.
+        "errors=remount-ro",
+    )
+    .map_err(|e| format!("the data partition cannot be used: {e}"))?;
+    prepare_folders().map_err(|e| format!("the data partition cannot be written: {e}"))?;
+    // Less room is no reason to refuse mail.
     match grow_partition(&disk) {
         Ok(None) => {}
         Ok(Some(sectors)) => {
@@ -60,23 +77,13 @@ fn bring_up() -> Result<(), Failure> {
             );
             partition.sectors = sectors;
         }
-        // Less room is no reason to refuse mail.
         Err(error) => println!("cannot grow the data partition: {error}"),
     }
-    check(&partition)?;
-    let flags = mounts::INERT | MountFlags::NOATIME;
-    mounts::mount_at(
-        &format!("/dev/{}", partition.name),
-        MOUNT_POINT,
-        "ext4",
-        flags,
-        "",
-    )
-    .map_err(|e| format!("the data partition cannot be used: {e}"))?;
+    // Also when the partition was long enough: a power cut may have come between the two.
     if let Err(error) = grow_file_system(&partition) {
         println!("cannot grow the data file system: {error}");
     }
-    prepare_folders().map_err(|e| format!("the data partition cannot be written: {e}").into())
+    Ok(())
 }
 
 /// Lets entry 4 of the partition table reach to the end of the disk. Returns
@@ -160,27 +167,71 @@ fn resize_file_system(mount_point: &File, blocks: u64) -> io::Result<()> {
 }
 
 /// Repairs what can be repaired without a decision (`e2fsck -p`).
-fn check(partition: &Device) -> Result<(), Failure> {
-    let output = Command::new("/bin/e2fsck")
-        .arg("-p")
-        .arg(partition.node())
+///
+/// e2fsck writes its repairs while it goes on, and may meet something that
+/// only a person can decide after the first of them. It therefore notes what
+/// was there before (`-z`), and that is put back when it gives up: a rescue
+/// of the data shall start from what the accident left.
+fn check(program: &Path, node: &Path) -> Result<(), Failure> {
+    // Init's /tmp is still nobody else's: no service runs before the data is there.
+    let undo = std::env::temp_dir().join(format!("e2fsck-{}.undo", std::process::id()));
+    // e2fsck goes on with a file that it finds.
+    let _ = fs::remove_file(&undo);
+    let output = Command::new(program)
+        .args(["-p", "-z"])
+        .arg(&undo)
+        .arg(node)
         .output()
-        .map_err(|e| format!("cannot start /bin/e2fsck: {e}"))?;
+        .map_err(|e| format!("cannot start {}: {e}", program.display()))?;
     for line in [&output.stdout, &output.stderr]
         .into_iter()
         .flat_map(|text| text.split(|&b| b == b'\n'))
     {
-        if !line.is_empty() {
+        // Its hint at the undo file, which nobody can follow here.
+        let hint = line.starts_with(b"Overwriting existing") || line.starts_with(b"    e2undo ");
+        if !line.is_empty() && !hint {
             println!("e2fsck: {}", crate::ring::clean(line));
         }
     }
     // e2fsck(8): 1 = errors corrected, 2 = restart wanted (only for a mounted
     // root), 4 and more = not usable as it is.
-    match output.status.code() {
-        Some(0..=2) => Ok(()),
-        Some(code) => Err(format!("the data partition is damaged (e2fsck status {code})").into()),
-        None => Err("the check of the data partition was interrupted".into()),
+    let reason = match output.status.code() {
+        Some(0..=2) => None,
+        Some(code) => Some(format!(
+            "the data partition is damaged (e2fsck status {code})"
+        )),
+        None => Some("the check of the data partition was interrupted".into()),
+    };
+    let before = match reason {
+        None => Ok(()),
+        Some(_) => put_back(&undo, node),
+    };
+    let _ = fs::remove_file(&undo);
+    match (reason, before) {
+        (None, _) => Ok(()),
+        (Some(reason), Ok(())) => Err(reason.into()),
+        (Some(reason), Err(error)) => {
+            Err(format!("{reason}; what e2fsck changed stays: {error}").into())
+        }
     }
+}
+
+/// Writes back what e2fsck has changed.
+fn put_back(undo: &Path, node: &Path) -> io::Result<()> {
+    let file = match fs::read(undo) {
+        // It never came to a change.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => file?,
+    };
+    let old = undo::old_contents(&file).ok_or(io::ErrorKind::InvalidData)?;
+    if old.is_empty() {
+        return Ok(());
+    }
+    let device = OpenOptions::new().write(true).open(node)?;
+    for (place, bytes) in old {
+        device.write_all_at(bytes, place)?;
+    }
+    device.sync_all()
 }
 
 fn grow_file_system(partition: &Device) -> io::Result<()> {
@@ -212,4 +263,83 @@ fn prepare_folders() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program of e2fsprogs on this machine, if it is installed.
+    fn tool(name: &str) -> Option<std::path::PathBuf> {
+        ["/sbin", "/usr/sbin"]
+            .iter()
+            .map(|folder| Path::new(folder).join(name))
+            .find(|path| path.exists())
+    }
+
+    /// A file system with something in it, damaged by `damage`.
+    fn damaged(name: &str, damage: impl FnOnce(&File)) -> Option<std::path::PathBuf> {
+        let mke2fs = tool("mke2fs").or_else(|| {
+            eprintln!("skipped: no e2fsprogs");
+            None
+        })?;
+        let path = std::env::temp_dir().join(format!("roost-{}-{name}.ext4", std::process::id()));
+        File::create(&path).unwrap().set_len(16 << 20).unwrap();
+        let made = Command::new(mke2fs)
+            .args(["-q", "-F", "-t", "ext4", "-b", "4096", "-d"])
+            .args([Path::new(env!("CARGO_MANIFEST_DIR")), &path])
+            .status();
+        assert!(made.unwrap().success());
+        damage(&OpenOptions::new().write(true).open(&path).unwrap());
+        Some(path)
+    }
+
+    /// What the check says, and whether it left the card alone.
+    fn checked(path: &Path) -> (Result<(), String>, bool) {
+        let before = fs::read(path).unwrap();
+        let result = check(&tool("e2fsck").unwrap(), path).map_err(|e| e.to_string());
+        let same = before == fs::read(path).unwrap();
+        fs::remove_file(path).unwrap();
+        (result, same)
+    }
+
+    #[test]
+    fn a_hopeless_file_system_is_left_as_it_is() {
+        type Damage = fn(&File) -> io::Result<()>;
+        let damages: [(&str, Damage); 4] = [
+            ("superblock", |fs| fs.write_all_at(&[0xff; 4096], 0)),
+            ("everything", |fs| fs.write_all_at(&vec![0xa5; 16 << 20], 0)),
+            // e2fsck -p deletes the journal and clears inodes before it gives up on these.
+            ("descriptors", |fs| fs.write_all_at(&[0xa5; 4096], 4096)),
+            ("metadata", |fs| fs.write_all_at(&vec![0xa5; 1 << 20], 4096)),
+        ];
+        for (name, damage) in damages {
+            let Some(path) = damaged(name, |fs| damage(fs).unwrap()) else {
+                return;
+            };
+            let (result, same) = checked(&path);
+            let reason = result.unwrap_err();
+            let plain = reason.starts_with("the data partition is damaged (e2fsck status ");
+            assert!(plain && reason.ends_with(')'), "{name}: {reason}");
+            assert!(same, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_repaired_is_repaired() {
+        // "Errors were found while it was mounted": checked in full and marked as sound again.
+        let (Some(debugfs), Some(path)) = (tool("debugfs"), damaged("repairable", |_| ())) else {
+            return;
+        };
+        let done = Command::new(debugfs)
+            .args(["-w", "-R", "set_super_value state 2"])
+            .arg(&path)
+            .output();
+        assert!(done.unwrap().status.success());
+        assert_eq!(checked(&path), (Ok(()), false));
+        let Some(path) = damaged("sound", |_| ()) else {
+            return;
+        };
+        assert_eq!(checked(&path), (Ok(()), true), "nothing to repair");
+    }
 }

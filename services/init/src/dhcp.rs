@@ -29,6 +29,11 @@ pub enum Ask {
         /// Who offered it.
         server: Ipv4Addr,
     },
+    /// May the address be kept on this network (INIT-REBOOT)?
+    Verify {
+        /// The address we have.
+        address: Ipv4Addr,
+    },
     /// Make the lease longer (RENEWING, REBINDING).
     Extend {
         /// The address we have.
@@ -93,8 +98,8 @@ pub fn write(client: &Client, ask: Ask) -> Vec<u8> {
     if let Ask::Extend { address } = ask {
         out[12..16].copy_from_slice(&address.octets());
     } else {
-        // The broadcast flag: without an address of ours the kernel would
-        // drop an answer sent to it.
+        // The broadcast flag: without an address of ours (or one that is
+        // right here) the kernel would drop an answer sent to it.
         out[10] = 0x80;
     }
     out[28..34].copy_from_slice(&client.mac);
@@ -107,8 +112,10 @@ pub fn write(client: &Client, ask: Ask) -> Vec<u8> {
     };
     option(53, &[if ask == Ask::Discover { 1 } else { 3 }]);
     option(61, &[&[1], &client.mac[..]].concat());
-    if let Ask::Select { address, server } = ask {
+    if let Ask::Select { address, .. } | Ask::Verify { address } = ask {
         option(50, &address.octets());
+    }
+    if let Ask::Select { server, .. } = ask {
         option(54, &server.octets());
     }
     if !client.name.is_empty() {

@@ -7,11 +7,47 @@ use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustix::system::{RebootCommand, reboot};
 use std::fs;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long killed processes may take to be gone. One that waits for a dead
 /// disk never is, and must not keep the machine from going down.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a slow card may take to write what the memory holds (a fifth of it
+/// at most, at a few MB/s). A dead one would keep the machine up for ever.
+pub const RELEASE_LIMIT: Duration = Duration::from_secs(180);
+
+/// Does `work`, which may block for longer than a watchdog waits, and calls
+/// `feed` at least every `every` until it is done. `None` if it is not done
+/// within `limit`; then it is left to itself.
+pub fn patiently<T: Send + 'static>(
+    work: fn() -> T,
+    limit: Duration,
+    every: Duration,
+    mut feed: impl FnMut(),
+) -> Option<T> {
+    let deadline = Instant::now() + limit;
+    let (done, result) = mpsc::channel();
+    let thread = thread::Builder::new().spawn(move || {
+        // Nobody listens any more when it took too long.
+        let _ = done.send(work());
+    });
+    feed();
+    if thread.is_err() {
+        // Better without feeding than not at all.
+        return Some(work());
+    }
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match result.recv_timeout(left.min(every)) {
+            Ok(result) => return Some(result),
+            Err(RecvTimeoutError::Timeout) if !left.is_zero() => feed(),
+            Err(_) => return None,
+        }
+    }
+}
 
 /// Kills every process but ours and waits until they are gone, because they
 /// may hold files on the data partition. Kernel threads do not mind.
@@ -49,9 +85,15 @@ fn is_kernel_thread(pid: i32) -> bool {
     fs::read_link(format!("/proc/{pid}/exe")).is_err()
 }
 
-/// Puts the data partition into order. Returns what went wrong, if something did.
+/// Puts the data partition into order; may block. Returns what went wrong, if something did.
 pub fn release_data() -> Option<String> {
     rustix::fs::sync();
+    let problem = unmount_data();
+    rustix::fs::sync();
+    problem
+}
+
+fn unmount_data() -> Option<String> {
     let Err(error) = unmount(data::MOUNT_POINT, UnmountFlags::empty()) else {
         return None;
     };
@@ -65,9 +107,8 @@ pub fn release_data() -> Option<String> {
     }
 }
 
-/// Halts the machine. Returns only if the kernel refuses.
+/// Halts the machine, without a last sync. Returns only if the kernel refuses.
 pub fn halt(how: Halt) -> std::io::Error {
-    rustix::fs::sync();
     let command = match how {
         Halt::Reboot => RebootCommand::Restart,
         Halt::PowerOff => RebootCommand::PowerOff,
@@ -75,5 +116,31 @@ pub fn halt(how: Halt) -> std::io::Error {
     match reboot(command) {
         Ok(()) => std::io::Error::other("the kernel did not halt"),
         Err(error) => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn the_watchdog_is_fed_while_a_card_is_slow() {
+        let slow = || {
+            thread::sleep(200 * MS);
+            7
+        };
+        let mut fed = 0;
+        assert_eq!(patiently(slow, 60_000 * MS, 10 * MS, || fed += 1), Some(7));
+        assert!(fed > 2, "{fed}");
+    }
+
+    #[test]
+    fn a_dead_card_does_not_keep_the_machine_up() {
+        let mut fed = 0;
+        let dead = || thread::sleep(60_000 * MS);
+        assert_eq!(patiently(dead, 50 * MS, 10 * MS, || fed += 1), None);
+        assert!((1..=7).contains(&fed), "{fed}");
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! - Decide, without a system call: [`supervisor`] (services), [`machine`]
 //!   (boot, rescue, shutdown), [`network`], [`dhcp`], [`lease`], [`netlink`], [`sntp`],
-//!   [`ext4`], [`uevent`], [`verity`], [`ring`], [`lines`].
+//!   [`ext4`], [`undo`], [`uevent`], [`verity`], [`ring`], [`lines`].
 //! - Act: [`kmsg`], [`boot`], [`block`], [`devmapper`], [`mounts`], [`data`],
 //!   [`clock`], [`launch`], [`processes`], [`signals`], [`watchdog`], [`control`], [`logs`],
 //!   [`status`], [`halt`], and [`pid1`], the loop that ties them together.
@@ -35,5 +35,6 @@ pub mod sntp;
 pub mod status;
 pub mod supervisor;
 pub mod uevent;
+pub mod undo;
 pub mod verity;
 pub mod watchdog;

@@ -8,7 +8,8 @@
 //! | checking | data cannot be mounted         | rescue   | say so; services stay held |
 //! | running  | all required ready, first time | running  | say so |
 //! | checking, running, rescue | go down       | stopping | stop services in order |
-//! | stopping | all services stopped           | down     | halt in the given way |
+//! | stopping | data mounted                   | stopping | set the clock to its floor |
+//! | stopping | all services stopped, no check of the data running | down | halt in the given way |
 //! | stopping | [`STOP_LIMIT`] over            | down     | halt in the given way |
 //! | stopping, down | go down                  | unchanged | |
 //!
@@ -19,9 +20,9 @@ use crate::supervisor::{self, Supervisor};
 use roost_service::spec::ServiceSpec;
 use std::time::Duration;
 
-/// All services together may take this long to stop. Each has its own limit;
-/// this one bounds chains of them, well below what an owner waits before
-/// pulling the plug.
+/// All services together, or the check of the data, may take this long to come
+/// to an end. Each service has its own limit; this one bounds chains of them,
+/// well below what an owner waits before pulling the plug.
 pub const STOP_LIMIT: Duration = Duration::from_secs(90);
 
 /// How the machine goes down.
@@ -51,6 +52,9 @@ pub enum Phase {
         halt: Halt,
         /// When it follows at the latest.
         by: Duration,
+        /// The data partition is still being checked: killing a repair half
+        /// way would leave it worse than before.
+        checking: bool,
     },
     /// The last action was given out.
     Down,
@@ -138,6 +142,16 @@ impl Machine {
                 actions.push(Action::RestoreClock);
                 supervisor::Event::Release
             }
+            Event::DataMounted | Event::DataUnusable(_)
+                if let Phase::Stopping { checking, .. } = &mut self.phase =>
+            {
+                *checking = false;
+                if event == Event::DataMounted {
+                    // Going down saves the clock, which must not set the floor back.
+                    actions.push(Action::RestoreClock);
+                }
+                supervisor::Event::Tick
+            }
             Event::DataUnusable(reason) if self.phase == Phase::Checking => {
                 actions.push(Action::Announce(format!("rescue: {reason}")));
                 self.phase = Phase::Rescue { reason };
@@ -147,6 +161,7 @@ impl Machine {
                 self.phase = Phase::Stopping {
                     halt,
                     by: now + STOP_LIMIT,
+                    checking: self.phase == Phase::Checking,
                 };
                 supervisor::Event::Shutdown
             }
@@ -168,8 +183,8 @@ impl Machine {
                 now.as_secs_f64()
             )));
         }
-        if let Phase::Stopping { halt, by } = self.phase
-            && (self.supervisor.all_stopped() || by <= now)
+        if let Phase::Stopping { halt, by, checking } = self.phase
+            && (self.supervisor.all_stopped() && !checking || by <= now)
         {
             self.phase = Phase::Down;
             actions.push(Action::Halt(halt));

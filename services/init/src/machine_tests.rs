@@ -115,6 +115,29 @@ fn going_down_waits_for_services_but_not_for_ever() {
     );
 }
 
+#[test]
+fn going_down_waits_for_the_check_of_the_data_but_not_for_ever() {
+    let going_down = || {
+        let mut machine = Machine::new(table());
+        assert_eq!(machine.handle(S, Event::GoDown(Halt::PowerOff)), []);
+        machine
+    };
+    let halt = Action::Halt(Halt::PowerOff);
+    assert_eq!(
+        going_down().handle(9 * S, Event::DataMounted),
+        [Action::RestoreClock, halt.clone()],
+        "no service is started any more"
+    );
+    let unusable = Event::DataUnusable("it is damaged".into());
+    assert_eq!(going_down().handle(9 * S, unusable), vec![halt.clone()]);
+    let mut stuck = going_down();
+    assert_eq!(stuck.deadline(), Some(S + STOP_LIMIT));
+    assert_eq!(
+        stuck.handle(S + STOP_LIMIT, Event::Service(Of::Tick)),
+        [halt]
+    );
+}
+
 proptest! {
     /// Halting happens once, last, and only when asked for.
     #[test]

@@ -16,6 +16,7 @@ const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
 const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
 
 const REQUEST: u16 = 0x1;
 const ACK: u16 = 0x4;
@@ -62,14 +63,17 @@ pub enum Event {
     AddressGone(u32, IpAddr, u8),
     /// The request with this sequence number failed with this errno.
     Refused(u32, i32),
+    /// The list that was asked for with this sequence number is complete.
+    Listed(u32),
 }
 
-/// Asks for all links; answers come as [`Event::Link`].
+/// Asks for all links; answers come as [`Event::Link`], then [`Event::Listed`].
+/// The kernel refuses it while another list is under way.
 pub fn get_links(sequence: u32) -> Vec<u8> {
     finish(RTM_GETLINK, REQUEST | DUMP, sequence, &[0; 16])
 }
 
-/// Asks for all addresses; answers come as [`Event::Address`].
+/// Asks for all addresses; answers come as [`Event::Address`], then [`Event::Listed`].
 pub fn get_addresses(sequence: u32) -> Vec<u8> {
     finish(RTM_GETADDR, REQUEST | DUMP, sequence, &[0; 8])
 }
@@ -198,9 +202,14 @@ fn read_one(kind: u16, sequence: u32, body: &[u8]) -> Option<Event> {
                 Event::AddressGone(index, address, prefix)
             })
         }
-        NLMSG_ERROR => {
+        // A list may end with an error, like any other request.
+        NLMSG_ERROR | NLMSG_DONE => {
             let errno = i32::from_ne_bytes(body.get(..4)?.try_into().ok()?);
-            (errno != 0).then_some(Event::Refused(sequence, -errno))
+            match errno {
+                // Lists and nothing else end with DONE.
+                0 => (kind == NLMSG_DONE).then_some(Event::Listed(sequence)),
+                _ => Some(Event::Refused(sequence, errno.saturating_neg())),
+            }
         }
         _ => None,
     }

@@ -72,6 +72,12 @@ fn a_refusal_is_told_an_acknowledgement_is_not() {
     let refused = finish(NLMSG_ERROR, 0, 7, &(-17i32).to_ne_bytes());
     let done = finish(NLMSG_ERROR, 0, 8, &0i32.to_ne_bytes());
     assert_eq!(read(&[refused, done].concat()), [Event::Refused(7, 17)]);
+    let listed = finish(NLMSG_DONE, 0, 9, &0i32.to_ne_bytes());
+    let failed = finish(NLMSG_DONE, 0, 10, &(-4i32).to_ne_bytes());
+    assert_eq!(
+        read(&[listed, failed].concat()),
+        [Event::Listed(9), Event::Refused(10, 4)]
+    );
 }
 
 #[test]
@@ -89,7 +95,7 @@ proptest! {
 
     #[test]
     fn junk_bodies_never_panic(
-        kind in prop_oneof![Just(RTM_NEWLINK), Just(RTM_DELLINK), Just(RTM_NEWADDR), Just(NLMSG_ERROR)],
+        kind in prop_oneof![Just(RTM_NEWLINK), Just(RTM_DELLINK), Just(RTM_NEWADDR), Just(NLMSG_ERROR), Just(NLMSG_DONE)],
         body in proptest::collection::vec(any::<u8>(), 0..200)
     ) {
         let _ = read(&finish(kind, 0, 1, &body));

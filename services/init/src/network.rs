@@ -1,5 +1,9 @@
 //! The box's one wired interface: which it is and what address it has.
 //! Decides; [`crate::pid1`] sends, opens and writes.
+//!
+//! The kernel announces changes, but drops announcements when many come at
+//! once. What is there is therefore asked for at the start and after every
+//! loss: first all interfaces, and when that list is complete, all addresses.
 
 use crate::dhcp::Grant;
 use crate::lease::{self, Lease};
@@ -14,6 +18,11 @@ use std::time::Duration;
 pub const RESOLV_CONF: &str = "/run/resolv.conf";
 /// Addresses kept for the status; a home network gives a handful.
 const MAX_ADDRESSES: usize = 16;
+
+/// First wait before a refused request is made again; it doubles up to [`LAST_RETRY`].
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// Longest such wait: a driver may need its firmware, a person or another try.
+const LAST_RETRY: Duration = Duration::from_secs(60);
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +47,41 @@ pub enum Action {
 struct Interface {
     link: Link,
     lease: Option<Lease>,
+    /// Fixed addresses were given to it.
     configured: bool,
+    /// [`Action::Online`] was told since the cable was last put in.
+    online: bool,
+    switch_on: Request,
+}
+
+/// A request to the kernel that is made again for as long as it is refused.
+#[derive(Debug, Default)]
+struct Request {
+    sequence: u32,
+    refusals: u32,
+    /// When it is made again.
+    again: Option<Duration>,
+}
+
+impl Request {
+    /// The message for this request, which counts as made.
+    fn make(&mut self, sequence: u32, message: impl FnOnce(u32) -> Vec<u8>) -> Action {
+        (self.sequence, self.again) = (sequence, None);
+        Action::Netlink(message(sequence))
+    }
+
+    /// Takes note of a refusal, if it is one of this request.
+    fn refused(&mut self, now: Duration, sequence: u32) {
+        if self.sequence == sequence {
+            let wait = FIRST_RETRY.saturating_mul(1 << self.refusals.min(16));
+            self.again = Some(now + wait.min(LAST_RETRY));
+            self.refusals = self.refusals.saturating_add(1);
+        }
+    }
+
+    fn is_due(&self, now: Duration) -> bool {
+        self.again.is_some_and(|again| again <= now)
+    }
 }
 
 /// Set-up of the network.
@@ -48,6 +91,10 @@ pub struct Network {
     name: String,
     interface: Option<Interface>,
     addresses: BTreeSet<(IpAddr, u8)>,
+    /// The list of all interfaces.
+    links: Request,
+    /// The interface has not been seen in the list that is under way.
+    missing: bool,
     sequence: u32,
     random: u32,
 }
@@ -60,15 +107,18 @@ impl Network {
             name: name.to_owned(),
             interface: None,
             addresses: BTreeSet::new(),
+            links: Request::default(),
+            missing: false,
             sequence: 0,
             random,
         }
     }
 
-    /// First questions to the kernel.
+    /// Asks the kernel what there is: at first, and when announcements were lost.
     pub fn start(&mut self) -> Vec<Action> {
+        self.missing = true;
         let sequence = self.next();
-        vec![Action::Netlink(netlink::get_links(sequence))]
+        vec![self.links.make(sequence, netlink::get_links)]
     }
 
     /// Addresses of the box as `address/prefix`.
@@ -81,7 +131,14 @@ impl Network {
 
     /// When [`Network::tick`] is due next.
     pub fn deadline(&self) -> Option<Duration> {
-        Some(self.interface.as_ref()?.lease.as_ref()?.deadline())
+        let interface = self.interface.as_ref();
+        let lease = interface.and_then(|i| i.lease.as_ref());
+        let dates = [
+            lease.map(Lease::deadline),
+            interface.and_then(|i| i.switch_on.again),
+            self.links.again,
+        ];
+        dates.into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -90,7 +147,18 @@ impl Network {
             .lease()
             .map(|lease| lease.tick(now))
             .unwrap_or_default();
-        self.after_lease(actions)
+        let mut actions = self.after_lease(actions);
+        if self
+            .interface
+            .as_ref()
+            .is_some_and(|i| i.switch_on.is_due(now))
+        {
+            actions.extend(self.switch_on());
+        }
+        if self.links.is_due(now) {
+            actions.extend(self.start());
+        }
+        actions
     }
 
     /// Takes a datagram from the DHCP socket.
@@ -112,25 +180,19 @@ impl Network {
     ) -> Vec<Action> {
         match event {
             Event::Link(link) => self.link(now, link, wired),
-            Event::LinkGone(index) => {
-                if self
-                    .interface
-                    .as_ref()
-                    .is_none_or(|i| i.link.index != index)
-                {
-                    return Vec::new();
+            Event::LinkGone(index) if self.is_ours(index) => self.gone(),
+            Event::LinkGone(_) => Vec::new(),
+            Event::Listed(sequence) if sequence == self.links.sequence => {
+                self.links.refusals = 0;
+                if self.missing && self.interface.is_some() {
+                    return self.gone();
                 }
+                // What was lost may have been the end of an address.
                 self.addresses.clear();
-                let gone = self.interface.take();
-                let name = gone.map(|i| i.link.name).unwrap_or_default();
-                // Another interface may take over: look at all again.
-                let links = netlink::get_links(self.next());
-                vec![
-                    Action::CloseDhcp,
-                    Action::Log(format!("network interface {name} is gone")),
-                    Action::Netlink(links),
-                ]
+                let addresses = netlink::get_addresses(self.next());
+                vec![Action::Netlink(addresses)]
             }
+            Event::Listed(_) => Vec::new(),
             Event::Address(index, address, prefix) => {
                 if self.is_ours(index) && self.addresses.len() < MAX_ADDRESSES {
                     self.addresses.insert((address, prefix));
@@ -143,10 +205,37 @@ impl Network {
                 }
                 Vec::new()
             }
-            Event::Refused(_, errno) => vec![Action::Log(format!(
-                "the kernel refuses a network setting (error {errno})"
-            ))],
+            Event::Refused(sequence, errno) => {
+                self.links.refused(now, sequence);
+                if let Some(interface) = &mut self.interface {
+                    interface.switch_on.refused(now, sequence);
+                }
+                vec![Action::Log(format!(
+                    "the kernel refuses a network setting (error {errno})"
+                ))]
+            }
         }
+    }
+
+    fn gone(&mut self) -> Vec<Action> {
+        self.addresses.clear();
+        let gone = self.interface.take();
+        let name = gone.map(|i| i.link.name).unwrap_or_default();
+        let mut actions = vec![
+            Action::CloseDhcp,
+            Action::Log(format!("network interface {name} is gone")),
+        ];
+        // Another interface may take over: look at all again.
+        actions.extend(self.start());
+        actions
+    }
+
+    fn switch_on(&mut self) -> Option<Action> {
+        let sequence = self.next();
+        let interface = self.interface.as_mut()?;
+        let index = interface.link.index;
+        let message = |sequence| netlink::link_up(sequence, index);
+        Some(interface.switch_on.make(sequence, message))
     }
 
     fn link(&mut self, now: Duration, link: Link, wired: impl Fn(&str) -> bool) -> Vec<Action> {
@@ -156,10 +245,6 @@ impl Network {
         match &mut self.interface {
             None if wired(&link.name) => {
                 let mut actions = vec![Action::Log(format!("network interface {}", link.name))];
-                let up = netlink::link_up(self.next(), link.index);
-                actions.push(Action::Netlink(up));
-                let addresses = netlink::get_addresses(self.next());
-                actions.push(Action::Netlink(addresses));
                 let lease = (self.settings == Settings::Dhcp).then(|| {
                     actions.push(Action::OpenDhcp(link.name.clone()));
                     Lease::new(mac, &self.name, self.random, now)
@@ -168,16 +253,25 @@ impl Network {
                     link,
                     lease,
                     configured: false,
+                    online: false,
+                    switch_on: Request::default(),
                 });
+                self.missing = false;
+                actions.extend(self.switch_on());
                 actions.extend(self.configure());
                 actions
             }
             Some(interface) if interface.link.index == link.index => {
                 let came_back = link.carrier && !interface.link.carrier;
+                self.missing = false;
                 interface.link = link;
+                if interface.link.up {
+                    (interface.switch_on.again, interface.switch_on.refusals) = (None, 0);
+                }
                 if !came_back {
                     return Vec::new();
                 }
+                interface.online = false;
                 if let Some(lease) = &mut interface.lease {
                     lease.link_is_back(now);
                 }
@@ -208,6 +302,7 @@ impl Network {
         };
         let index = interface.link.index;
         let first = !std::mem::replace(&mut interface.configured, true);
+        let online = interface.link.carrier && !std::mem::replace(&mut interface.online, true);
         let mut actions = vec![Action::Netlink(netlink::add_address(
             self.next(),
             index,
@@ -227,6 +322,8 @@ impl Network {
         if first {
             actions.push(Action::Resolvers(resolv_conf(&dns, None)));
             actions.push(Action::Log(format!("address {address}/{prefix} (fixed)")));
+        }
+        if online {
             actions.push(Action::Online);
         }
         actions
@@ -277,6 +374,12 @@ impl Network {
                 "address {address}/{} from {}",
                 grant.prefix, grant.server
             )));
+        }
+        let told = self
+            .interface
+            .as_mut()
+            .map(|i| std::mem::replace(&mut i.online, true));
+        if !known || told == Some(false) {
             out.push(Action::Online);
         }
     }

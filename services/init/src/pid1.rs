@@ -2,10 +2,12 @@
 //! what came to the deciding parts and carries out what they say.
 //!
 //! It never exits, never waits for anything but the loop's own epoll, and
-//! holds bounded memory. A panic ends it, which panics the kernel, which
-//! restarts the machine.
+//! holds bounded memory. Only the last steps of going down have a second
+//! thread, because writing to a slow card waits and the watchdog does not. A
+//! panic ends it, which panics the kernel, which restarts the machine.
 
 use crate::block::Uevents;
+use crate::clock::{Floors, Trust, Verdict};
 use crate::control::{self, Client};
 use crate::kmsg::{Kmsg, Level};
 use crate::lines::Splitter;
@@ -14,6 +16,7 @@ use crate::machine::{self, Halt, Machine, Phase};
 use crate::network::{self, Network};
 use crate::processes::{self, Child};
 use crate::signals::Signals;
+use crate::sntp::Vote;
 use crate::status::{self, Facts};
 use crate::supervisor::{self, Exit};
 use crate::watchdog::{self, Watchdog};
@@ -40,8 +43,11 @@ mod wire;
 const SAVE_CLOCK_EVERY: Duration = Duration::from_secs(15 * 60);
 /// Time servers are asked again after this long once one has answered.
 const SYNC_EVERY: Duration = Duration::from_secs(3600);
-/// First wait after a failed round; it doubles up to [`SYNC_EVERY`].
+/// First wait after a failed round; it doubles up to [`SYNC_EVERY`], or
+/// [`SYNC_RETRY_UNSET`] as long as the clock was never set.
 const SYNC_RETRY: Duration = Duration::from_secs(8);
+/// Certificates cannot be checked with a wrong clock: somebody may be waiting.
+const SYNC_RETRY_UNSET: Duration = Duration::from_secs(120);
 /// A round of asking is ended after this long.
 const SYNC_LIMIT: Duration = Duration::from_secs(60);
 
@@ -106,8 +112,11 @@ struct Helper {
 /// When the clock's own work is due.
 #[derive(Debug)]
 struct Clock {
-    floor: Duration,
+    floors: Floors,
     synced: bool,
+    trust: Trust,
+    /// What the clock must have shown at kernel start by the last time trusted in full.
+    base: Duration,
     /// `None` until the network is there.
     next_sync: Option<Duration>,
     retry: Duration,
@@ -377,46 +386,77 @@ impl Init {
     }
 
     fn time_servers_answered(&mut self, helper: &Helper, exit: Exit) {
-        let now = clock::since_boot();
-        let offset = helper
-            .last_line
-            .parse()
-            .ok()
-            .filter(|_| exit == Exit::Code(0));
-        let moved = offset.map(|offset| clock::step(offset, self.clock.floor));
-        match moved {
-            Some(Ok(by)) => {
-                if by != 0 || !self.clock.synced {
-                    self.say(
-                        Level::Quiet,
-                        &format!("clock set, moved by {:.3} s", by as f64 / 1e9),
-                    );
-                }
-                self.clock.synced = true;
-                self.clock.retry = SYNC_RETRY;
-                self.clock.next_sync = Some(now + SYNC_EVERY);
-                self.save_clock();
-            }
-            Some(Err(error)) => {
-                self.say(Level::Quiet, &format!("cannot set the clock: {error}"));
-                self.clock.next_sync = Some(now + SYNC_EVERY);
-            }
-            None => {
-                self.clock.next_sync = Some(now + self.clock.retry);
-                self.clock.retry = (self.clock.retry * 2).min(SYNC_EVERY);
-            }
+        let vote = Vote::parse(&helper.last_line).filter(|_| exit == Exit::Code(0));
+        self.clock.next_sync = Some(clock::since_boot() + SYNC_EVERY);
+        if !vote.is_some_and(|vote| self.follow(vote)) {
+            self.clock.next_sync = Some(clock::since_boot() + self.clock.retry);
+            let longest = if self.clock.synced {
+                SYNC_EVERY
+            } else {
+                SYNC_RETRY_UNSET
+            };
+            self.clock.retry = (self.clock.retry * 2).min(longest);
         }
     }
 
-    fn restore_clock(&mut self) {
-        self.clock.floor = clock::saved_floor()
-            .unwrap_or_default()
-            .max(self.clock.floor);
-        self.raise_clock();
+    /// Sets the clock by the time servers' vote; says whether it could be followed.
+    fn follow(&mut self, vote: Vote) -> bool {
+        let now = clock::now();
+        let expected = self.clock.base + clock::since_boot();
+        let configured = self.settings.as_ref().map_or(0, |s| s.time_servers.len());
+        let (to, trust) = match clock::judge(now, expected, self.clock.floors, configured, vote) {
+            Verdict::Set(to, trust) => (to, trust),
+            Verdict::TooEarly => {
+                let line = "a time before the earliest possible one is not followed";
+                self.say(Level::Quiet, line);
+                return false;
+            }
+        };
+        if to != now
+            && let Err(error) = clock::set(to)
+        {
+            self.say(Level::Quiet, &format!("cannot set the clock: {error}"));
+            return false;
+        }
+        if to != now || !self.clock.synced {
+            let by = if to == now { 0 } else { vote.offset };
+            let by = by as f64 / 1e9;
+            self.say(Level::Quiet, &format!("clock set, moved by {by:.3} s"));
+        }
+        if trust == Trust::Doubtful && self.clock.trust != trust {
+            let line = "one time server alone says so: the time is used, but not saved";
+            self.say(Level::Quiet, line);
+        }
+        if trust == Trust::Full {
+            self.clock.base = to.saturating_sub(clock::since_boot());
+            // Otherwise a wrong floor would be the answer to the next server that is alone.
+            self.clock.floors.saved = self.clock.floors.saved.min(to);
+        }
+        self.clock.synced = true;
+        self.clock.trust = trust;
+        self.clock.retry = SYNC_RETRY;
+        self.save_clock();
+        true
     }
 
-    fn raise_clock(&mut self) {
-        match clock::raise_to(self.clock.floor) {
+    fn restore_clock(&mut self) {
+        self.clock.floors.saved = clock::saved_floor().unwrap_or_default();
+        if !self.raise_clock() {
+            return;
+        }
+        self.clock.base = clock::now().saturating_sub(clock::since_boot());
+        if self.clock.synced {
+            // Time servers were faster than the data and say otherwise: judge them
+            // again, now that there is a floor.
+            self.clock.synced = false;
+            self.clock.next_sync = Some(clock::since_boot());
+        }
+    }
+
+    /// Sets the clock to the floor if it is behind; says whether it was.
+    fn raise_clock(&mut self) -> bool {
+        let raised = clock::raise_to(self.clock.floors.highest());
+        match &raised {
             Ok(false) => {}
             Ok(true) => self.say(
                 Level::Quiet,
@@ -424,10 +464,11 @@ impl Init {
             ),
             Err(error) => self.say(Level::Quiet, &format!("cannot set the clock: {error}")),
         }
+        raised.unwrap_or(false)
     }
 
     fn save_clock(&mut self) {
-        if !self.data_mounted {
+        if !self.data_mounted || self.clock.trust == Trust::Doubtful {
             return;
         }
         if let Err(error) = clock::save_floor() {
@@ -440,11 +481,23 @@ impl Init {
         self.logs.spill();
         // Nothing of ours may hold a file on the data partition open.
         self.sources.clear();
-        if let Some(watchdog) = &mut self.watchdog {
-            watchdog.feed();
-        }
+        let watchdog = &mut self.watchdog;
+        let mut feed = || {
+            if let Some(watchdog) = watchdog {
+                watchdog.feed();
+            }
+        };
+        feed();
         halt::kill_everything();
-        if let Some(problem) = halt::release_data() {
+        let released = halt::patiently(
+            halt::release_data,
+            halt::RELEASE_LIMIT,
+            watchdog::EVERY,
+            feed,
+        );
+        if let Some(problem) =
+            released.unwrap_or_else(|| Some("the card does not take what is to be saved".into()))
+        {
             self.kmsg.line(Level::Console, &problem);
         }
         let word = match how {

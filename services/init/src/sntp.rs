@@ -1,9 +1,10 @@
 //! Asking time servers (SNTP, RFC 4330; packet of RFC 5905 section 7.3).
 //!
 //! Runs in a short-lived child (`init --sntp SERVER…`), because resolving
-//! names blocks. Its last output line is the offset in nanoseconds.
+//! names blocks. Its last output line is the [`Vote`].
 
-use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Bytes of a packet without extensions.
@@ -13,6 +14,9 @@ pub const MAX_SERVERS: usize = 4;
 const PORT: u16 = 123;
 /// How long one server may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+/// Servers agree that are no farther apart than this: a slow answer's error is
+/// half of [`ANSWER_LIMIT`] at most, a smeared leap second adds half a second.
+const AGREEMENT: Duration = Duration::from_secs(2);
 /// Seconds from 1900 (NTP) to 1970 (Unix).
 const EPOCH: u64 = 2_208_988_800;
 
@@ -93,42 +97,84 @@ fn ntp(since_1970: Duration) -> NtpTime {
     seconds | ((u64::from(since_1970.subsec_nanos()) << 32) / 1_000_000_000)
 }
 
-/// The offset to use: the middle one, so that a minority of wrong servers
-/// cannot move it. `None` without an answer.
-pub fn choose(mut offsets: Vec<i64>) -> Option<i64> {
+/// What the servers say together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vote {
+    /// What our clock lacks, in nanoseconds.
+    pub offset: i64,
+    /// How many servers say so.
+    pub agreeing: usize,
+}
+
+impl Vote {
+    /// Reads the last line of the child.
+    pub fn parse(line: &str) -> Option<Self> {
+        let (offset, agreeing) = line.split_once(' ')?;
+        Some(Self {
+            offset: offset.parse().ok()?,
+            agreeing: agreeing.parse().ok()?,
+        })
+    }
+}
+
+impl std::fmt::Display for Vote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.offset, self.agreeing)
+    }
+}
+
+/// The middle of the largest group of servers that agree, so that a minority
+/// of wrong ones cannot move it; where none agree, the middle of all, as one
+/// server's word. `None` without an answer.
+pub fn choose(mut offsets: Vec<i64>) -> Option<Vote> {
     offsets.sort_unstable();
-    offsets.get(offsets.len().checked_sub(1)? / 2).copied()
+    let group_from = |first: usize| {
+        let rest = &offsets[first..];
+        let near = |other: &&i64| rest[0].abs_diff(**other) <= AGREEMENT.as_nanos() as u64;
+        &rest[..rest.iter().take_while(near).count()]
+    };
+    let middle = |of: &[i64]| of.get(of.len().checked_sub(1)? / 2).copied();
+    // Of groups of one size the first: `max_by_key` takes the last.
+    let group = (0..offsets.len())
+        .rev()
+        .map(group_from)
+        .max_by_key(|group| group.len())?;
+    Some(Vote {
+        offset: middle(if group.len() < 2 { &offsets } else { group })?,
+        agreeing: group.len(),
+    })
 }
 
 /// The child program: asks every server once, prints what happened, and the
-/// chosen offset as the last line. Returns the exit status.
+/// vote as the last line. Returns the exit status.
 pub fn main(servers: &[String]) -> i32 {
-    let mut offsets = Vec::new();
+    // By address: one server under two names is one witness.
+    let mut offsets = BTreeMap::new();
     for server in servers.iter().take(MAX_SERVERS) {
         match ask(server) {
-            Ok(offset) => {
+            Ok((address, offset)) => {
                 println!(
                     "time server {server}: our clock lacks {:.3} s",
                     offset as f64 / 1e9
                 );
-                offsets.push(offset);
+                offsets.insert(address, offset);
             }
             Err(error) => println!("time server {server}: {error}"),
         }
     }
-    let Some(offset) = choose(offsets) else {
+    let Some(vote) = choose(offsets.into_values().collect()) else {
         return 1;
     };
-    println!("{offset}");
+    println!("{vote}");
     0
 }
 
-fn ask(server: &str) -> Result<i64, Box<dyn std::error::Error>> {
+fn ask(server: &str) -> Result<(IpAddr, i64), Box<dyn std::error::Error>> {
     let mut last = "has no address".into();
     // A name may have an IPv6 address where there is no IPv6.
     for address in (server, PORT).to_socket_addrs()?.take(2) {
         match ask_address(address) {
-            Ok(offset) => return Ok(offset),
+            Ok(offset) => return Ok((address.ip(), offset)),
             Err(error) => last = error,
         }
     }
@@ -203,10 +249,28 @@ mod tests {
 
     #[test]
     fn one_wrong_server_is_outvoted() {
-        assert_eq!(choose(vec![]), None);
-        assert_eq!(choose(vec![5]), Some(5));
-        assert_eq!(choose(vec![900_000_000_000, 5, 6]), Some(6));
-        assert_eq!(choose(vec![-900_000_000_000, 5, 6, 7]), Some(5));
+        let vote = |offsets: &[i64]| choose(offsets.to_vec()).map(|v| (v.offset, v.agreeing));
+        const FAR: i64 = 900_000_000_000;
+        assert_eq!(vote(&[]), None);
+        assert_eq!(vote(&[5]), Some((5, 1)));
+        assert_eq!(vote(&[FAR, 5, 6]), Some((5, 2)));
+        assert_eq!(vote(&[7, -FAR, 5, 6]), Some((6, 3)));
+        assert_eq!(vote(&[-FAR, 0, FAR, FAR + 1]), Some((FAR, 2)));
+        assert_eq!(vote(&[FAR, 0]), Some((0, 1)), "nobody knows");
+        assert_eq!(vote(&[-FAR, 0, FAR]), Some((0, 1)));
+        assert_eq!(vote(&[i64::MIN, i64::MAX]), Some((i64::MIN, 1)));
+    }
+
+    #[test]
+    fn a_vote_survives_the_pipe() {
+        let vote = Vote {
+            offset: -5,
+            agreeing: 2,
+        };
+        assert_eq!(Vote::parse(&vote.to_string()), Some(vote));
+        for bad in ["", "5", "5 x", "time server x: no answer"] {
+            assert_eq!(Vote::parse(bad), None, "{bad:?}");
+        }
     }
 
     #[test]

@@ -25,7 +25,14 @@ pub fn gather(machine: &Machine, facts: Facts) -> BoxStatus {
     let (memory_total, memory_available) = fs::read_to_string("/proc/meminfo")
         .map(|text| read_meminfo(&text))
         .unwrap_or_default();
-    let mounted = matches!(machine.phase(), Phase::Running | Phase::Stopping { .. });
+    let mounted = matches!(
+        machine.phase(),
+        Phase::Running
+            | Phase::Stopping {
+                checking: false,
+                ..
+            }
+    );
     let data = mounted
         .then(|| rustix::fs::statvfs(data::MOUNT_POINT).ok())
         .flatten();

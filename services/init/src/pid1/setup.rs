@@ -16,9 +16,6 @@ const MAX_FILES: u64 = 65_536;
 #[derive(Debug, Default, serde::Deserialize)]
 struct Release {
     version: String,
-    /// Unix seconds before which this image cannot have been made.
-    #[serde(default)]
-    time: u64,
 }
 
 impl Init {
@@ -61,9 +58,12 @@ impl Init {
             next_token: 0,
             helpers: Vec::new(),
             clock: Clock {
-                floor: clock::kernel_floor()
-                    .unwrap_or_default()
-                    .max(Duration::from_secs(release.time)),
+                floors: Floors {
+                    built: clock::kernel_floor().unwrap_or_default(),
+                    saved: Duration::ZERO,
+                },
+                trust: Trust::Near,
+                base: Duration::ZERO,
                 synced: false,
                 next_sync: None,
                 retry: SYNC_RETRY,
@@ -77,8 +77,15 @@ impl Init {
         init.watch(Source::Signals(signals));
         if args.as_ref().is_ok_and(|args| args.watchdog) {
             init.watchdog = Watchdog::open();
+            if init.watchdog.is_none() {
+                init.say(
+                    Level::Quiet,
+                    "there is no watchdog: nothing restarts the box should it hang",
+                );
+            }
         }
         init.raise_clock();
+        init.clock.base = clock::now().saturating_sub(clock::since_boot());
         for problem in [init.basics(&name), init.open_control(), init.open_network()]
             .into_iter()
             .filter_map(Result::err)
