@@ -256,14 +256,15 @@ pub fn compile(
     step.total_items(
         locked_crates(&workspace.source.join("Cargo.lock"), program.package)?.len() as u64,
     );
-    let mut done = 0;
+    // A crate may be compiled several times: its build script, for this machine, for the box.
+    let mut done = BTreeSet::new();
     for line in BufReader::new(child.stdout.take().expect("stdout is piped"))
         .lines()
         .map_while(Result::ok)
     {
-        if line.contains("\"reason\":\"compiler-artifact\"") {
-            done += 1;
-            step.position(done);
+        if let Ok(Message::CompilerArtifact { package_id }) = serde_json::from_str(&line) {
+            done.insert(package_id);
+            step.position(done.len() as u64);
         }
     }
     let status = child.wait().map_err(no_bwrap)?;
@@ -279,6 +280,19 @@ pub fn compile(
     let copy = into.join(program.name);
     std::fs::copy(&built, &copy).map_err(|e| disk_failure("copy", &built, e))?;
     Ok(())
+}
+
+/// What cargo says while it works (cargo reference, "External tools", JSON messages).
+#[derive(serde::Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+enum Message {
+    /// Something was compiled, or was already.
+    CompilerArtifact {
+        /// Names a crate by version and source.
+        package_id: String,
+    },
+    #[serde(other)]
+    Other,
 }
 
 /// Copies `stream` to the file and gives its last 20 lines.
