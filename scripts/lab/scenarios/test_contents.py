@@ -33,8 +33,8 @@ def test_only_our_programs(subject: Subject, tmp_path: Path) -> None:
     (tmp_path / "root.img").write_bytes(slot[card.root_image(slot) :])
     shown = subprocess.run([str(subject.roost), "sdk", "show", "--json"], capture_output=True, check=True)
     subprocess.run(
-        ["bwrap", "--ro-bind", json.loads(shown.stdout)["path"], "/", "--bind", str(tmp_path), "/mnt",
-         "fsck.erofs", "--extract=/mnt/root", "/mnt/root.img"],
+        ["bwrap", "--ro-bind", json.loads(shown.stdout)["path"], "/", "--bind", str(tmp_path), "/tmp",
+         "fsck.erofs", "--extract=/tmp/root", "/tmp/root.img"],
         check=True,
     )
     root = tmp_path / "root"

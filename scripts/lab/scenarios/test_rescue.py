@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import card
+from clients import ANSWER_TIMEOUT
 from conftest import CARD_BYTES, Boot, Subject
 from machine import BOOT_TIMEOUT, MachineError
 from waiting import wait_until
@@ -37,7 +38,7 @@ def test_nothing_is_formatted(boot: Boot, subject: Subject, tmp_path: Path, what
         retry_on=(OSError, MachineError),
     )
     assert "data partition" in reason
-    assert f"roost: rescue: {reason}" in machine.console()
+    wait_until("the reason on the console", lambda: f"roost: rescue: {reason}" in machine.console(), ANSWER_TIMEOUT)
     status = machine.status()
     assert not status["ready"] and status["data_total"] == 0
     assert {service["state"] for service in status["services"]} == {"waiting"}
