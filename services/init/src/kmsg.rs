@@ -43,6 +43,8 @@ impl Kmsg {
             end -= 1;
         }
         line.truncate(end);
+        // Without its end the kernel waits for more, and shows the line with the next one.
+        line.push('\n');
         if let Some(file) = &mut self.0 {
             // One write is one record; nothing can be done when the kernel refuses it.
             let _ = file.write_all(line.as_bytes());
