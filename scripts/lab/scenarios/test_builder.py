@@ -22,11 +22,13 @@ LOCK = Path(__file__).resolve().parents[3] / "roost.lock"
 PACKAGE = "ca-certificates"
 
 
-def build(subject: Subject, output: Path, *options: str, cache: Path | None = None) -> list[str]:
+def build(
+    subject: Subject, output: Path, *options: str, config: Path = CONFIG, cache: Path | None = None
+) -> list[str]:
     """The command line of a build into `output`."""
     environment = [f"ROOST_CACHE={cache}"] if cache else []
     # A shell starts background jobs with Ctrl-C switched off; the builds here must feel it.
-    return ["env", "--default-signal=INT", *environment, str(subject.roost), "build", "--config", str(CONFIG), "--output", str(output), *options]
+    return ["env", "--default-signal=INT", *environment, str(subject.roost), "build", "--config", str(config), "--output", str(output), *options]
 
 
 def shared_cache() -> Path:
@@ -87,7 +89,7 @@ def test_a_mirror_that_lacks_or_damages_a_package(subject: Subject, tmp_path: Pa
     with mirror(answers) as address:
         config = tmp_path / "roost.toml"
         config.write_text(CONFIG.read_text() + f'\n[build]\nmirror = "{address}"\n')
-        command = build(subject, tmp_path / "out", "--config", str(config), cache=cache)
+        command = build(subject, tmp_path / "out", config=config, cache=cache)
 
         def refused() -> str:
             done = subprocess.run(command, capture_output=True, text=True)
