@@ -17,6 +17,7 @@ import smtplib
 import socket
 import ssl
 import subprocess
+import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -124,6 +125,9 @@ class Clients:
         """Pins the box's certificate, which is kept as a file in `folder`."""
         self.forwards = forwards
         self.account = account
+        # QEMU lets one connection wait for it. Further ones at the same moment are answered by Linux
+        # with a SYN cookie and then forgotten: whoever waits for a greeting on one waits for ever.
+        self._one_at_a_time = threading.Lock()
         self.certificate = ssl.get_server_certificate(
             ("127.0.0.1", forwards[465]), timeout=ANSWER_TIMEOUT
         )
@@ -148,15 +152,16 @@ class Clients:
     def smtp(self, port: int = 25, *, starttls: bool = False) -> Iterator[smtplib.SMTP]:
         """SMTP; over TLS from the start on port 465."""
         client: smtplib.SMTP
-        if port == 465:
-            client = smtplib.SMTP_SSL(
-                "127.0.0.1", self.forwards[port], "client.friends.home.arpa",
-                timeout=ANSWER_TIMEOUT, context=self.context(),
-            )
-        else:
-            client = smtplib.SMTP(
-                "127.0.0.1", self.forwards[port], "client.friends.home.arpa", timeout=ANSWER_TIMEOUT
-            )
+        with self._one_at_a_time:
+            if port == 465:
+                client = smtplib.SMTP_SSL(
+                    "127.0.0.1", self.forwards[port], "client.friends.home.arpa",
+                    timeout=ANSWER_TIMEOUT, context=self.context(),
+                )
+            else:
+                client = smtplib.SMTP(
+                    "127.0.0.1", self.forwards[port], "client.friends.home.arpa", timeout=ANSWER_TIMEOUT
+                )
         with client:
             if starttls:
                 client.starttls(context=self.context())
