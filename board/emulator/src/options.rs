@@ -50,6 +50,10 @@ pub enum Protocol {
 }
 
 /// A port of the host that leads to one of the guest.
+///
+/// QEMU lets one connection wait for it (`listen(…, 1)` in libslirp). With SYN
+/// cookies, Linux' default, several at the same moment can be open for their
+/// clients and unknown to QEMU until the client sends something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Forward {
     /// Address of the host to listen on; QEMU forwards IPv4 only.
