@@ -14,10 +14,10 @@
 //!
 //! "Off" is counted from the clock that this start began with (the floor at
 //! least) or the last time that two agreed on, carried on by the machine's own
-//! counter: many small lies are one big one. An owner who names one server only has said whom to believe;
-//! asking for a second opinion would mean a box that never saves its time. But
-//! even that one cannot turn the clock back behind the floor, which honest
-//! time never needs: whoever got a wrong floor from it is helped by naming a
+//! counter: many small lies are one big one. An owner who names one server only
+//! has said whom to believe; asking for a second opinion would mean a box that
+//! never saves its time. But even that one cannot turn the clock back behind the
+//! floor, which honest time never needs: whoever got a wrong floor from it is helped by naming a
 //! second server.
 
 use crate::sntp::Vote;
