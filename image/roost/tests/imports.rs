@@ -26,6 +26,7 @@ struct Dependency {
 const ALLOWED: &[(&str, &[&str])] = &[
     ("roost", &["roost-board", "roost-emulator", "roost-service"]),
     ("roost-board", &[]),
+    ("roost-bundle", &[]),
     ("roost-emulator", &["roost-board"]),
     ("roost-init", &["roost-board", "roost-service"]),
     (
