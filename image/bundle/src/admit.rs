@@ -105,15 +105,15 @@ pub enum Refusal {
 
 impl Refusal {
     /// What the user can do about it.
-    pub fn hint(&self) -> &'static str {
-        match self {
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Same { .. } => return None,
             Self::Board { .. } => "build the bundle for this board",
             Self::SlotSize { .. } => {
                 "build a smaller image, or flash the card again with larger slots; a slot cannot grow on the box"
             }
-            Self::Same { .. } => "there is nothing to do",
             Self::Downgrade { .. } => {
-                "if you want the older version, allow the downgrade in this one update"
+                "allow the downgrade in this one update, if the older version is wanted"
             }
             Self::Step { .. } => "install that version first, then this one",
             Self::MailStore { .. } | Self::Settings { .. } => {
@@ -122,7 +122,7 @@ impl Refusal {
             Self::Irreversible { .. } => {
                 "make a backup, then allow it in this one update; if the trial fails, the box still returns by itself"
             }
-        }
+        })
     }
 }
 

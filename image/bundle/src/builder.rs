@@ -19,8 +19,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 /// crosses a home's upload; unpacking is as fast as at any level.
 const LEVEL: i32 = 19;
 /// zstd level that tells whether a delta is worth packing at [`LEVEL`], which
-/// takes a second per MiB of base range.
-const PROBE: i32 = 3;
+/// takes a second per MiB of base range. Below 6, zstd's search gives up too early
+/// on text that does not compress.
+const PROBE: i32 = 6;
 /// Chunks packed between two reads of the slot: enough for all cores, few
 /// enough that their bases (at most 4 MiB each) fit in memory.
 const BATCH: usize = 32;

@@ -168,7 +168,7 @@ impl Error {
             }
             Self::NotABundle => "give a file made by `roost bundle`",
             Self::Format { .. } => {
-                "a newer box needs a newer bundle and the reverse: use the `roost` that fits the box's version"
+                "build the bundle with the `roost` that fits the box's version"
             }
             Self::UnknownSigner { .. } => {
                 "sign with the key whose public half is in the box's image, or change keys with a bundle signed by both"
@@ -182,14 +182,14 @@ impl Error {
             | Self::Signature { .. }
             | Self::TableHash { .. }
             | Self::Payload { .. } => {
-                "the bundle was damaged or changed on its way: transfer it again, and if that does not help, build it again"
+                "transfer the bundle again, and if that does not help, build it again: it was damaged or changed on its way"
             }
             Self::Rotation { .. }
             | Self::Manifest { .. }
             | Self::Row { .. }
             | Self::Tables { .. }
             | Self::Unpack { .. } => {
-                "the bundle was signed like this, so a transfer cannot repair it: build it again with the same `roost`"
+                "build the bundle again: it was signed like this, so a transfer cannot repair it"
             }
         })
     }

@@ -88,11 +88,16 @@ pub(crate) fn pack(raw: &[u8], base: &[u8], level: i32) -> io::Result<Vec<u8>> {
         .set_parameter(CParameter::CompressionLevel(level))
         .map_err(say)?;
     if !base.is_empty() {
-        // Without it zstd chooses a window for the short chunk, and the far
-        // end of the base range is out of reach.
-        encoder
-            .set_parameter(CParameter::WindowLog(WINDOW_LOG))
-            .map_err(say)?;
+        // Left alone, zstd makes its window and its memory of places for the
+        // short chunk, and forgets most of the base range. These hold all of it.
+        let wide = [
+            CParameter::WindowLog(WINDOW_LOG),
+            CParameter::HashLog(WINDOW_LOG - 1),
+            CParameter::ChainLog(WINDOW_LOG),
+        ];
+        for parameter in wide {
+            encoder.set_parameter(parameter).map_err(say)?;
+        }
         encoder.ref_prefix(base).map_err(say)?;
     }
     let mut stored = Vec::with_capacity(max_stored(raw.len() as u32) as usize);

@@ -1,0 +1,1 @@
+//! The example in docs/bundle-format.md.
