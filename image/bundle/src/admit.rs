@@ -30,7 +30,7 @@ pub struct BoxState {
 #[non_exhaustive]
 pub enum Refusal {
     /// Made for other boards.
-    #[error("the bundle is for the boards {}; this box is a {found}", .boards.join(", "))]
+    #[error("the bundle is for the boards {}; this box's board is {found}", .boards.join(", "))]
     Board {
         /// Those that it is for.
         boards: Vec<String>,
@@ -54,7 +54,9 @@ pub enum Refusal {
         name: String,
     },
     /// Older than what runs.
-    #[error("the bundle has version {bundle} ({name}), older than version {running}, which runs now")]
+    #[error(
+        "the bundle has version {bundle} ({name}), older than version {running}, which runs now"
+    )]
     Downgrade {
         /// Its version.
         bundle: u64,
@@ -64,7 +66,9 @@ pub enum Refusal {
         running: u64,
     },
     /// A version between the two must run first.
-    #[error("version {bundle} ({name}) updates boxes from version {min} on; this one runs {running}")]
+    #[error(
+        "version {bundle} ({name}) updates boxes from version {min} on; this one runs {running}"
+    )]
     Step {
         /// Its version.
         bundle: u64,
@@ -76,7 +80,9 @@ pub enum Refusal {
         running: u64,
     },
     /// The mail on the box was written by something newer.
-    #[error("the bundle reads mail stores up to schema {bundle}; the one on this box has schema {found}")]
+    #[error(
+        "the bundle reads mail stores up to schema {bundle}; the one on this box has schema {found}"
+    )]
     MailStore {
         /// The bundle's schema.
         bundle: u32,
@@ -84,7 +90,9 @@ pub enum Refusal {
         found: u32,
     },
     /// The settings on the box were written by something newer.
-    #[error("the bundle reads settings up to format {bundle}; those on this box have format {found}")]
+    #[error(
+        "the bundle reads settings up to format {bundle}; those on this box have format {found}"
+    )]
     Settings {
         /// The bundle's format.
         bundle: u32,

@@ -45,7 +45,9 @@ pub enum BuildError {
         source: io::Error,
     },
     /// The slot image cannot be in a bundle.
-    #[error("the slot image has {found} bytes; whole blocks of {BLOCK} up to {MAX_SLOT} are possible")]
+    #[error(
+        "the slot image has {found} bytes; whole blocks of {BLOCK} up to {MAX_SLOT} are possible"
+    )]
     SlotLength {
         /// Its bytes.
         found: u64,
@@ -149,7 +151,10 @@ impl<'a> Builder<'a> {
         bases: &mut [R],
         out: &mut impl Write,
     ) -> Result<Summary, BuildError> {
-        if self.new_key.is_some_and(|new| new.public() == self.key.public()) {
+        if self
+            .new_key
+            .is_some_and(|new| new.public() == self.key.public())
+        {
             return Err(BuildError::SameKey);
         }
         let bytes = length(slot, "slot image")?;
@@ -185,9 +190,8 @@ impl<'a> Builder<'a> {
         manifest
             .check()
             .map_err(|why| BuildError::Manifest { why })?;
-        let json = serde_json::to_vec(&manifest).map_err(|e| BuildError::Manifest {
-            why: e.to_string(),
-        })?;
+        let json = serde_json::to_vec(&manifest)
+            .map_err(|e| BuildError::Manifest { why: e.to_string() })?;
         if json.len() > MAX_MANIFEST as usize {
             return Err(BuildError::Manifest {
                 why: format!("it has {} bytes; {MAX_MANIFEST} are possible", json.len()),
@@ -196,7 +200,10 @@ impl<'a> Builder<'a> {
         Tables::parse(bytes, plain_len(&payloads), &chunk_table, &delta_table)
             .map_err(BuildError::Tables)?;
 
-        let keys: Vec<&SigningKey> = [Some(self.key), self.new_key].into_iter().flatten().collect();
+        let keys: Vec<&SigningKey> = [Some(self.key), self.new_key]
+            .into_iter()
+            .flatten()
+            .collect();
         let envelope = seal(&json, &keys);
         for part in [&envelope, &chunk_table, &delta_table, &payloads] {
             out.write_all(part).map_err(|source| BuildError::Io {
@@ -283,8 +290,7 @@ impl<'a> Builder<'a> {
             let packed = parallel::map(&work, self.threads, |(raw, base, plain)| {
                 self.pack_delta(raw, base, *plain)
             });
-            for (((row, start, len), (_, base, _)), stored) in batch.iter().zip(&work).zip(packed)
-            {
+            for (((row, start, len), (_, base, _)), stored) in batch.iter().zip(&work).zip(packed) {
                 let Some(stored) = stored.map_err(BuildError::Pack)? else {
                     continue;
                 };

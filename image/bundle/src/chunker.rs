@@ -39,7 +39,9 @@ pub fn mark(block: &[u8]) -> u64 {
     const K: u64 = 0x9e37_79b9_7f4a_7c15;
     let (words, _) = block.as_chunks::<8>();
     let mut h = words.iter().fold(K, |h, word| {
-        (h ^ u64::from_le_bytes(*word)).wrapping_mul(K).rotate_left(29)
+        (h ^ u64::from_le_bytes(*word))
+            .wrapping_mul(K)
+            .rotate_left(29)
     });
     h = (h ^ (h >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     h = (h ^ (h >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

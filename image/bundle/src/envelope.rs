@@ -32,7 +32,24 @@ impl Unverified {
     pub fn read(from: &mut impl Read) -> Result<Self, Error> {
         let mut header = [0; HEADER_BYTES];
         read_exact(from, &mut header, "header")?;
-        let [m0, m1, m2, m3, m4, m5, m6, m7, v0, v1, s0, s1, l0, l1, l2, l3] = header;
+        let [
+            m0,
+            m1,
+            m2,
+            m3,
+            m4,
+            m5,
+            m6,
+            m7,
+            v0,
+            v1,
+            s0,
+            s1,
+            l0,
+            l1,
+            l2,
+            l3,
+        ] = header;
         if [m0, m1, m2, m3, m4, m5, m6, m7] != MAGIC {
             return Err(Error::NotABundle);
         }

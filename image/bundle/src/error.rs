@@ -45,7 +45,10 @@ pub enum Error {
     #[error("this is no update bundle: it does not begin with ROOSTBDL")]
     NotABundle,
     /// A format of another time.
-    #[error("the bundle has format version {found}; this program reads version {}", limits::FORMAT)]
+    #[error(
+        "the bundle has format version {found}; this program reads version {}",
+        limits::FORMAT
+    )]
     Format {
         /// The version that the header names.
         found: u16,
@@ -57,7 +60,10 @@ pub enum Error {
         found: u16,
     },
     /// The manifest is empty or too long.
-    #[error("the bundle's header names a manifest of {found} bytes; 1 to {} are possible", limits::MAX_MANIFEST)]
+    #[error(
+        "the bundle's header names a manifest of {found} bytes; 1 to {} are possible",
+        limits::MAX_MANIFEST
+    )]
     ManifestLength {
         /// The length in the header.
         found: u32,
@@ -167,9 +173,7 @@ impl Error {
                 "transfer the bundle again; the transfer continues where it ended"
             }
             Self::NotABundle => "give a file made by `roost bundle`",
-            Self::Format { .. } => {
-                "build the bundle with the `roost` that fits the box's version"
-            }
+            Self::Format { .. } => "build the bundle with the `roost` that fits the box's version",
             Self::UnknownSigner { .. } => {
                 "sign with the key whose public half is in the box's image, or change keys with a bundle signed by both"
             }
@@ -201,10 +205,11 @@ pub(crate) fn read_exact(
     buffer: &mut [u8],
     what: &'static str,
 ) -> Result<(), Error> {
-    from.read_exact(buffer).map_err(|source| match source.kind() {
-        io::ErrorKind::UnexpectedEof => Error::Truncated { what },
-        _ => Error::Io { what, source },
-    })
+    from.read_exact(buffer)
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof => Error::Truncated { what },
+            _ => Error::Io { what, source },
+        })
 }
 
 fn list(keys: &[PublicKey]) -> String {

@@ -92,9 +92,8 @@ pub struct Manifest {
 impl Manifest {
     /// Reads JSON that a trusted key has signed.
     pub(crate) fn parse(json: &[u8]) -> Result<Self, Error> {
-        let manifest: Self = serde_json::from_slice(json).map_err(|e| Error::Manifest {
-            why: e.to_string(),
-        })?;
+        let manifest: Self =
+            serde_json::from_slice(json).map_err(|e| Error::Manifest { why: e.to_string() })?;
         manifest.check().map_err(|why| Error::Manifest { why })?;
         Ok(manifest)
     }

@@ -93,10 +93,7 @@ impl Action {
                     source: same,
                     from: then,
                 },
-            ) if chunks.end == more.start
-                && source == same
-                && *from + bytes(chunks) == *then =>
-            {
+            ) if chunks.end == more.start && source == same && *from + bytes(chunks) == *then => {
                 chunks.end = more.end;
                 true
             }

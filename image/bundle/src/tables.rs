@@ -2,9 +2,7 @@
 
 use crate::error::{Error, Table};
 use crate::hash::{Check, Hash};
-use crate::limits::{
-    BLOCK, CHUNK_ROW, DELTA_ROW, MAX_BASE, MAX_CHUNK, MAX_SLOT, max_stored,
-};
+use crate::limits::{BLOCK, CHUNK_ROW, DELTA_ROW, MAX_BASE, MAX_CHUNK, MAX_SLOT, max_stored};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
 

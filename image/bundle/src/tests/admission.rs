@@ -44,12 +44,18 @@ fn matrix() {
         ("an older version, allowed", |_, b| {
             (b.version, b.allow_downgrade) = (8, true);
         }),
-        ("an older version that cannot read the mail, allowed", |_, b| {
-            (b.version, b.allow_downgrade, b.mail_store) = (8, true, 4);
-        }),
-        ("an older version that cannot read the settings, allowed", |_, b| {
-            (b.version, b.allow_downgrade, b.settings_format) = (8, true, 3);
-        }),
+        (
+            "an older version that cannot read the mail, allowed",
+            |_, b| {
+                (b.version, b.allow_downgrade, b.mail_store) = (8, true, 4);
+            },
+        ),
+        (
+            "an older version that cannot read the settings, allowed",
+            |_, b| {
+                (b.version, b.allow_downgrade, b.settings_format) = (8, true, 3);
+            },
+        ),
         ("a step left out", |r, _| r.min_version = 7),
         ("a step left out, downgrade allowed", |r, b| {
             (r.min_version, b.allow_downgrade) = (7, true);
@@ -62,7 +68,9 @@ fn matrix() {
         ("no way back, allowed", |r, b| {
             (r.reversible, b.allow_irreversible) = (false, true);
         }),
-        ("the highest version", |r, b| (r.version, b.version) = (u64::MAX, u64::MAX - 1)),
+        ("the highest version", |r, b| {
+            (r.version, b.version) = (u64::MAX, u64::MAX - 1)
+        }),
         ("another board and older", |_, b| {
             (b.board, b.version) = ("rpi3".into(), 8);
         }),

@@ -16,9 +16,12 @@ fn lengths(slot: &[u8]) -> Vec<usize> {
 #[test]
 fn marks_stay_the_same_for_ever() {
     // A box cuts its slot as the laptop cut it, perhaps years ago.
-    insta::assert_snapshot!(
-        format!("{:016x} {:016x} {:?}", mark(&[0; BLOCK]), mark(&noise(1, 1)), lengths(&noise(1, 200)))
-    );
+    insta::assert_snapshot!(format!(
+        "{:016x} {:016x} {:?}",
+        mark(&[0; BLOCK]),
+        mark(&noise(1, 1)),
+        lengths(&noise(1, 200))
+    ));
 }
 
 #[test]

@@ -25,7 +25,13 @@ fn unpack_all(bundle: &[u8], base: &[u8], start: usize, tables: &Tables) -> Resu
     let mut payloads = PayloadsAt::new(Cursor::new(bundle), start as u64);
     let mut out = Cursor::new(Vec::new());
     for action in plan(tables, &mut ()).actions {
-        apply(&action, tables, &mut Cursor::new([]), &mut payloads, &mut out)?;
+        apply(
+            &action,
+            tables,
+            &mut Cursor::new([]),
+            &mut payloads,
+            &mut out,
+        )?;
     }
     for delta in tables.deltas() {
         let at = start + delta.payload as usize;
@@ -59,7 +65,11 @@ fn small() -> (Vec<u8>, Vec<u8>, Vec<u8>) {
 #[test]
 fn no_byte_can_be_changed() {
     let (bundle, slot, base) = small();
-    assert_eq!(open(&bundle).1.deltas().len(), 1, "a delta is among the bytes");
+    assert_eq!(
+        open(&bundle).1.deltas().len(),
+        1,
+        "a delta is among the bytes"
+    );
     assert!(read_all(&bundle, &base).expect("good") == slot);
     let (verified, tables) = open(&bundle);
     let payloads = verified.payload_start() as usize;
@@ -97,7 +107,10 @@ fn no_byte_can_be_missing_or_added() {
         assert!(matches!(error, Err(Error::Truncated { .. })), "{len} bytes");
     }
     let longer = [&bundle[..], b"x"].concat();
-    assert!(matches!(read_all(&longer, &base), Err(Error::Length { .. })));
+    assert!(matches!(
+        read_all(&longer, &base),
+        Err(Error::Length { .. })
+    ));
 }
 
 #[test]
@@ -114,14 +127,25 @@ fn signatures_cannot_be_taken_away_added_exchanged_or_swapped() {
     };
     let verify = |bundle: &[u8]| Unverified::read(&mut &bundle[..])?.verify(&trusting(&[1]));
     verify(&both).expect("good");
-    let (one, two) = (HEADER_BYTES + SIGNATURE_BYTES, HEADER_BYTES + 2 * SIGNATURE_BYTES);
+    let (one, two) = (
+        HEADER_BYTES + SIGNATURE_BYTES,
+        HEADER_BYTES + 2 * SIGNATURE_BYTES,
+    );
 
     let mut stripped = [&both[..one], &both[two..]].concat();
     stripped[10] = 1;
     assert!(matches!(verify(&stripped), Err(Error::Signature { .. })));
 
-    let swapped = [&both[..HEADER_BYTES], &both[one..two], &both[HEADER_BYTES..one], &both[two..]];
-    assert!(matches!(verify(&swapped.concat()), Err(Error::Signature { .. })));
+    let swapped = [
+        &both[..HEADER_BYTES],
+        &both[one..two],
+        &both[HEADER_BYTES..one],
+        &both[two..],
+    ];
+    assert!(matches!(
+        verify(&swapped.concat()),
+        Err(Error::Signature { .. })
+    ));
 
     // A stranger signs the same manifest and puts his signature in the second place.
     let manifest = &both[two..two + manifest_len(&both)];
@@ -215,7 +239,10 @@ fn a_signed_manifest_is_still_checked() {
     for (from, to) in changes {
         assert!(json.contains(from), "{from} in {json}");
         let error = verify(&json.replacen(from, to, 1));
-        assert!(matches!(error, Err(Error::Manifest { .. })), "{to}: {error:?}");
+        assert!(
+            matches!(error, Err(Error::Manifest { .. })),
+            "{to}: {error:?}"
+        );
     }
     let deep = "[".repeat(MAX_MANIFEST as usize);
     assert!(matches!(verify(&deep), Err(Error::Manifest { .. })));
@@ -255,7 +282,9 @@ fn signed_tables_are_still_checked() {
         ("a payload longer than its chunk can be", |c, _| {
             c[0].stored = crate::limits::max_stored(c[0].len) + 1;
         }),
-        ("a payload at the end of the numbers", |c, _| c[0].payload = u64::MAX),
+        ("a payload at the end of the numbers", |c, _| {
+            c[0].payload = u64::MAX
+        }),
         ("a payload that overlaps", |c, _| c[1].payload -= 1),
         ("a payload left out", |c, _| c[0].stored -= 1),
         ("zeros that name a payload", |c, _| {
@@ -275,14 +304,21 @@ fn signed_tables_are_still_checked() {
             d[0].base = u64::MAX - 4095;
         }),
         ("a delta without payload", |_, d| d[0].stored = 0),
-        ("a delta outside of the bundle", |_, d| d[0].payload = 1 << 40),
+        ("a delta outside of the bundle", |_, d| {
+            d[0].payload = 1 << 40
+        }),
         ("a delta missing", |_, d| {
             d.pop();
         }),
     ];
     let (chunks, deltas, slot, payload) = good_tables();
     let parse = |chunks: &[Chunk], deltas: &[Delta]| {
-        Tables::parse(slot, payload, &encode_chunks(chunks), &encode_deltas(deltas))
+        Tables::parse(
+            slot,
+            payload,
+            &encode_chunks(chunks),
+            &encode_deltas(deltas),
+        )
     };
     parse(&chunks, &deltas).expect("good");
     let mut told = String::new();
@@ -314,9 +350,15 @@ fn unsigned_bytes_never_reach_zstd() {
     let (verified, tables) = open(&bundle);
     let start = verified.payload_start() as usize;
     let error = crate::decode_chunk(0, &tables.chunks()[0], &bundle[start + 1..]);
-    assert!(matches!(error, Err(Error::Payload { chunk: 0 })), "{error:?}");
+    assert!(
+        matches!(error, Err(Error::Payload { chunk: 0 })),
+        "{error:?}"
+    );
     let error = crate::decode_chunk(0, &tables.chunks()[0], &[]);
-    assert!(matches!(error, Err(Error::Payload { chunk: 0 })), "{error:?}");
+    assert!(
+        matches!(error, Err(Error::Payload { chunk: 0 })),
+        "{error:?}"
+    );
 }
 
 proptest! {

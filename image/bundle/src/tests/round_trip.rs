@@ -60,7 +60,10 @@ fn equal_chunks_are_sent_once_and_copied() {
     )));
     let (target, sent) = install(&bundle, &[], Vec::new());
     assert!(target == slot);
-    assert!(sent < part.len() as u64 + 4 * BLOCK as u64, "{sent} bytes sent");
+    assert!(
+        sent < part.len() as u64 + 4 * BLOCK as u64,
+        "{sent} bytes sent"
+    );
 }
 
 /// A new build of a program: addresses in it move, so every block changes a little.
@@ -137,7 +140,14 @@ fn a_cut_off_installation_goes_on_where_it_ended() {
         let mut payloads = PayloadsAt::new(Cursor::new(&bundle), verified.payload_start());
         let mut out = Cursor::new(target);
         for action in &rest.actions {
-            apply(action, &tables, &mut Cursor::new([]), &mut payloads, &mut out).expect("a step");
+            apply(
+                action,
+                &tables,
+                &mut Cursor::new([]),
+                &mut payloads,
+                &mut out,
+            )
+            .expect("a step");
         }
         assert!(out.into_inner() == slot);
     }
@@ -157,11 +167,20 @@ fn a_running_slot_that_lies_is_found_out_before_writing() {
     let old = noise(14, 60);
     let bundle = build(&relinked(&old), &[&old]);
     let (verified, tables) = open(&bundle);
-    let plan = plan(&tables, &mut ActiveSlot::read(Cursor::new(&old)).expect("a slot"));
+    let plan = plan(
+        &tables,
+        &mut ActiveSlot::read(Cursor::new(&old)).expect("a slot"),
+    );
     let mut payloads = PayloadsAt::new(Cursor::new(&bundle), verified.payload_start());
     let mut rotten = Cursor::new(vec![1; old.len()]);
     let mut out = Cursor::new(Vec::new());
-    let error = apply(&plan.actions[0], &tables, &mut rotten, &mut payloads, &mut out);
+    let error = apply(
+        &plan.actions[0],
+        &tables,
+        &mut rotten,
+        &mut payloads,
+        &mut out,
+    );
     assert!(matches!(error, Err(Error::Base { chunk: 0 })), "{error:?}");
     let copy = Action::Copy {
         chunks: 0..1,
@@ -169,7 +188,10 @@ fn a_running_slot_that_lies_is_found_out_before_writing() {
         from: 0,
     };
     let error = apply(&copy, &tables, &mut rotten, &mut payloads, &mut out);
-    assert!(matches!(error, Err(Error::Content { chunk: 0, .. })), "{error:?}");
+    assert!(
+        matches!(error, Err(Error::Content { chunk: 0, .. })),
+        "{error:?}"
+    );
     assert!(out.into_inner().is_empty());
 }
 
