@@ -31,6 +31,33 @@ fn tell(name: &str, tables: &Tables, local: &mut impl Local) {
     );
 }
 
+/// Which parts of the slot must be sent, runs of neighbours in one line.
+fn tell_places(tables: &Tables, local: &mut impl Local) {
+    let mut runs: Vec<(&str, u64, u64, u64)> = Vec::new();
+    for action in plan(tables, local).actions {
+        let Some(payload) = action.payload() else {
+            continue;
+        };
+        let kind = match action {
+            Action::Delta { .. } => "as deltas",
+            _ => "plain",
+        };
+        let chunks = &tables.chunks()[action.chunks()];
+        let len: u64 = chunks.iter().map(|c| u64::from(c.len)).sum();
+        let sent = payload.end - payload.start;
+        match runs.last_mut() {
+            Some(run) if run.0 == kind && run.1 + run.2 == chunks[0].at => {
+                run.2 += len;
+                run.3 += sent;
+            }
+            _ => runs.push((kind, chunks[0].at, len, sent)),
+        }
+    }
+    for (kind, at, len, sent) in runs {
+        println!("    {len} bytes at {at}: {sent} {kind}");
+    }
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let (new, old) = (image(args.next())?, image(args.next())?);
@@ -74,6 +101,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let mut active = ActiveSlot::read(Cursor::new(&old))?;
     tell("box with the old image", &tables, &mut active);
+    tell_places(&tables, &mut active);
     println!("planned in {:.1} s", start.elapsed().as_secs_f32());
     Ok(())
 }

@@ -197,7 +197,7 @@ impl<'a> Builder<'a> {
                 why: format!("it has {} bytes; {MAX_MANIFEST} are possible", json.len()),
             });
         }
-        Tables::parse(bytes, plain_len(&payloads), &chunk_table, &delta_table)
+        Tables::parse(bytes, len64(&payloads), &chunk_table, &delta_table)
             .map_err(BuildError::Tables)?;
 
         let keys: Vec<&SigningKey> = [Some(self.key), self.new_key]
@@ -241,7 +241,7 @@ impl<'a> Builder<'a> {
             let stored = parallel::map(&raw, self.threads, |raw| pack(raw, &[], self.level));
             for (piece, stored) in batch.iter().zip(stored) {
                 let stored = stored.map_err(BuildError::Pack)?;
-                let place = (Check::of(&stored), plain_len(payloads), stored.len() as u32);
+                let place = (Check::of(&stored), len64(payloads), stored.len() as u32);
                 packed.insert(piece.hash, place);
                 payloads.extend(stored);
             }
@@ -301,7 +301,7 @@ impl<'a> Builder<'a> {
                     base_hash: Hash::of(base),
                     check: Check::of(&stored),
                     base: *start,
-                    payload: plain_len(payloads),
+                    payload: len64(payloads),
                     chunk: *row as u32,
                     base_len: *len as u32,
                     stored: stored.len() as u32,
@@ -400,7 +400,7 @@ fn base_ranges(new: &[Piece], old: &[Piece], old_bytes: u64) -> Vec<(usize, u64,
     ranges
 }
 
-fn plain_len(bytes: &[u8]) -> u64 {
+fn len64(bytes: &[u8]) -> u64 {
     bytes.len() as u64
 }
 
