@@ -1,8 +1,9 @@
 //! Where a slot is cut into chunks. Part of the format: the box finds in its
 //! running slot only what it cuts at the same places.
 //!
-//! The unit is the block, because files in a slot begin at blocks: what is
-//! inserted moves the rest by whole blocks. Rules, for the block that comes next:
+//! The unit is the block, because the root file system is made of blocks: what
+//! is inserted there moves the rest by whole blocks. Rules, for the block that
+//! comes next:
 //!
 //! 1. Zeros and data do not mix for long. A run of zeros is a chunk of its own,
 //!    cut where data begin or at [`MAX_ZERO`] blocks. A chunk of data ends

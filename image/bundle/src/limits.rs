@@ -25,8 +25,10 @@ pub const MAX_NAME: usize = 128;
 /// Bytes of the release notes: two screens, not a book.
 pub const MAX_NOTES: usize = 16 << 10;
 
-/// Bytes of a block, the unit of chunks and base ranges: files in a slot and
-/// in its root file system begin at multiples of it.
+/// Bytes of a block, the unit of chunks and base ranges: that of the root file
+/// system, most of a slot. The FAT around it has clusters of 2 KiB, so what lies
+/// behind a file that grew may move by half a block; no chunk is found again
+/// then, but deltas make up for it (1.1 kB for 3.4 MB that moved, measured).
 pub const BLOCK: usize = 4096;
 /// Bytes of a slot image. Slots have 256 MiB; a box cannot grow them.
 pub const MAX_SLOT: u64 = 1 << 30;
