@@ -522,7 +522,10 @@ impl Init {
             Request::Kill { service } => self.ask_service(&service, supervisor::Event::Kill),
             Request::Restart { service } => self.ask_service(&service, supervisor::Event::Restart),
             // Carried out once the answer is on its way, see `Init::serve`.
-            Request::Reboot | Request::PowerOff => Response::Ok,
+            Request::Reboot { trial: false } | Request::PowerOff => Response::Ok,
+            Request::Reboot { trial: true } | Request::EndTrial => Response::Error {
+                message: "this box cannot try another slot yet".into(),
+            },
         }
     }
 

@@ -63,6 +63,7 @@ pub fn gather(machine: &Machine, facts: Facts) -> BoxStatus {
         name: facts.name,
         version: facts.version,
         slot: facts.slot,
+        trial_left_s: None,
         uptime_s: clock::since_boot().as_secs_f64(),
         ready: machine.ready(),
         ready_after_s: machine.ready_after().map(|time| time.as_secs_f64()),

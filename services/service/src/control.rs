@@ -34,7 +34,15 @@ pub enum Request {
         service: String,
     },
     /// Stop everything in order and restart the machine.
-    Reboot,
+    Reboot {
+        /// Boot the other slot, once: whatever ends that boot, the next one is
+        /// from the committed slot again.
+        #[serde(default)]
+        trial: bool,
+    },
+    /// The slot on trial is the committed one from now on: init no longer
+    /// restarts the box by itself when the trial's time is over.
+    EndTrial,
     /// Stop everything in order and power off.
     PowerOff,
 }
@@ -68,6 +76,9 @@ pub struct BoxStatus {
     pub version: String,
     /// Partition number of the running slot (2 = A, 3 = B).
     pub slot: u8,
+    /// The slot is on trial: seconds until init restarts the box into the
+    /// committed slot, unless the trial is ended before.
+    pub trial_left_s: Option<f64>,
     /// Seconds since the kernel started.
     pub uptime_s: f64,
     /// Why the box is in the rescue state, if it is.

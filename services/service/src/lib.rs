@@ -4,8 +4,12 @@
 //! - [`spec`]: what a service is and may do, rendered by the builder from `service.toml`, read by init.
 //! - [`notify`]: how a service says that it is ready.
 //! - [`control`]: how a program asks init for something.
+//! - [`probe`]: how a service proves that it works.
+//! - [`update`]: what the owner's laptop says to the box.
 
 pub mod control;
 pub mod notify;
+pub mod probe;
 pub mod settings;
 pub mod spec;
+pub mod update;

@@ -39,10 +39,66 @@ pub struct ServiceSpec {
     pub after: Vec<String>,
     /// Whether the box counts as up only while this service is ready.
     pub required: bool,
+    /// What the service may ask init for, beyond nothing.
+    #[serde(default)]
+    pub control: Vec<Right>,
+    /// Block devices that it may open; init makes nodes for them in [`DEVICES`].
+    #[serde(default)]
+    pub devices: Vec<Device>,
+    /// Whether it can prove that it works ([`crate::probe`]). Required services
+    /// that can are asked before an update is committed.
+    #[serde(default)]
+    pub probe: bool,
     /// Seconds from start within which it must say that it is ready.
     pub ready_timeout_s: u32,
     /// Seconds it gets after SIGTERM before SIGKILL.
     pub stop_timeout_s: u32,
+}
+
+/// Environment variable with [`run_folder`].
+pub const RUN_ENV: &str = "ROOST_RUN";
+
+/// The folder for a service's sockets: it alone may write there, all may look.
+pub fn run_folder(service: &str) -> std::path::PathBuf {
+    std::path::Path::new("/run/services").join(service)
+}
+
+/// Folder with the block device nodes of services, each owned by the one service that may use it.
+pub const DEVICES: &str = "/dev/roost";
+
+/// A request to init that a service may make (see [`crate::control::Request`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Right {
+    /// `status` and `logs`.
+    Look,
+    /// `restart`: stop and start a service.
+    Restart,
+    /// `reboot`, with or without a trial, and `end_trial`.
+    Reboot,
+}
+
+/// A partition that a service may open; the node in [`DEVICES`] has this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Device {
+    /// The slot that runs; read only.
+    ActiveSlot,
+    /// The other slot.
+    InactiveSlot,
+    /// Partition 1, which decides which slot boots.
+    Selector,
+}
+
+impl Device {
+    /// Name of its node in [`DEVICES`].
+    pub const fn node(self) -> &'static str {
+        match self {
+            Self::ActiveSlot => "active_slot",
+            Self::InactiveSlot => "inactive_slot",
+            Self::Selector => "selector",
+        }
+    }
 }
 
 /// A Linux capability that a service may keep (capabilities(7)).
@@ -242,6 +298,9 @@ mod tests {
             user,
             capabilities: vec![],
             after: after.iter().map(ToString::to_string).collect(),
+            control: vec![],
+            devices: vec![],
+            probe: false,
             required: true,
             ready_timeout_s: 30,
             stop_timeout_s: 10,

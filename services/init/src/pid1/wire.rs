@@ -296,7 +296,7 @@ impl Init {
         let asked = !requests.is_empty();
         for request in requests {
             let halt = match &request {
-                Ok(Request::Reboot) => Some(Halt::Reboot),
+                Ok(Request::Reboot { trial: false }) => Some(Halt::Reboot),
                 Ok(Request::PowerOff) => Some(Halt::PowerOff),
                 _ => None,
             };

@@ -1,0 +1,199 @@
+//! The device API: what the owner's laptop says to the box, and what comes back.
+//!
+//! TLS 1.3 on TCP [`PORT`]; both sides show a certificate and each compares the
+//! other's public key with the one it knows. Inside, one JSON object a line:
+//! the laptop sends a [`Call`], the box answers with one or several
+//! [`Answer`]s. Two calls are followed by bytes, as they say.
+
+use crate::control::BoxStatus;
+use serde::{Deserialize, Serialize};
+
+/// TCP port of the device API.
+pub const PORT: u16 = 7625;
+/// Longest line in bytes, either way.
+pub const MAX_LINE: usize = 64 * 1024;
+/// Longest head of a bundle (everything before its payloads) that is taken, in bytes.
+pub const MAX_HEAD: u64 = 8 << 20;
+
+/// What the laptop may ask.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Call {
+    /// One [`Answer::Status`].
+    Status,
+    /// The last lines of a service's log, as one [`Answer::Logs`]; with
+    /// `follow` more of them until the connection is closed.
+    Logs {
+        /// A service's name, `init` or `kernel`.
+        service: String,
+        /// How many lines at most.
+        lines: usize,
+        /// Whether to go on with what comes.
+        follow: bool,
+    },
+    /// Restart the box. [`Answer::Ok`], then it goes down.
+    Reboot,
+    /// Try a bundle: `head_bytes` bytes follow, its beginning up to the first
+    /// payload. One [`Answer::Offer`]. Nothing is written.
+    Offer {
+        /// Bytes that follow; at most [`MAX_HEAD`].
+        head_bytes: u64,
+        /// The owner wants an older version.
+        allow_downgrade: bool,
+        /// The owner wants a version from which there is no way back.
+        allow_irreversible: bool,
+    },
+    /// Write what was offered on this connection: [`Answer::Ok`], then the
+    /// laptop sends the ranges of the offer, one after the other, while the
+    /// box sends [`Answer::Progress`] and, at the end, [`Answer::Staged`].
+    Write,
+    /// Boot the staged slot on trial. [`Answer::Ok`], then the box goes down.
+    Trial,
+    /// Boot the version that is in the other slot on trial. [`Answer::Ok`], then the box goes down.
+    Rollback,
+}
+
+/// What comes back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    /// To [`Call::Status`].
+    Status(Box<Report>),
+    /// To [`Call::Logs`], oldest first.
+    Logs {
+        /// The lines.
+        lines: Vec<String>,
+    },
+    /// To [`Call::Offer`].
+    Offer(Offer),
+    /// So far, of what [`Call::Write`] writes.
+    Progress {
+        /// Bytes of the slot that are right.
+        done: u64,
+        /// Bytes of the slot in all.
+        total: u64,
+    },
+    /// The slot is written, was read back and is right.
+    Staged,
+    /// Accepted.
+    Ok,
+    /// Refused, with the reason in plain words and, where there is one, what to do.
+    Error {
+        /// The reason.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+}
+
+/// Whole state of the box.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// What init knows.
+    pub machine: BoxStatus,
+    /// Where updates stand.
+    pub update: UpdateStatus,
+}
+
+/// A version of the system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Decides what is newer.
+    pub number: u64,
+    /// As people read it.
+    pub name: String,
+}
+
+/// Where updates stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateStatus {
+    /// What runs.
+    pub running: Version,
+    /// What is in the other slot, if it is whole.
+    pub other: Option<Version>,
+    /// What is being done.
+    pub phase: Phase,
+    /// How the last update ended.
+    pub last: Option<Outcome>,
+}
+
+/// What the update engine is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum Phase {
+    /// Nothing; the running slot is the committed one.
+    Idle,
+    /// A slot is being written.
+    Writing {
+        /// Its version.
+        version: Version,
+    },
+    /// A slot is written and was never booted.
+    Staged {
+        /// Its version.
+        version: Version,
+    },
+    /// The running slot is on trial.
+    Trial {
+        /// Its version.
+        version: Version,
+        /// The version of the committed slot.
+        from: Version,
+        /// What is checked before it is committed, and how that stands.
+        checks: Vec<Check>,
+    },
+}
+
+/// One check of a trial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// What is checked, e.g. `mail delivers`.
+    pub name: String,
+    /// `None` while it was not answered yet, else whether it passed.
+    pub passed: Option<bool>,
+    /// What was found, in plain words.
+    pub detail: String,
+}
+
+/// How an update ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The version before.
+    pub from: Version,
+    /// The version that was tried.
+    pub to: Version,
+    /// When it ended: seconds since 1970 by the box's clock, which may be unset.
+    pub at: u64,
+    /// Seconds from the restart into the trial until its end.
+    pub took_s: u64,
+    /// `None`: committed. Else why it was rolled back.
+    pub rolled_back: Option<Reason>,
+}
+
+/// Why a trial was rolled back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// One sentence.
+    pub summary: String,
+    /// The checks as they stood.
+    pub checks: Vec<Check>,
+    /// The last lines that the trial logged, oldest first.
+    pub log: Vec<String>,
+}
+
+/// What an update would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// What runs now.
+    pub from: Version,
+    /// What would run.
+    pub to: Version,
+    /// Ranges of the payloads to send, in order: first byte and byte behind the last.
+    pub ranges: Vec<(u64, u64)>,
+    /// Bytes that would be sent.
+    pub send: u64,
+    /// Bytes of the slot that would be written (the rest of it is right already).
+    pub write: u64,
+    /// Bytes of them that are on the box already.
+    pub copied: u64,
+}
