@@ -65,7 +65,15 @@ pub const MAIL: Program = Program {
     name: "mail",
     package: "roost-mail",
     binary: "roost-mail",
-    sources: &["services/mail", "services/service"],
+    // Neither its spec nor the data that it ships are compiled into it.
+    sources: &[
+        "services/mail/Cargo.toml",
+        "services/mail/src",
+        "services/mail/render",
+        "services/mail/server",
+        "services/mail/rustc",
+        "services/service",
+    ],
     licence: "AGPL-3.0-only",
     rustc_wrapper: Some("services/mail/rustc"),
 };

@@ -17,6 +17,7 @@ fn table() -> Vec<ServiceSpec> {
         after: vec![],
         control: vec![],
         devices: vec![],
+        data_format: 1,
         probe: false,
         required: true,
         ready_timeout_s: 10,

@@ -4,7 +4,7 @@ use crate::data;
 use crate::launch::Confinement;
 use crate::supervisor::Exit;
 use roost_service::notify;
-use roost_service::spec::ServiceSpec;
+use roost_service::spec::{DATA_FORMAT_ENV, ServiceSpec};
 use rustix::fs::{Gid, Uid};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 use std::fs::{self, File, OpenOptions};
@@ -57,6 +57,7 @@ pub fn start_service(spec: &ServiceSpec) -> Result<Child, String> {
         .env("HOME", &folder)
         .env("TMPDIR", "/tmp")
         .env("ROOST_DATA", &folder)
+        .env(DATA_FORMAT_ENV, spec.data_format.to_string())
         .env(notify::ENV, notify_write.as_raw_fd().to_string())
         .current_dir(&folder);
     let confinement = Confinement {

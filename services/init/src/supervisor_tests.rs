@@ -16,6 +16,7 @@ fn spec(name: &str, after: &[&str], required: bool) -> ServiceSpec {
         after: after.iter().map(ToString::to_string).collect(),
         control: vec![],
         devices: vec![],
+        data_format: 1,
         probe: false,
         required,
         ready_timeout_s: 10,

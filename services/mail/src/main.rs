@@ -5,6 +5,7 @@
 //! - [`provision`]: domain, first account and its addresses.
 //! - [`imap`]: IMAP's clear-text port up to STARTTLS.
 //! - [`notify`]: telling init how far it got.
+//! - [`store_format`]: the way back from a version with another store.
 //!
 //! What needs no Stalwart is in `roost-mail-config`, where it can be tested;
 //! what names Stalwart's types is in `roost-mail-server`, which takes minutes
@@ -15,6 +16,7 @@ mod imap;
 mod notify;
 mod provision;
 mod resolver;
+mod store_format;
 
 use anyhow::{Context, Result, bail};
 use notify::Notifier;
@@ -79,8 +81,9 @@ async fn run(notifier: &Notifier) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("catch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("catch SIGINT")?;
 
+    let data = path_from_env(DATA_ENV, None)?;
     let running = tokio::select! {
-        started = start(notifier) => started?,
+        started = start(notifier, &data) => started?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
@@ -89,6 +92,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        _ = store_format::tidy(&data) => {}
     }
     println!("mail: stopping");
     running.stop(GRACE).await;
@@ -96,24 +100,24 @@ async fn run(notifier: &Notifier) -> Result<()> {
 }
 
 /// Starts everything.
-async fn start(notifier: &Notifier) -> Result<Running> {
-    let data = path_from_env(DATA_ENV, None)?;
+async fn start(notifier: &Notifier, data: &Path) -> Result<Running> {
     let share = path_from_env(SHARE_ENV, Some(SHARE))?;
     let settings_path = path_from_env(SETTINGS_ENV, Some(settings::PATH))?;
     let settings = prepare::read_settings(&settings_path)?;
 
     notifier.status("making keys");
-    let (for_keys, folder) = (settings.clone(), data.clone());
+    let (for_keys, folder) = (settings.clone(), data.to_owned());
     // Half a minute of arithmetic on a small board, once.
     tokio::task::spawn_blocking(move || prepare::prepare(&folder, &for_keys))
         .await
         .context("make keys")??;
 
     notifier.status("opening the mail store");
-    durable::install(&data)?;
+    store_format::settle(data)?;
+    durable::install(data)?;
     let resolver = resolver::spawn(PathBuf::from(roost_mail_config::resolv::PATH)).await?;
     let config_path = data.join("config.toml");
-    let text = render(&settings, &data, &share, resolver.address)?;
+    let text = render(&settings, data, &share, resolver.address)?;
     secret_file::write(&config_path, &text)?;
     let server = Server::boot(&text, config_path).await?;
 

@@ -45,6 +45,11 @@ pub struct ServiceSpec {
     /// Block devices that it may open; init makes nodes for them in [`DEVICES`].
     #[serde(default)]
     pub devices: Vec<Device>,
+    /// Number of the format of what it keeps in its data folder. A version
+    /// with a higher number changes the data on its first start and keeps what
+    /// was there for a way back.
+    #[serde(default = "first_format")]
+    pub data_format: u32,
     /// Whether it can prove that it works ([`crate::probe`]). Required services
     /// that can are asked before an update is committed.
     #[serde(default)]
@@ -53,6 +58,13 @@ pub struct ServiceSpec {
     pub ready_timeout_s: u32,
     /// Seconds it gets after SIGTERM before SIGKILL.
     pub stop_timeout_s: u32,
+}
+
+/// Environment variable with [`ServiceSpec::data_format`].
+pub const DATA_FORMAT_ENV: &str = "ROOST_DATA_FORMAT";
+
+fn first_format() -> u32 {
+    1
 }
 
 /// Environment variable with [`run_folder`].
@@ -300,6 +312,7 @@ mod tests {
             after: after.iter().map(ToString::to_string).collect(),
             control: vec![],
             devices: vec![],
+            data_format: 1,
             probe: false,
             required: true,
             ready_timeout_s: 30,

@@ -8,6 +8,7 @@
 //! - [`listeners`]: which protocol answers on which port.
 //! - [`prepare`]: keys and certificate that must exist before the first start.
 //! - [`plan`]: which domain, account and addresses are still missing.
+//! - [`store_format`]: the store's schema, and the way back from a newer one.
 //! - [`resolv`]: name servers from `resolv.conf`.
 //! - [`ports`]: whether the kernel listens on what was asked for.
 
@@ -21,6 +22,7 @@ pub mod ports;
 pub mod prepare;
 pub mod resolv;
 pub mod secret_file;
+pub mod store_format;
 
 /// Why the mail service cannot be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +54,26 @@ pub enum Error {
         value: String,
         /// Why it was refused.
         reason: &'static str,
+    },
+    /// A snapshot of the mail store does not fit beside it.
+    #[error(
+        "the mail store must be copied before this version changes its format: that needs {needed} bytes, {free} are free"
+    )]
+    Space {
+        /// Bytes that must be free.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// The mail store is of a newer version, and there is no way back.
+    #[error(
+        "the mail store has format {found}, this version knows up to {ours} and has no snapshot to return to"
+    )]
+    NewerStore {
+        /// The store's format.
+        found: u32,
+        /// Ours.
+        ours: u32,
     },
     /// A key or certificate could not be made.
     #[error("make {what}: {reason}")]
