@@ -18,6 +18,7 @@ EROFS_SUPERBLOCK = 1024
 EROFS_MAGIC = b"\xe2\xe1\xf5\xe0"
 #: Partition numbers.
 SLOT_A = 2
+SLOT_B = 3
 DATA = 4
 #: Bytes that are read at once.
 PIECE = 1 << 20

@@ -109,6 +109,15 @@ def boot(subject: Subject, pytestconfig: pytest.Config) -> Iterator[Boot]:
 
 
 @pytest.fixture(scope="session")
+def workshop(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> "Workshop":
+    """Where releases for the update scenarios are made."""
+    # Only here, because it needs `Subject`.
+    from updates import Workshop
+
+    return Workshop(subject, tmp_path_factory.mktemp("workshop") / "w")
+
+
+@pytest.fixture(scope="session")
 def box(
     subject: Subject, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Box]:

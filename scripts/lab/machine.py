@@ -22,6 +22,8 @@ from waiting import wait_until
 
 #: Seconds from power-on to `services ready`: four times what two slow cores need.
 BOOT_TIMEOUT = 180.0
+#: The same on the Raspberry Pi, whose SD card and USB network are emulated register by register.
+PI_BOOT_TIMEOUT = 300.0
 #: Seconds for an orderly stop of all services and a power-off: more than init allows itself.
 STOP_TIMEOUT = 120.0
 #: Seconds for one answer on the control socket.

@@ -1,0 +1,46 @@
+"""Updates from one slot to the other and back, with everything in the slot changing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from card import SLOT_A, SLOT_B
+from conftest import Boot
+from updates import Patient, Workshop, copy_of_checkout, replace_text
+
+
+def test_there_and_back(boot: Boot, workshop: Workshop, tmp_path: Path) -> None:
+    """A to B to A; then the owner returns to B. Initramfs, init and mail are those of each slot."""
+    changed = copy_of_checkout(tmp_path / "changed")
+    replace_text(changed / "services/init/src/bin/stage1.rs", '"stage1: board {board}', '"stage1 of the second release: board {board}')
+    replace_text(changed / "services/init/src/pid1/setup.rs", "there is no watchdog:", "there is no watchdog at all:")
+    second = workshop.release(2, checkout=changed)
+    third = workshop.release(3)
+    patient = Patient(workshop, boot, tmp_path / "box")
+    assert not second_release(patient)
+
+    result = patient.update(second)
+    assert result["outcome"] == "kept", result
+    patient.check(SLOT_B, 2)
+    assert second_release(patient)
+
+    patient.update(third)
+    report = patient.check(SLOT_A, 3)
+    assert report["update"]["other"]["number"] == 2
+    assert not second_release(patient)
+
+    # The same again: there is nothing to do, and nothing is sent.
+    result = patient.update(third)
+    assert result["outcome"] == "nothing_to_do"
+
+    address = workshop.address(patient.machine)
+    workshop.roost("rollback", address, "--config", str(workshop.config), "--yes")
+    patient.check(SLOT_B, 2)
+    # A restart does not change it: it was committed.
+    patient.machine.reboot()
+    patient.check(SLOT_B, 2)
+
+
+def second_release(patient: Patient) -> bool:
+    """Whether the initramfs that this boot began with is the second release's."""
+    return any("of the second release" in line for line in patient.machine.logs("kernel", 2000))
