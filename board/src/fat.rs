@@ -348,4 +348,4 @@ impl<D: Read + Seek> FileSystem<D> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

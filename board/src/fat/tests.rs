@@ -185,6 +185,14 @@ fn sample(width: Width) -> Image {
     image
 }
 
+/// A FAT32 with one file in the root folder, in these clusters.
+pub(crate) fn one_file(name: &[u8; 11], chain: &[u32], bytes: &[u8]) -> Vec<u8> {
+    let mut image = Image::new(Width::Fat32);
+    image.entries(&[short(name, 0x20, chain[0], bytes.len())]);
+    image.content(chain, bytes);
+    image.bytes
+}
+
 #[test]
 fn files_are_read_whole_and_by_either_name() {
     for width in [Width::Fat16, Width::Fat32] {
