@@ -26,6 +26,13 @@ pub fn slot(args: &BootArgs) -> Result<u8, String> {
     choose(reported, args.partition)
 }
 
+/// Whether this boot is a trial: what the firmware reports wins over the boot argument.
+pub fn on_trial(args: &BootArgs) -> bool {
+    let firmware = fs::read("/proc/device-tree/chosen/bootloader/tryboot").ok();
+    let reported = firmware.and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
+    reported.map_or(args.tryboot, |bytes| u32::from_be_bytes(bytes) != 0)
+}
+
 fn choose(reported: Option<u32>, argument: Option<u8>) -> Result<u8, String> {
     let number = reported
         .or(argument.map(u32::from))

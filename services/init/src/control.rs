@@ -3,6 +3,7 @@
 
 use crate::lines::{Line, Splitter};
 use roost_service::control::{Request, Response};
+use roost_service::spec::{Right, ServiceSpec};
 use std::os::fd::OwnedFd;
 
 /// Longest request line in bytes.
@@ -26,6 +27,40 @@ pub fn parse(line: Line<'_>) -> Result<Request, String> {
     serde_json::from_slice(bytes).map_err(|error| format!("not a request: {error}"))
 }
 
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peer {
+    /// Root, or the emulator's owner: may ask for everything.
+    Master,
+    /// A service, with what its spec lists.
+    Service(Vec<Right>),
+}
+
+impl Peer {
+    /// The peer with this user number; `None` if it has no business here.
+    pub fn of(user: u32, table: &[ServiceSpec]) -> Option<Self> {
+        if user == 0 {
+            return Some(Self::Master);
+        }
+        let spec = table.iter().find(|spec| spec.user == user)?;
+        (!spec.control.is_empty()).then(|| Self::Service(spec.control.clone()))
+    }
+
+    /// Whether it may ask for this.
+    pub fn may(&self, request: &Request) -> bool {
+        let Self::Service(rights) = self else {
+            return true;
+        };
+        let needed = match request {
+            Request::Status | Request::Logs { .. } => Right::Look,
+            Request::Restart { .. } => Right::Restart,
+            Request::Reboot { .. } | Request::EndTrial => Right::Reboot,
+            Request::Kill { .. } | Request::PowerOff => return false,
+        };
+        rights.contains(&needed)
+    }
+}
+
 /// How a connection stands after [`Client::read`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -42,6 +77,8 @@ pub enum Standing {
 pub struct Client {
     /// Its descriptor, non-blocking.
     pub fd: OwnedFd,
+    /// Who is at its other end.
+    pub peer: Peer,
     splitter: Splitter,
     out: Vec<u8>,
     /// How much of `out` was written already.
@@ -50,9 +87,10 @@ pub struct Client {
 
 impl Client {
     /// A connection that nothing was read from yet.
-    pub fn new(fd: OwnedFd) -> Self {
+    pub fn new(fd: OwnedFd, peer: Peer) -> Self {
         Self {
             fd,
+            peer,
             splitter: Splitter::new(MAX_REQUEST),
             out: Vec::new(),
             written: 0,
@@ -162,7 +200,7 @@ mod tests {
     fn a_connection_answers_in_order_and_forgets_a_peer_that_left() {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let mut client = Client::new(ours.into());
+        let mut client = Client::new(ours.into(), Peer::Master);
         (&theirs)
             .write_all(b"{\"op\":\"status\"}\r\n\nnonsense\n{\"op\":")
             .unwrap();
@@ -189,7 +227,7 @@ mod tests {
     fn a_peer_that_does_not_read_is_not_read_from_and_takes_bounded_memory() {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let mut client = Client::new(ours.into());
+        let mut client = Client::new(ours.into(), Peer::Master);
         let long = Response::Error {
             message: "x".repeat(100_000),
         };
@@ -200,6 +238,45 @@ mod tests {
         assert!(client.is_stuffed() && client.out.len() < 2 * MAX_PENDING);
         (&theirs).write_all(b"{\"op\":\"status\"}\n").unwrap();
         assert_eq!(client.read(), (vec![], Standing::More));
+    }
+
+    #[test]
+    fn a_service_may_ask_for_what_its_spec_lists() {
+        let spec = |name: &str, user, control: &[Right]| ServiceSpec {
+            control: control.to_vec(),
+            ..serde_json::from_value(serde_json::json!({
+                "name": name, "description": "For a test.", "program": "/bin/x", "user": user,
+                "required": true, "ready_timeout_s": 1, "stop_timeout_s": 1,
+            }))
+            .unwrap()
+        };
+        let table = [
+            spec("mail", 800, &[]),
+            spec("updater", 810, &[Right::Look, Right::Reboot]),
+        ];
+        assert_eq!(Peer::of(0, &table), Some(Peer::Master));
+        assert_eq!(Peer::of(800, &table), None);
+        assert_eq!(Peer::of(65_534, &table), None);
+        let updater = Peer::of(810, &table).unwrap();
+        let service = || "mail".to_owned();
+        for (request, allowed) in [
+            (Request::Status, true),
+            (
+                Request::Logs {
+                    service: service(),
+                    lines: 1,
+                },
+                true,
+            ),
+            (Request::Reboot { trial: true }, true),
+            (Request::EndTrial, true),
+            (Request::Restart { service: service() }, false),
+            (Request::Kill { service: service() }, false),
+            (Request::PowerOff, false),
+        ] {
+            assert_eq!(updater.may(&request), allowed, "{request:?}");
+            assert!(Peer::Master.may(&request));
+        }
     }
 
     proptest! {

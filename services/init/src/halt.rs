@@ -110,7 +110,7 @@ fn unmount_data() -> Option<String> {
 /// Halts the machine, without a last sync. Returns only if the kernel refuses.
 pub fn halt(how: Halt) -> std::io::Error {
     let command = match how {
-        Halt::Reboot => RebootCommand::Restart,
+        Halt::Reboot | Halt::Trial => RebootCommand::Restart,
         Halt::PowerOff => RebootCommand::PowerOff,
     };
     match reboot(command) {

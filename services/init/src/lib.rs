@@ -6,14 +6,15 @@
 //!   (boot, rescue, shutdown), [`network`], [`dhcp`], [`lease`], [`netlink`], [`sntp`],
 //!   [`ext4`], [`undo`], [`uevent`], [`verity`], [`ring`], [`lines`].
 //! - Act: [`kmsg`], [`boot`], [`block`], [`devmapper`], [`mounts`], [`data`],
-//!   [`clock`], [`launch`], [`processes`], [`signals`], [`watchdog`], [`control`], [`logs`],
-//!   [`status`], [`halt`], and [`pid1`], the loop that ties them together.
+//!   [`clock`], [`devices`], [`launch`], [`ports`], [`processes`], [`signals`], [`watchdog`], [`control`], [`logs`],
+//!   [`status`], [`trial`], [`halt`], and [`pid1`], the loop that ties them together.
 
 pub mod block;
 pub mod boot;
 pub mod clock;
 pub mod control;
 pub mod data;
+pub mod devices;
 pub mod devmapper;
 pub mod dhcp;
 pub mod ext4;
@@ -28,12 +29,14 @@ pub mod mounts;
 pub mod netlink;
 pub mod network;
 pub mod pid1;
+pub mod ports;
 pub mod processes;
 pub mod ring;
 pub mod signals;
 pub mod sntp;
 pub mod status;
 pub mod supervisor;
+pub mod trial;
 pub mod uevent;
 pub mod undo;
 pub mod verity;

@@ -8,10 +8,16 @@
 //! | checking | data cannot be mounted         | rescue   | say so; services stay held |
 //! | running  | all required ready, first time | running  | say so |
 //! | checking, running, rescue | go down       | stopping | stop services in order |
+//! | checking, running | [`TRIAL_LIMIT`] over, on trial | stopping | say so, stop services in order, to restart |
+//! | rescue (entered on trial) |               | stopping | the same, at once |
+//! | any      | trial ended                    | unchanged, no longer on trial | |
 //! | stopping | data mounted                   | stopping | set the clock to its floor |
 //! | stopping | all services stopped, no check of the data running | down | halt in the given way |
 //! | stopping | [`STOP_LIMIT`] over            | down     | halt in the given way |
 //! | stopping, down | go down                  | unchanged | |
+//!
+//! *On trial*: the firmware booted this slot once. Whatever ends the boot, the
+//! next one is from the committed slot; a restart is the way back.
 //!
 //! There is no way out of rescue but a restart: what made the data unusable
 //! does not heal by itself, and services that start on half the data do harm.
@@ -25,11 +31,18 @@ use std::time::Duration;
 /// well below what an owner waits before pulling the plug.
 pub const STOP_LIMIT: Duration = Duration::from_secs(90);
 
+/// A trial that is not ended this long after kernel start has failed. The
+/// health gate decides sooner; this is for a system in which even that does
+/// not work. The first start of a mail server takes minutes on a small board.
+pub const TRIAL_LIMIT: Duration = Duration::from_secs(600);
+
 /// How the machine goes down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Halt {
     /// Restart.
     Reboot,
+    /// Restart into the other slot, once.
+    Trial,
     /// Power off.
     PowerOff,
 }
@@ -69,6 +82,8 @@ pub enum Event {
     DataUnusable(String),
     /// The machine shall go down.
     GoDown(Halt),
+    /// The slot on trial was committed.
+    TrialEnded,
     /// Something about services or processes.
     Service(supervisor::Event),
 }
@@ -92,16 +107,23 @@ pub struct Machine {
     phase: Phase,
     supervisor: Supervisor,
     ready_after: Option<Duration>,
+    on_trial: bool,
 }
 
 impl Machine {
-    /// A box that has just started.
-    pub fn new(table: Vec<ServiceSpec>) -> Self {
+    /// A box that has just started, from its committed slot or on trial.
+    pub fn new(table: Vec<ServiceSpec>, on_trial: bool) -> Self {
         Self {
             phase: Phase::Checking,
             supervisor: Supervisor::new(table),
             ready_after: None,
+            on_trial,
         }
+    }
+
+    /// How long the trial may still take; `None` if this is none.
+    pub fn trial_left(&self, now: Duration) -> Option<Duration> {
+        self.on_trial.then(|| TRIAL_LIMIT.saturating_sub(now))
     }
 
     /// Where the box is.
@@ -128,6 +150,9 @@ impl Machine {
     pub fn deadline(&self) -> Option<Duration> {
         let own = match self.phase {
             Phase::Stopping { by, .. } => Some(by),
+            Phase::Checking | Phase::Running | Phase::Rescue { .. } if self.on_trial => {
+                Some(TRIAL_LIMIT)
+            }
             _ => None,
         };
         self.supervisor.deadline().into_iter().chain(own).min()
@@ -135,6 +160,30 @@ impl Machine {
 
     /// Takes an event and says what to do. `now` counts from kernel start.
     pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Action> {
+        let mut actions = self.take(now, event);
+        if let Some(reason) = self.trial_failed(now) {
+            let line = format!("trial: {reason}; restarting into the committed slot");
+            actions.push(Action::Announce(line));
+            actions.extend(self.take(now, Event::GoDown(Halt::Reboot)));
+        }
+        actions
+    }
+
+    /// Why the box has to leave the slot on trial, if it has to.
+    fn trial_failed(&self, now: Duration) -> Option<String> {
+        match &self.phase {
+            Phase::Rescue { reason } if self.on_trial => Some(reason.clone()),
+            Phase::Checking | Phase::Running if self.on_trial && now >= TRIAL_LIMIT => {
+                Some(format!(
+                    "nothing has confirmed this version in {} s",
+                    TRIAL_LIMIT.as_secs()
+                ))
+            }
+            _ => None,
+        }
+    }
+
+    fn take(&mut self, now: Duration, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
         let event = match event {
             Event::DataMounted if self.phase == Phase::Checking => {
@@ -164,6 +213,10 @@ impl Machine {
                     checking: self.phase == Phase::Checking,
                 };
                 supervisor::Event::Shutdown
+            }
+            Event::TrialEnded => {
+                self.on_trial = false;
+                supervisor::Event::Tick
             }
             Event::Service(event) => event,
             Event::DataMounted | Event::DataUnusable(_) | Event::GoDown(_) => {

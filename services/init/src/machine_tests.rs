@@ -26,7 +26,7 @@ fn table() -> Vec<ServiceSpec> {
 }
 
 fn running() -> Machine {
-    let mut machine = Machine::new(table());
+    let mut machine = Machine::new(table(), false);
     let actions = machine.handle(3 * S, Event::DataMounted);
     assert_eq!(
         actions,
@@ -67,7 +67,7 @@ fn readiness_is_announced_once() {
 
 #[test]
 fn a_box_without_services_is_ready_with_its_data() {
-    let mut machine = Machine::new(Vec::new());
+    let mut machine = Machine::new(Vec::new(), false);
     assert!(!machine.ready());
     let actions = machine.handle(2 * S, Event::DataMounted);
     assert_eq!(
@@ -78,7 +78,7 @@ fn a_box_without_services_is_ready_with_its_data() {
 
 #[test]
 fn unusable_data_is_rescue_and_nothing_starts() {
-    let mut machine = Machine::new(table());
+    let mut machine = Machine::new(table(), false);
     let actions = machine.handle(S, Event::DataUnusable("it is damaged".into()));
     assert_eq!(actions, [Action::Announce("rescue: it is damaged".into())]);
     assert_eq!(machine.handle(2 * S, Event::DataMounted), []);
@@ -122,7 +122,7 @@ fn going_down_waits_for_services_but_not_for_ever() {
 #[test]
 fn going_down_waits_for_the_check_of_the_data_but_not_for_ever() {
     let going_down = || {
-        let mut machine = Machine::new(table());
+        let mut machine = Machine::new(table(), false);
         assert_eq!(machine.handle(S, Event::GoDown(Halt::PowerOff)), []);
         machine
     };
@@ -142,14 +142,72 @@ fn going_down_waits_for_the_check_of_the_data_but_not_for_ever() {
     );
 }
 
+/// A box on trial whose only service runs.
+fn trial() -> Machine {
+    let mut machine = Machine::new(table(), true);
+    machine.handle(3 * S, Event::DataMounted);
+    machine.handle(3 * S, Event::Service(Of::Started(0, 9)));
+    machine
+}
+
+#[test]
+fn a_trial_that_nothing_confirms_is_left() {
+    let mut machine = trial();
+    assert_eq!(machine.trial_left(100 * S), Some(TRIAL_LIMIT - 100 * S));
+    machine.handle(4 * S, Event::Service(Of::Notified(0, Message::Ready)));
+    assert_eq!(machine.deadline(), Some(TRIAL_LIMIT));
+    let tick = || Event::Service(Of::Tick);
+    assert_eq!(machine.handle(TRIAL_LIMIT - S, tick()), []);
+    assert_eq!(
+        machine.handle(TRIAL_LIMIT, tick()),
+        [
+            Action::Announce("trial: nothing has confirmed this version in 600 s; restarting into the committed slot".into()),
+            Action::Service(supervisor::Action::Terminate(9)),
+        ]
+    );
+    let dead = Event::Service(Of::Dead(9, supervisor::Exit::Code(0)));
+    let actions = machine.handle(TRIAL_LIMIT + S, dead);
+    assert_eq!(actions.last(), Some(&Action::Halt(Halt::Reboot)));
+}
+
+#[test]
+fn a_confirmed_trial_is_an_ordinary_boot() {
+    let mut machine = trial();
+    machine.handle(4 * S, Event::Service(Of::Notified(0, Message::Ready)));
+    assert_eq!(machine.handle(50 * S, Event::TrialEnded), []);
+    assert_eq!(
+        (machine.trial_left(60 * S), machine.deadline()),
+        (None, None)
+    );
+    assert_eq!(
+        machine.handle(2 * TRIAL_LIMIT, Event::Service(Of::Tick)),
+        []
+    );
+}
+
+#[test]
+fn a_trial_whose_data_cannot_be_used_is_left_at_once() {
+    let mut machine = Machine::new(table(), true);
+    let actions = machine.handle(S, Event::DataUnusable("it is damaged".into()));
+    assert_eq!(
+        actions,
+        [
+            Action::Announce("rescue: it is damaged".into()),
+            Action::Announce("trial: it is damaged; restarting into the committed slot".into()),
+            Action::Halt(Halt::Reboot),
+        ]
+    );
+}
+
 proptest! {
-    /// Halting happens once, last, and only when asked for.
+    /// Halting happens once, last, and only when asked for or on trial.
     #[test]
-    fn the_end_comes_once(events in proptest::collection::vec(0u8..8, 0..40)) {
-        let mut machine = Machine::new(table());
+    fn the_end_comes_once(events in proptest::collection::vec(0u8..9, 0..40), on_trial: bool) {
+        let mut machine = Machine::new(table(), on_trial);
         let mut now = S;
         let mut halts = 0;
-        let mut asked = false;
+        // A trial asks by itself.
+        let mut asked = on_trial;
         for number in events {
             now += 20 * S;
             let event = match number {
@@ -159,6 +217,7 @@ proptest! {
                 3 => Event::Service(Of::Notified(0, Message::Ready)),
                 4 => Event::Service(Of::Dead(9, supervisor::Exit::Code(0))),
                 5 => Event::Service(Of::Kill(0)),
+                6 => Event::TrialEnded,
                 _ => Event::Service(Of::Tick),
             };
             let mut actions = machine.handle(now, event);

@@ -20,7 +20,7 @@ use crate::sntp::Vote;
 use crate::status::{self, Facts};
 use crate::supervisor::{self, Exit};
 use crate::watchdog::{self, Watchdog};
-use crate::{boot, clock, halt, mounts, netlink, ring};
+use crate::{boot, clock, devices, halt, mounts, netlink, ring, trial};
 use roost_service::control::{Request, Response};
 use roost_service::notify::{self, Message};
 use roost_service::settings::{self, Settings};
@@ -129,6 +129,8 @@ struct Init {
     logs: Logs,
     machine: Machine,
     network: Network,
+    /// What the builder said about the services; empty if that cannot be read.
+    table: Vec<ServiceSpec>,
     settings: Option<Settings>,
     version: String,
     slot: u8,
@@ -502,9 +504,19 @@ impl Init {
         }
         let word = match how {
             Halt::Reboot => "reboot",
+            Halt::Trial => "reboot into the other slot, on trial",
             Halt::PowerOff => "power off",
         };
         self.kmsg.line(Level::Console, word);
+        if how == Halt::Trial {
+            let asked = trial::Way::find().and_then(|way| {
+                way.ask()
+                    .map_err(|e| format!("cannot ask for the trial: {e}"))
+            });
+            if let Err(problem) = asked {
+                self.kmsg.line(Level::Console, &problem);
+            }
+        }
         let error = halt::halt(how);
         panic!("cannot {word}: {error}");
     }
@@ -523,9 +535,23 @@ impl Init {
             Request::Restart { service } => self.ask_service(&service, supervisor::Event::Restart),
             // Carried out once the answer is on its way, see `Init::serve`.
             Request::Reboot { trial: false } | Request::PowerOff => Response::Ok,
-            Request::Reboot { trial: true } | Request::EndTrial => Response::Error {
-                message: "this box cannot try another slot yet".into(),
+            Request::Reboot { trial: true } => match trial::Way::find() {
+                Ok(_) => Response::Ok,
+                Err(message) => Response::Error { message },
             },
+            Request::EndTrial if self.machine.trial_left(clock::since_boot()).is_none() => {
+                Response::Error {
+                    message: "this boot is no trial".into(),
+                }
+            }
+            Request::EndTrial => {
+                self.event(machine::Event::TrialEnded);
+                self.say(
+                    Level::Quiet,
+                    "the trial has ended well: this slot is the committed one",
+                );
+                Response::Ok
+            }
         }
     }
 
@@ -572,6 +598,7 @@ impl Init {
             version: self.version.clone(),
             slot: self.slot,
             clock_synced: self.clock.synced,
+            trial_left: self.machine.trial_left(clock::since_boot()),
             addresses: self.network.addresses(),
         };
         status::gather(&self.machine, facts)

@@ -4,7 +4,7 @@ use crate::data;
 use crate::launch::Confinement;
 use crate::supervisor::Exit;
 use roost_service::notify;
-use roost_service::spec::{DATA_FORMAT_ENV, ServiceSpec};
+use roost_service::spec::{self, DATA_FORMAT_ENV, RUN_ENV, ServiceSpec};
 use rustix::fs::{Gid, Uid};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 use std::fs::{self, File, OpenOptions};
@@ -49,6 +49,7 @@ pub fn prepare_cgroups() -> io::Result<()> {
 /// A sentence that says which step failed.
 pub fn start_service(spec: &ServiceSpec) -> Result<Child, String> {
     let folder = data_folder(spec).map_err(|e| format!("its data folder: {e}"))?;
+    let run = run_folder(spec).map_err(|e| format!("its folder for sockets: {e}"))?;
     let (notify_read, notify_write) = pipe().map_err(|e| format!("its notification pipe: {e}"))?;
     let mut command = Command::new(&spec.program);
     command
@@ -57,6 +58,7 @@ pub fn start_service(spec: &ServiceSpec) -> Result<Child, String> {
         .env("HOME", &folder)
         .env("TMPDIR", "/tmp")
         .env("ROOST_DATA", &folder)
+        .env(RUN_ENV, &run)
         .env(DATA_FORMAT_ENV, spec.data_format.to_string())
         .env(notify::ENV, notify_write.as_raw_fd().to_string())
         .current_dir(&folder);
@@ -124,14 +126,27 @@ fn data_folder(spec: &ServiceSpec) -> io::Result<PathBuf> {
     let folder = Path::new(data::MOUNT_POINT)
         .join("services")
         .join(&spec.name);
-    match fs::create_dir(&folder) {
+    own_folder(spec, &folder, 0o700)?;
+    Ok(folder)
+}
+
+/// The folder of the service's sockets: all may look, it alone may write.
+fn run_folder(spec: &ServiceSpec) -> io::Result<PathBuf> {
+    let folder = spec::run_folder(&spec.name);
+    fs::create_dir_all(folder.parent().unwrap_or(&folder))?;
+    own_folder(spec, &folder, 0o755)?;
+    Ok(folder)
+}
+
+fn own_folder(spec: &ServiceSpec, folder: &Path, mode: u32) -> io::Result<()> {
+    match fs::create_dir(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(mode))?;
     let (uid, gid) = (Uid::from_raw(spec.user), Gid::from_raw(spec.user));
-    rustix::fs::chown(&folder, Some(uid), Some(gid))?;
-    Ok(folder)
+    rustix::fs::chown(folder, Some(uid), Some(gid))?;
+    Ok(())
 }
 
 fn join_cgroup(name: &str) -> io::Result<File> {

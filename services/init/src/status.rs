@@ -4,6 +4,7 @@ use crate::machine::{Machine, Phase};
 use crate::{clock, data, processes};
 use roost_service::control::{BoxStatus, ServiceStatus};
 use std::fs;
+use std::time::Duration;
 
 /// What the status needs beyond the machine's state.
 #[derive(Debug, Clone)]
@@ -14,6 +15,8 @@ pub struct Facts {
     pub version: String,
     /// Partition number of the running slot; 0 if unknown.
     pub slot: u8,
+    /// How long the trial may still take; `None` if this boot is none.
+    pub trial_left: Option<Duration>,
     /// Whether a time server was heard in this boot.
     pub clock_synced: bool,
     /// Addresses as `address/prefix`.
@@ -63,7 +66,7 @@ pub fn gather(machine: &Machine, facts: Facts) -> BoxStatus {
         name: facts.name,
         version: facts.version,
         slot: facts.slot,
-        trial_left_s: None,
+        trial_left_s: facts.trial_left.map(|left| left.as_secs_f64()),
         uptime_s: clock::since_boot().as_secs_f64(),
         ready: machine.ready(),
         ready_after_s: machine.ready_after().map(|time| time.as_secs_f64()),

@@ -8,6 +8,7 @@
 use roost_board::Board;
 use roost_init::block::{self, Uevents};
 use roost_init::kmsg::{Kmsg, Level};
+use roost_init::watchdog::{self, Watchdog};
 use roost_init::{boot, devmapper, mounts, verity};
 use rustix::mount::{MountFlags, mount_move};
 use rustix::process::{chdir, chroot};
@@ -16,7 +17,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where the root file system is put before it becomes `/`.
 const NEW_ROOT: &str = "/sysroot";
@@ -42,21 +43,31 @@ fn run(log: &mut Kmsg) -> Result<(), Failure> {
     load_modules(board, log)?;
     let args = boot::args()?;
     let partition = boot::slot(&args)?;
+    // From here on a hang ends in a restart. It is not closed properly, so it
+    // runs on until init opens it again.
+    let mut watchdog = args.watchdog.then(Watchdog::open).flatten();
     let uevents = Uevents::open().map_err(|e| format!("cannot listen for devices: {e}"))?;
-    let (disk, slot) = uevents
-        .wait_for("block", DISK_LIMIT, || {
-            let disk = block::find_disk(args.disk_id)?;
-            let slot = block::find_partition(&disk, partition)?;
-            Some((disk, slot))
-        })
-        .map_err(|e| format!("cannot wait for the disk: {e}"))?
-        .ok_or_else(|| {
-            format!(
-                "no disk with id {:08x} and a partition {partition} appeared in {} s",
-                args.disk_id,
-                DISK_LIMIT.as_secs()
-            )
-        })?;
+    let mut found = None;
+    let deadline = Instant::now() + DISK_LIMIT;
+    while found.is_none() && Instant::now() < deadline {
+        if let Some(watchdog) = &mut watchdog {
+            watchdog.feed();
+        }
+        found = uevents
+            .wait_for("block", watchdog::EVERY, || {
+                let disk = block::find_disk(args.disk_id)?;
+                let slot = block::find_partition(&disk, partition)?;
+                Some((disk, slot))
+            })
+            .map_err(|e| format!("cannot wait for the disk: {e}"))?;
+    }
+    let (disk, slot) = found.ok_or_else(|| {
+        format!(
+            "no disk with id {:08x} and a partition {partition} appeared in {} s",
+            args.disk_id,
+            DISK_LIMIT.as_secs()
+        )
+    })?;
     log.line(
         Level::Quiet,
         &format!(

@@ -37,13 +37,15 @@ impl Init {
             .as_ref()
             .map_or(settings::Network::Dhcp, |s| s.network.clone());
         let args = boot::args();
+        let table = table.unwrap_or_default();
         let mut random = [0; 4];
         // Without entropy yet, a fixed id does as well: the Ethernet address tells clients apart.
         let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::NONBLOCK);
         let mut init = Self {
             kmsg: Kmsg::open(),
             logs: Logs::default(),
-            machine: Machine::new(table.unwrap_or_default()),
+            machine: Machine::new(table.clone(), args.as_ref().is_ok_and(boot::on_trial)),
+            table,
             network: Network::new(network, &name, u32::from_ne_bytes(random)),
             settings,
             version: release.version,
@@ -86,9 +88,18 @@ impl Init {
         }
         init.raise_clock();
         init.clock.base = clock::now().saturating_sub(clock::since_boot());
-        for problem in [init.basics(&name), init.open_control(), init.open_network()]
-            .into_iter()
-            .filter_map(Result::err)
+        let nodes = args
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|args| devices::make(&init.table, args.disk_id, init.slot));
+        for problem in [
+            init.basics(&name),
+            init.open_control(),
+            init.open_network(),
+            nodes,
+        ]
+        .into_iter()
+        .filter_map(Result::err)
         {
             init.say(Level::Console, &problem);
         }
@@ -136,7 +147,8 @@ impl Init {
             .and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o755)))
             .and_then(|()| UnixListener::bind(path))
             .and_then(|listener| {
-                fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+                // Who may ask for what is decided by the peer's user, see `control::Peer`.
+                fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
                 listener.set_nonblocking(true)?;
                 self.watch(Source::Listener(listener));
                 Ok(())

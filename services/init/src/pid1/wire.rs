@@ -1,8 +1,8 @@
 //! Descriptors: what arrives on them and what is sent.
 
 use super::*;
-use crate::control::Standing;
-use crate::{dhcp, lines::Line};
+use crate::control::{Peer, Standing};
+use crate::{dhcp, lines::Line, ports};
 use roost_service::control::VIRTIO_PORT;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -282,10 +282,13 @@ impl Init {
                 .values()
                 .filter(|source| matches!(source, Source::Client(_)))
                 .count();
-            let root =
-                rustix::net::sockopt::socket_peercred(&stream).is_ok_and(|peer| peer.uid.is_root());
-            if clients < control::MAX_CLIENTS && root && stream.set_nonblocking(true).is_ok() {
-                self.watch(Source::Client(Client::new(stream.into())));
+            let user = rustix::net::sockopt::socket_peercred(&stream).map(|peer| peer.uid.as_raw());
+            let peer = user.ok().and_then(|user| Peer::of(user, &self.table));
+            if let Some(peer) = peer
+                && clients < control::MAX_CLIENTS
+                && stream.set_nonblocking(true).is_ok()
+            {
+                self.watch(Source::Client(Client::new(stream.into(), peer)));
             }
         }
     }
@@ -295,14 +298,19 @@ impl Init {
         let (requests, standing) = client.read();
         let asked = !requests.is_empty();
         for request in requests {
+            let request = request.and_then(|request| match client.peer.may(&request) {
+                true => Ok(request),
+                false => Err("the service's spec does not list this right".to_owned()),
+            });
             let halt = match &request {
                 Ok(Request::Reboot { trial: false }) => Some(Halt::Reboot),
+                Ok(Request::Reboot { trial: true }) => Some(Halt::Trial),
                 Ok(Request::PowerOff) => Some(Halt::PowerOff),
                 _ => None,
             };
             let response = self.answer(request);
             client.answer(&response);
-            if let Some(how) = halt {
+            if let Some(how) = halt.filter(|_| response == Response::Ok) {
                 client.flush();
                 self.event(machine::Event::GoDown(how));
             }
@@ -323,29 +331,21 @@ impl Init {
         {
             return;
         }
-        let Ok(entries) = fs::read_dir("/sys/class/virtio-ports") else {
+        let Some(node) = ports::find(VIRTIO_PORT) else {
             return;
         };
-        for entry in entries.flatten() {
-            let name = fs::read_to_string(entry.path().join("name")).unwrap_or_default();
-            if name.trim() != VIRTIO_PORT {
-                continue;
+        match rustix::fs::open(
+            &node,
+            OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC,
+            Mode::empty(),
+        ) {
+            Ok(fd) => {
+                self.watch(Source::Port(Client::new(fd, Peer::Master)));
             }
-            let node = Path::new("/dev").join(entry.file_name());
-            match rustix::fs::open(
-                &node,
-                OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC,
-                Mode::empty(),
-            ) {
-                Ok(fd) => {
-                    self.watch(Source::Port(Client::new(fd)));
-                    return;
-                }
-                Err(error) => self.say(
-                    Level::Quiet,
-                    &format!("cannot open {}: {error}", node.display()),
-                ),
-            }
+            Err(error) => self.say(
+                Level::Quiet,
+                &format!("cannot open {}: {error}", node.display()),
+            ),
         }
     }
 }
