@@ -2,6 +2,8 @@
 
 use crate::firmware::Loaded;
 use crate::options::{Forward, Machine, Options, Protocol};
+use crate::trial;
+use roost_board::boot_control::trial::PORT;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -12,7 +14,8 @@ const CONTROL_PORT: &str = "roost.control";
 ///
 /// `forwards` have their host ports chosen; QEMU connects to the socket
 /// `qmp`, and waits there for leave to start the guest, so that no event of
-/// the guest is missed.
+/// the guest is missed. What the guest asks of the firmware goes into a file
+/// of the folder ([`trial::FILE`]).
 pub fn arguments(
     options: &Options,
     loaded: &Loaded,
@@ -61,12 +64,18 @@ fn virt(args: &mut Arguments, options: &Options) {
     args.pair("-device", "virtio-rng-pci");
     args.pair("-device", "i6300esb");
     args.pair("-action", "watchdog=reset");
+    args.pair("-device", "virtio-serial-pci");
+    let file = options.workdir.join(trial::FILE);
+    args.pair("-chardev", value("file,id=firmware,path=", &file, ""));
+    args.pair(
+        "-device",
+        format!("virtserialport,chardev=firmware,name={PORT}"),
+    );
     if let Some(socket) = &options.control_socket {
         args.pair(
             "-chardev",
             value("socket,id=control,path=", socket, ",server=on,wait=off"),
         );
-        args.pair("-device", "virtio-serial-pci");
         args.pair(
             "-device",
             format!("virtserialport,chardev=control,name={CONTROL_PORT}"),
@@ -80,6 +89,8 @@ fn raspi3b(args: &mut Arguments, options: &Options) {
     args.pair("-serial", "chardev:console");
     args.pair("-drive", drive("sd", &options.image));
     args.pair("-device", "usb-net,netdev=net");
+    args.pair("-d", format!("trace:{}", trial::TRACE));
+    args.pair("-D", options.workdir.join(trial::FILE));
 }
 
 /// The disk behind the host's page cache.
@@ -208,8 +219,10 @@ mod tests {
              -drive if=none,id=disk,format=raw,cache=writeback,file=a,,b.img\n\
              -device virtio-blk-pci,drive=disk\n-device virtio-net-pci,netdev=net,romfile=\n\
              -device virtio-rng-pci\n-device i6300esb\n-action watchdog=reset\n\
+             -device virtio-serial-pci\n-chardev file,id=firmware,path=w/firmware\n\
+             -device virtserialport,chardev=firmware,name=roost.firmware\n\
              -chardev socket,id=control,path=w/control,server=on,wait=off\n\
-             -device virtio-serial-pci\n-device virtserialport,chardev=control,name=roost.control"
+             -device virtserialport,chardev=control,name=roost.control"
         );
     }
 
@@ -240,7 +253,8 @@ mod tests {
              -chardev stdio,id=console,signal=off\n-kernel w/kernel\n-initrd w/initramfs\n\
              -dtb w/device-tree.dtb\n-append quiet roost.tryboot=0\n-netdev user,id=net\n\
              -serial null\n-serial chardev:console\n\
-             -drive if=sd,format=raw,cache=writeback,file=card.img\n-device usb-net,netdev=net"
+             -drive if=sd,format=raw,cache=writeback,file=card.img\n-device usb-net,netdev=net\n\
+             -d trace:bcm2835_mbox_property\n-D w/firmware"
         );
     }
 }

@@ -9,6 +9,10 @@
 //! - [`Emulator::start`] starts a machine, [`Running`] is its handle.
 //! - [`prepare_disk`] makes the "card" that the machine runs from.
 //!
+//! A guest may ask for a trial boot of the other slot, as it would ask the
+//! board's firmware; a reset obeys it once, a power cut forgets it. A trial that
+//! cannot be started falls back to the committed slot.
+//!
 //! What QEMU cannot do: `raspi3b` resets at once when its watchdog is opened,
 //! so `roost.watchdog=off` is added there. Everything else is started with
 //! the very bytes that a board would use.
@@ -23,6 +27,7 @@ mod qmp;
 mod running;
 #[cfg(test)]
 mod testing;
+mod trial;
 
 pub use disk::{card_size, prepare_disk};
 pub use error::Error;

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::firmware::{self, Boot, Loaded, file_error};
 use crate::options::{Forward, Machine, Options, Protocol};
 use crate::qmp::{self, Ending};
+use crate::trial;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -281,8 +282,12 @@ fn supervise(
 ) -> Result<Exit, Error> {
     let mut forwards = choose_ports(&options.forwards)?;
     let mut attempts = 1;
+    // The firmware's one-shot flag.
+    let mut tryboot = false;
+    let noted = options.workdir.join(trial::FILE);
     loop {
-        let loaded = firmware::load(&options.image, options.machine, false, &options.workdir)?;
+        let loaded = load(options, std::mem::take(&mut tryboot))?;
+        trial::forget(&noted).map_err(file_error("remove", &noted))?;
         let end = boot_once(options, &loaded, &forwards, shared, || {
             // The caller may have gone already.
             let _ = up.send(forwards.clone());
@@ -298,12 +303,35 @@ fn supervise(
                 forwards = choose_ports(&options.forwards)?;
             }
             Err(error) => return Err(error),
-            Ok(Ending::Reset) if options.restart => {}
+            Ok(Ending::Reset) if options.restart => {
+                tryboot = trial::requested(&noted, options.machine)
+                    .map_err(file_error("read", &noted))?;
+            }
             Ok(Ending::Reset) => return Ok(Exit::Reset),
             Ok(Ending::PowerOff) => return Ok(Exit::PowerOff),
             Ok(Ending::Host | Ending::Unsaid) => return Ok(Exit::Killed),
         }
     }
+}
+
+/// What the firmware starts; a trial that it cannot start is followed by an ordinary boot.
+fn load(options: &Options, tryboot: bool) -> Result<Loaded, Error> {
+    let load = |tryboot| firmware::load(&options.image, options.machine, tryboot, &options.workdir);
+    if !tryboot {
+        return load(false);
+    }
+    load(true).or_else(|error| {
+        let mut console = open_console(&options.console)?;
+        let mut cause = error.to_string();
+        let mut next = std::error::Error::source(&error);
+        while let Some(error) = next {
+            cause += &format!(": {error}");
+            next = error.source();
+        }
+        writeln!(console, "firmware: the trial cannot be started: {cause}")
+            .map_err(file_error("write", &options.console))?;
+        load(false)
+    })
 }
 
 /// Runs QEMU from power-on to reset or power-off. `started` is called when the

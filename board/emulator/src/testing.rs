@@ -60,6 +60,17 @@ pub fn disk(path: &Path) {
     }
 }
 
+/// Fills slot B with what virt needs.
+pub fn slot_b(path: &Path) {
+    for (name, bytes) in [
+        ("config.txt", &b"kernel=Image.gz\n"[..]),
+        ("cmdline.txt", b"panic=10\n"),
+        ("Image.gz", b"kernel of B"),
+    ] {
+        write(path, 3, name, bytes);
+    }
+}
+
 fn slice(path: &Path, number: u8) -> StreamSlice<File> {
     let mut file = OpenOptions::new()
         .read(true)

@@ -40,7 +40,14 @@ fn fake_qemu() {
         assert!(lines.next().unwrap().unwrap().contains(command));
         say("{\"return\": {}}");
     }
-    match script.split(' ').nth(nth).unwrap() {
+    let mut ending = script.split(' ').nth(nth).unwrap();
+    if let Some(rest) = ending.strip_prefix("tryboot+") {
+        let file = after("-chardev", 2);
+        let file = file.strip_prefix("file,id=firmware,path=").unwrap();
+        std::fs::write(file, "tryboot\n").unwrap();
+        ending = rest;
+    }
+    match ending {
         "hang" => drop(lines.next()),
         "crash" => std::process::abort(),
         reason => say(&format!(
@@ -89,6 +96,52 @@ fn a_reset_goes_through_the_firmware_again() {
             "{console}"
         );
     }
+}
+
+#[test]
+fn a_trial_holds_for_one_reset() {
+    let dir = tempfile::tempdir().unwrap();
+    let of_b = options(
+        &dir,
+        "tryboot+guest-reset guest-reset tryboot+guest-shutdown",
+    );
+    testing::slot_b(&of_b.image);
+    let running = Emulator::start(of_b).unwrap();
+    let shared = Arc::clone(&running.shared);
+    assert_eq!(running.wait().unwrap(), Exit::PowerOff);
+    let boots: Vec<_> = lock(&shared)
+        .boots
+        .iter()
+        .map(|b| (b.partition, b.tryboot))
+        .collect();
+    assert_eq!(boots, [(2, false), (3, true), (2, false)]);
+
+    // Asked for with the last breath before the power went: forgotten.
+    let running = Emulator::start(options(&dir, "- - - guest-shutdown")).unwrap();
+    let shared = Arc::clone(&running.shared);
+    running.wait().unwrap();
+    assert!(!lock(&shared).boots[0].tryboot);
+}
+
+#[test]
+fn a_trial_that_cannot_be_started_falls_back() {
+    let dir = tempfile::tempdir().unwrap();
+    // Slot B is empty.
+    let options = options(&dir, "tryboot+guest-reset guest-shutdown");
+    let running = Emulator::start(options).unwrap();
+    let shared = Arc::clone(&running.shared);
+    assert_eq!(running.wait().unwrap(), Exit::PowerOff);
+    let boots: Vec<_> = lock(&shared)
+        .boots
+        .iter()
+        .map(|b| (b.partition, b.tryboot))
+        .collect();
+    assert_eq!(boots, [(2, false), (2, false)]);
+    let console = std::fs::read_to_string(dir.path().join("console")).unwrap();
+    assert!(
+        console.contains("firmware: the trial cannot be started: "),
+        "{console}"
+    );
 }
 
 #[test]
