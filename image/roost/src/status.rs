@@ -24,7 +24,9 @@ pub fn run(args: &StatusArgs, ui: &Ui) -> Result<(), Failure> {
         report: &'a Report,
     }
     let mut device = Device::of(&args.which, args.argument.as_ref(), Stop::default(), ui)?;
-    let (_, report) = device.open().map_err(|e| device.failure("cannot ask", e))?;
+    let (_, report) = device
+        .open()
+        .map_err(|e| device.failure("cannot read the status of", e))?;
     let address = device.address.to_string();
     ui.result(
         render(&address, &report, SystemTime::now()),

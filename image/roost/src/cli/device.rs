@@ -16,7 +16,7 @@ pub struct BoxArgs {
     /// The box's configuration: its domain says which of this laptop's keys is used
     #[arg(long, value_name = "FILE", default_value = "roost.toml", value_hint = clap::ValueHint::FilePath)]
     pub config: PathBuf,
-    /// Take the key that the box shows now for its own, e.g. after its card was flashed anew
+    /// Accept the key that the box shows in place of the known one, e.g. after its card was flashed anew
     #[arg(long)]
     pub accept_new_key: bool,
 }

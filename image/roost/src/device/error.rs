@@ -69,12 +69,7 @@ impl DeviceError {
     pub fn failure(self, what: &str, address: &Address, context: &Context<'_>) -> Failure {
         let failure = Failure::new(format!("{what} {address}"));
         let hint = match &self {
-            Self::Here(_) => {
-                let Self::Here(failure) = self else {
-                    unreachable!("it was matched just now")
-                };
-                return failure;
-            }
+            Self::Here(_) => None,
             Self::Interrupted => {
                 return Failure::interrupted(format!("{what} {address}")).because(self);
             }
@@ -94,9 +89,9 @@ impl DeviceError {
             }
             Self::Connect(e) => Some(e.hint().to_owned()),
             Self::Cut(_) => Some(
-                "try again. If it is cut each time, the box may not know this laptop's key, or something else answers there".to_owned(),
+                "run the command again. If it is cut each time, the box may not know this laptop's key, or something else answers there".to_owned(),
             ),
-            Self::Silent(_) => Some("try again; if that does not help, restart the box by its plug: that is safe".to_owned()),
+            Self::Silent(_) => Some("run the command again; if that does not help, restart the box by its plug: that is safe".to_owned()),
             Self::NotAllowed { .. } => Some(format!(
                 "put this laptop's key into roost.toml, under [update], and give the box an image or an update built from it:\n\
                  laptops = [\"{}\"]",
@@ -106,7 +101,10 @@ impl DeviceError {
             Self::NotUnderstood(_) => Some("the box may run another version of Roost than this machine: use the `roost` that the box was built with".to_owned()),
             Self::Refused { hint, .. } => hint.clone(),
         };
-        let failure = failure.because(self);
+        let failure = match self {
+            Self::Here(here) => return here,
+            error => failure.because(error),
+        };
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,

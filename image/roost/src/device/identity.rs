@@ -128,7 +128,7 @@ impl Identity {
         hex::decode_to_slice(text.trim(), &mut seed).map_err(|_| {
             cannot()
                 .because("it does not hold 64 hexadecimal digits")
-                .hint("restore it from a backup; `roost init` makes a new one, which the box takes only after its card is flashed anew")
+                .hint("restore it from a backup; a new one is taken by the box only once it is in the box's image")
         })?;
         Self::from_seed(&seed).map_err(|e| cannot().because(e))
     }

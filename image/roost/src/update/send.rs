@@ -64,6 +64,32 @@ pub fn offer(link: &mut Link, bundle: &Bundle, allowed: Allowed) -> Result<Offer
     }
 }
 
+/// How often it is tried again. A transfer that gets on may be cut any number of times.
+#[derive(Debug, Default)]
+struct Patience {
+    /// New tries since anything new was written.
+    tries: usize,
+    /// Most bytes of the slot that were ever right.
+    furthest: u64,
+}
+
+impl Patience {
+    /// The slot has so many right bytes.
+    fn reached(&mut self, done: u64) {
+        if done > self.furthest {
+            self.furthest = done;
+            self.tries = 0;
+        }
+    }
+
+    /// The time to wait before the next try; none if there were enough.
+    fn again(&mut self) -> Option<Duration> {
+        let delay = DELAYS.get(self.tries).copied()?;
+        self.tries += 1;
+        Some(delay)
+    }
+}
+
 /// A transfer, from the accepted offer to the written slot.
 pub struct Transfer<'a, 'u> {
     /// The box.
@@ -94,46 +120,38 @@ impl Transfer<'_, '_> {
         step: &Step<'_>,
     ) -> Result<(Link, Sent), DeviceError> {
         let mut sent = Sent::default();
+        let mut patience = Patience::default();
         let mut ready = Some((link, offer));
-        let mut tries = 0;
-        let mut furthest = 0;
         loop {
-            let fresh = ready.is_none();
+            let again = ready.is_none();
             let reached = match ready.take() {
                 Some(ready) => Ok(ready),
                 None => self.again(),
             };
             let error = match reached {
                 Ok((mut link, offer)) => {
-                    match self.send(
-                        &mut link,
-                        &offer,
-                        &mut sent.bytes,
-                        &mut furthest,
-                        &mut tries,
-                        step,
-                    ) {
+                    match self.send(&mut link, &offer, &mut sent.bytes, &mut patience, step) {
                         Ok(()) => return Ok((link, sent)),
                         Err(e) if e.may_pass() => e,
                         Err(e) => return Err(e),
                     }
                 }
                 // A box that has not noticed yet that the old connection is gone is busy.
-                Err(e @ DeviceError::Refused { .. }) if fresh => e,
+                Err(e @ DeviceError::Refused { .. }) if again => e,
                 Err(e) if e.may_pass() => e,
                 Err(e) => return Err(e),
             };
-            let Some(delay) = DELAYS.get(tries) else {
+            let Some(delay) = patience.again() else {
                 return Err(error);
             };
-            tries += 1;
             sent.again += 1;
             self.ui.warn(format!(
-                "{error}; trying again in {} ({tries} of {})",
-                seconds(*delay),
+                "{error}; trying again in {} ({} of {})",
+                seconds(delay),
+                patience.tries,
                 DELAYS.len()
             ));
-            if !self.device.stop.wait(*delay) {
+            if !self.device.stop.wait(delay) {
                 return Err(DeviceError::Interrupted);
             }
         }
@@ -157,8 +175,7 @@ impl Transfer<'_, '_> {
         link: &mut Link,
         offer: &Offer,
         sent: &mut u64,
-        furthest: &mut u64,
-        tries: &mut usize,
+        patience: &mut Patience,
         step: &Step<'_>,
     ) -> Result<(), DeviceError> {
         match ask(link, &Call::Write, &[], ANSWER_LIMIT)? {
@@ -185,10 +202,7 @@ impl Transfer<'_, '_> {
                     Answer::Progress { done, total } => {
                         // What was right before the first byte is no part of the bar.
                         step.position(done.saturating_sub(total.saturating_sub(self.write)));
-                        if done > *furthest {
-                            *furthest = done;
-                            *tries = 0;
-                        }
+                        patience.reached(done);
                     }
                     Answer::Staged if end && from == to => return Ok(()),
                     other => return Err(unexpected(&other)),
@@ -220,4 +234,26 @@ pub fn summary(sent: &Sent, offer: &Offer) -> String {
         size(sent.bytes),
         size(offer.write)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_tries_without_progress_are_enough() {
+        let mut patience = Patience::default();
+        patience.reached(100);
+        assert_eq!(patience.again(), Some(Duration::from_secs(1)));
+        assert_eq!(patience.again(), Some(Duration::from_secs(3)));
+        // The box is where it was: that is no progress.
+        patience.reached(100);
+        patience.reached(50);
+        for _ in 0..3 {
+            assert!(patience.again().is_some());
+        }
+        assert_eq!(patience.again(), None);
+        patience.reached(101);
+        assert_eq!(patience.again(), Some(Duration::from_secs(1)));
+    }
 }

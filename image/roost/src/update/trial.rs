@@ -39,8 +39,8 @@ pub enum Verdict {
     RolledBack(Option<Outcome>),
     /// The box goes on as if it had not been asked.
     NoRestart,
-    /// No verdict within [`LIMIT`].
-    NoNews,
+    /// No verdict within [`LIMIT`]; with what was heard last.
+    NoNews(String),
 }
 
 /// What a look at the box has brought.
@@ -88,7 +88,8 @@ impl Watch {
         {
             news.push(News::Over(verdict));
         } else if after > LIMIT {
-            news.push(News::Over(Verdict::NoNews));
+            let heard = "it answers, but its trial has no end".to_owned();
+            news.push(News::Over(Verdict::NoNews(heard)));
         }
         news
     }
@@ -200,7 +201,10 @@ pub fn wait(
             return Err(interrupted(wanted, &before.update.running));
         }
         // An unreachable box is expected; whatever else goes wrong is no verdict either.
-        let report = device.open().ok().map(|(_, report)| report);
+        let (report, error) = match device.open() {
+            Ok((_, report)) => (Some(report), None),
+            Err(e) => (None, Some(e)),
+        };
         for news in watch.look(asked.elapsed(), report.as_ref()) {
             match news {
                 News::Up => {
@@ -223,7 +227,10 @@ pub fn wait(
                             step.done("");
                         }
                     }
-                    return Ok(verdict);
+                    return Ok(match (verdict, error) {
+                        (Verdict::NoNews(_), Some(e)) => Verdict::NoNews(e.to_string()),
+                        (verdict, _) => verdict,
+                    });
                 }
             }
         }
@@ -243,19 +250,200 @@ fn interrupted(wanted: &Version, from: &Version) -> Failure {
         .hint("`roost status` shows how it ended")
 }
 
-/// The failure of a command that got no verdict.
-pub fn no_verdict(verdict: &Verdict, device: &Device<'_>) -> Failure {
-    let limit = match verdict {
-        Verdict::NoRestart => GO_DOWN,
-        _ => LIMIT,
-    };
-    let address = &device.address;
-    match verdict {
-        Verdict::NoRestart => Failure::new(format!("{address} does not restart"))
-            .because(format!("it runs on {} after it has agreed to", seconds(limit)))
-            .hint("`roost logs` shows why; `roost reboot` asks again"),
-        _ => Failure::new(format!("no news from {address}"))
-            .because(format!("nothing was heard of it for {}", seconds(limit)))
-            .hint("it may have another address now: look into your router. Else pull its plug and put it back: it then starts the version that it has kept"),
+/// The failure of a command after [`Verdict::NoRestart`].
+pub fn no_restart(device: &Device<'_>) -> Failure {
+    Failure::new(format!("{} does not restart", device.address))
+        .because(format!(
+            "it still runs, {} after it has agreed to",
+            seconds(GO_DOWN)
+        ))
+        .hint("`roost logs` may show why; `roost reboot` asks again")
+}
+
+/// The failure of a command after [`Verdict::NoNews`].
+pub fn no_news(device: &Device<'_>, heard: &str) -> Failure {
+    Failure::new(format!("no verdict from {}", device.address))
+        .because(format!("{heard}, {} after the restart was asked for", seconds(LIMIT)))
+        .hint("the box may have another address now: look into your router. Else pull its plug and put it back: it then starts the version that it has kept")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use roost_service::control::BoxStatus;
+    use roost_service::update::{Reason, UpdateStatus};
+
+    fn version(number: u64) -> Version {
+        Version {
+            number,
+            name: number.to_string(),
+        }
+    }
+
+    /// A box on version `running` that is up for so long.
+    fn report(running: u64, uptime_s: f64) -> Report {
+        Report {
+            machine: BoxStatus {
+                name: "roost".into(),
+                version: "0.1.0".into(),
+                slot: 2,
+                trial_left_s: None,
+                uptime_s,
+                rescue: None,
+                ready: true,
+                ready_after_s: None,
+                clock_synced: true,
+                addresses: Vec::new(),
+                memory_total: 0,
+                memory_available: 0,
+                data_total: 0,
+                data_free: 0,
+                data_written: 0,
+                services: Vec::new(),
+            },
+            update: UpdateStatus {
+                running: version(running),
+                other: None,
+                phase: Phase::Idle,
+                last: None,
+            },
+        }
+    }
+
+    fn on_trial(checks: &[(&str, Option<bool>)]) -> Report {
+        let mut report = report(15, 20.0);
+        let checks = checks.iter().map(|(name, passed)| Check {
+            name: (*name).into(),
+            passed: *passed,
+            detail: String::new(),
+        });
+        report.update.phase = Phase::Trial {
+            version: version(15),
+            from: version(14),
+            checks: checks.collect(),
+        };
+        report
+    }
+
+    fn ended(mut report: Report, rolled_back: bool) -> Report {
+        report.update.last = Some(Outcome {
+            from: version(14),
+            to: version(15),
+            at: 0,
+            took_s: 60,
+            rolled_back: rolled_back.then(|| Reason {
+                summary: "mail does not deliver".into(),
+                checks: Vec::new(),
+                log: Vec::new(),
+            }),
+        });
+        report
+    }
+
+    fn watch() -> Watch {
+        Watch::new(version(15), &report(14, 1000.0))
+    }
+
+    fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn verdict(news: &[News]) -> Option<&Verdict> {
+        match news {
+            [.., News::Over(verdict)] => Some(verdict),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn each_answer_is_told_once() {
+        let mut watch = watch();
+        assert_eq!(watch.look(s(1), Some(&report(14, 1001.0))), []);
+        assert_eq!(watch.look(s(5), None), []);
+        let open = on_trial(&[("a", None), ("b", None)]);
+        assert_eq!(watch.look(s(30), Some(&open)), [News::Up]);
+        assert_eq!(watch.open(), ["a", "b"]);
+        let one = on_trial(&[("a", Some(true)), ("b", None)]);
+        assert!(matches!(&watch.look(s(31), Some(&one))[..], [News::Check(c)] if c.name == "a"));
+        assert_eq!(watch.look(s(32), Some(&one)), []);
+        assert_eq!(watch.open(), ["b"]);
+        let both = on_trial(&[("a", Some(false)), ("b", Some(true))]);
+        assert_eq!(watch.look(s(33), Some(&both)).len(), 2);
+        let news = watch.look(s(40), Some(&ended(report(15, 50.0), false)));
+        assert!(matches!(verdict(&news), Some(Verdict::Kept(Some(_)))));
+    }
+
+    #[test]
+    fn a_trial_that_was_never_seen_has_a_verdict_too() {
+        let news = watch().look(s(60), Some(&ended(report(14, 5.0), true)));
+        assert!(matches!(verdict(&news), Some(Verdict::RolledBack(Some(_)))));
+        let news = watch().look(s(60), Some(&report(15, 5.0)));
+        assert_eq!(verdict(&news), Some(&Verdict::Kept(None)));
+    }
+
+    #[test]
+    fn an_older_outcome_for_the_same_version_is_no_verdict() {
+        let before = ended(report(14, 1000.0), true);
+        let mut watch = Watch::new(version(15), &before);
+        assert_eq!(watch.look(s(1), Some(&ended(report(14, 1001.0), true))), []);
+    }
+
+    #[test]
+    fn a_box_that_is_back_without_a_word_was_rolled_back() {
+        let mut watch = watch();
+        assert_eq!(watch.look(s(60), Some(&report(14, 10.0))), []);
+        assert_eq!(watch.look(s(149), Some(&report(14, 99.0))), []);
+        let news = watch.look(s(151), Some(&report(14, 101.0)));
+        assert_eq!(verdict(&news), Some(&Verdict::RolledBack(None)));
+    }
+
+    #[test]
+    fn a_box_that_only_runs_on_does_not_restart() {
+        let mut watch = watch();
+        assert_eq!(watch.look(s(299), Some(&report(14, 1299.0))), []);
+        let news = watch.look(s(301), Some(&report(14, 1301.0)));
+        assert_eq!(verdict(&news), Some(&Verdict::NoRestart));
+    }
+
+    proptest! {
+        /// Whatever a box says or does not say: no panic, an end in time, and nothing is called
+        /// kept that the box does not say it runs.
+        #[test]
+        fn every_wait_ends(
+            steps in prop::collection::vec(
+                (1_u64..40, prop::option::of((13_u64..17, 0.0..2000.0, any::<bool>(), prop::option::of(any::<bool>())))),
+                1..60,
+            ),
+        ) {
+            let mut watch = watch();
+            let mut now = 0;
+            for (step, seen) in steps {
+                now += step;
+                let seen = seen.map(|(running, uptime, trial, last)| {
+                    let mut report = if trial && running == 15 {
+                        on_trial(&[("a", last)])
+                    } else {
+                        report(running, uptime)
+                    };
+                    if let Some(back) = last {
+                        report = ended(report, back);
+                    }
+                    report
+                });
+                match verdict(&watch.look(s(now), seen.as_ref())) {
+                    Some(Verdict::Kept(None)) => {
+                        prop_assert_eq!(seen.unwrap().update.running, version(15));
+                        return Ok(());
+                    }
+                    Some(Verdict::Kept(Some(o))) => {
+                        prop_assert_eq!(&o.rolled_back, &None);
+                        return Ok(());
+                    }
+                    Some(_) => return Ok(()),
+                    None => prop_assert!(now <= LIMIT.as_secs()),
+                }
+            }
+        }
     }
 }

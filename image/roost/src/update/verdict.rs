@@ -106,6 +106,7 @@ pub fn tell(
                     .hint("`roost logs kernel` and `roost logs updater` may show more"),
             })
         }
-        Verdict::NoRestart | Verdict::NoNews => Err(trial::no_verdict(verdict, device)),
+        Verdict::NoRestart => Err(trial::no_restart(device)),
+        Verdict::NoNews(heard) => Err(trial::no_news(device, heard)),
     }
 }
