@@ -1,6 +1,9 @@
 //! The command line, defined once: parser, help and shell completions come from these types.
 
+mod device;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub use device::{BoxArgs, LogsArgs, RebootArgs, RollbackArgs, ServeArgs, StatusArgs, UpdateArgs};
 use std::path::PathBuf;
 
 const EXIT_CODES: &str = "\
@@ -9,13 +12,18 @@ Exit codes:
   1    the work failed; the message says what, why and what to try
   2    wrong usage, or a roost.toml that cannot be used; nothing was done
   3    the network is needed, but --offline was given
-  130  ended by Ctrl-C";
+  4    a version was tried on the box and rolled back; the one from before runs
+  130  ended by Ctrl-C, or you said no";
 
 const FIRST_STEPS: &str = "\
 First steps:
   roost init --domain example.org     write roost.toml
   roost build                         make the image
   roost run                           try it on this machine, in an emulator
+
+Later:
+  roost status                        see how the box is
+  roost update --bundle FILE          give it a new version, without losing a mail
 
 ";
 
@@ -109,6 +117,29 @@ pub enum Command {
     /// versions are read from indexes whose signatures Debian's keyring confirms, and every
     /// later build checks each download against the file.
     Lock(LockArgs),
+    /// Give the box a new version
+    ///
+    /// Shows what would change and asks. Then the parts that the box lacks are sent into its
+    /// unused slot, the box restarts into that on trial, checks itself, and keeps the new
+    /// version or returns to the old one by itself. A transfer that is cut off continues where
+    /// it ended.
+    Update(UpdateArgs),
+    /// Show how the box is
+    Status(StatusArgs),
+    /// Show what a service of the box has logged
+    Logs(LogsArgs),
+    /// Restart the box, and wait until its services are ready
+    Reboot(RebootArgs),
+    /// Return to the version in the box's other slot
+    ///
+    /// It is tried as an update is: the box restarts into it on trial, and keeps it only if its
+    /// checks pass.
+    Rollback(RollbackArgs),
+    /// Serve a bundle over HTTP to boxes that follow a URL
+    ///
+    /// The bundle is at /roost.bundle. Whoever reaches the port can read it: bundles are signed,
+    /// not secret. Ctrl-C ends it.
+    Serve(ServeArgs),
     /// Print a completion script for your shell
     Completions(CompletionsArgs),
 }
@@ -358,6 +389,7 @@ mod tests {
             Exit::Failed,
             Exit::Usage,
             Exit::Offline,
+            Exit::RolledBack,
             Exit::Interrupted,
         ] {
             let code = exit as u8;

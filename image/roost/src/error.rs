@@ -18,6 +18,8 @@ pub enum Exit {
     Usage = 2,
     /// The network is needed, but `--offline` was given.
     Offline = 3,
+    /// A version was tried on a box and rolled back.
+    RolledBack = 4,
     /// Ended by Ctrl-C (128 + SIGINT, as shells count it).
     Interrupted = 130,
 }
@@ -53,7 +55,12 @@ impl Failure {
             .hint("run once without --offline; later builds need no network")
     }
 
-    /// The user pressed Ctrl-C.
+    /// A version was tried on a box and rolled back.
+    pub fn rolled_back(what: impl Into<String>) -> Self {
+        Self::with_exit(Exit::RolledBack, what)
+    }
+
+    /// The user pressed Ctrl-C, or said no.
     pub fn interrupted(what: impl Into<String>) -> Self {
         Self::with_exit(Exit::Interrupted, what)
     }

@@ -7,6 +7,7 @@ mod completions;
 mod config;
 mod cpio;
 mod debian;
+mod device;
 mod disk;
 mod error;
 mod fat;
@@ -14,15 +15,21 @@ mod fetch;
 mod init;
 mod kernel;
 mod lock;
+mod logs;
 mod modules;
 mod password;
+mod reboot;
 mod report;
+mod rollback;
 mod rootfs;
 mod run;
 mod sbom;
 mod sdk;
+mod serve;
+mod status;
 mod store;
 mod ui;
+mod update;
 mod workspace;
 
 use clap::Parser;
@@ -56,6 +63,12 @@ fn dispatch(command: &cli::Command, ui: &Ui) -> Result<(), Failure> {
         cli::Command::Run(args) => run::run(args, ui),
         cli::Command::Sdk(args) => sdk::run(args, ui),
         cli::Command::Lock(args) => lock::run(args, ui),
+        cli::Command::Update(args) => update::run(args, ui),
+        cli::Command::Status(args) => status::run(args, ui),
+        cli::Command::Logs(args) => logs::run(args, ui),
+        cli::Command::Reboot(args) => reboot::run(args, ui),
+        cli::Command::Rollback(args) => rollback::run(args, ui),
+        cli::Command::Serve(args) => serve::run(args, ui),
         cli::Command::Completions(args) => completions::run(args, ui),
     }
 }

@@ -247,6 +247,12 @@ fn every_shell_gets_completions_that_name_all_commands() {
             "run",
             "sdk",
             "lock",
+            "update",
+            "status",
+            "logs",
+            "reboot",
+            "rollback",
+            "serve",
             "completions",
         ] {
             assert!(

@@ -1,0 +1,314 @@
+//! One connection to a box: TLS over a socket, and in it JSON objects, one a line.
+//!
+//! Nothing here blocks for longer than a tick, so one thread sends a bundle,
+//! hears of its progress and notices Ctrl-C.
+
+use super::error::DeviceError;
+use super::identity::{BoxKey, Identity};
+use super::stop::{Stop, TICK};
+use super::tls::{self, Peer};
+use roost_service::update::{Answer, Call, MAX_LINE};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustls::AlertDescription;
+use rustls::client::ClientConnection;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// For both sides to show who they are.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// Silence before TCP asks whether the box is there, and between two such questions. Nothing
+/// else notices a box that lost its power while its log is followed.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// Unanswered questions after which it is gone.
+const KEEPALIVE_TRIES: u32 = 3;
+/// Bytes that wait in TLS at most: enough to keep a gigabit line busy between two ticks.
+const SEND_BUFFER: usize = 256 << 10;
+
+/// A connection on which both sides have shown who they are.
+pub struct Link {
+    socket: TcpStream,
+    tls: ClientConnection,
+    peer: Arc<Peer>,
+    /// What came and is not a whole line yet.
+    inbox: Vec<u8>,
+    /// Bytes of it in which there is no line end.
+    searched: usize,
+    /// Why nothing more will come.
+    ended: Option<DeviceError>,
+    /// Sending failed; what the box said before is still worth reading.
+    deaf: bool,
+    stop: Stop,
+}
+
+impl Link {
+    /// Shakes hands over a connected socket.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::ChangedKey`], [`DeviceError::NoBox`], [`DeviceError::NotAllowed`],
+    /// [`DeviceError::Cut`], [`DeviceError::Silent`], [`DeviceError::Interrupted`].
+    pub fn open(
+        socket: TcpStream,
+        identity: &Identity,
+        known: Option<BoxKey>,
+        stop: &Stop,
+    ) -> Result<Self, DeviceError> {
+        prepare(&socket).map_err(|e| DeviceError::Cut(e.to_string()))?;
+        let tls::Client {
+            mut connection,
+            peer,
+        } = tls::client(identity, known).map_err(|e| DeviceError::NoBox(e.to_string()))?;
+        connection.set_buffer_limit(Some(SEND_BUFFER));
+        let mut link = Self {
+            socket,
+            tls: connection,
+            peer,
+            inbox: Vec::new(),
+            searched: 0,
+            ended: None,
+            deaf: false,
+            stop: stop.clone(),
+        };
+        let end = Instant::now() + HANDSHAKE_LIMIT;
+        while link.tls.is_handshaking() {
+            link.turn(TICK)?;
+            if Instant::now() > end {
+                return Err(DeviceError::Silent(HANDSHAKE_LIMIT));
+            }
+        }
+        Ok(link)
+    }
+
+    /// The key that the box has shown and proved to hold.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::NoBox`]; after [`Self::open`] it does not happen.
+    pub fn box_key(&self) -> Result<BoxKey, DeviceError> {
+        match self.peer.shown() {
+            Some(Ok(key)) => Ok(key),
+            Some(Err(why)) => Err(DeviceError::NoBox(why)),
+            None => Err(DeviceError::NoBox("it showed no key".to_owned())),
+        }
+    }
+
+    /// Sends a call and the bytes that follow it; `limit` is the time in which nothing moves.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Cut`], [`DeviceError::Silent`], [`DeviceError::Interrupted`].
+    pub fn send(&mut self, call: &Call, body: &[u8], limit: Duration) -> Result<(), DeviceError> {
+        let mut bytes = serde_json::to_vec(call).expect("a call is plain data");
+        bytes.push(b'\n');
+        bytes.extend(body);
+        let mut sent = 0;
+        let mut moved = Instant::now();
+        // A box that refuses in the middle has said why: that is read instead.
+        while (sent < bytes.len() || self.tls.wants_write()) && !self.deaf {
+            sent += self.push(&bytes[sent..]);
+            if self.turn(TICK)? {
+                moved = Instant::now();
+            } else if moved.elapsed() > limit {
+                return Err(DeviceError::Silent(limit));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the next answer, at most for `limit` since the last byte.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Refused`] if it is an error, and what [`Self::heard`] and [`Self::turn`] say.
+    pub fn answer(&mut self, limit: Duration) -> Result<Answer, DeviceError> {
+        let mut moved = Instant::now();
+        loop {
+            if let Some(answer) = self.heard()? {
+                return Ok(answer);
+            }
+            if self.turn(TICK)? {
+                moved = Instant::now();
+            } else if moved.elapsed() > limit {
+                return Err(DeviceError::Silent(limit));
+            }
+        }
+    }
+
+    /// The next answer, if it is here already.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Refused`] if it is an error, [`DeviceError::NotUnderstood`].
+    pub fn heard(&mut self) -> Result<Option<Answer>, DeviceError> {
+        let Some(end) = self.inbox[self.searched..]
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map(|at| at + self.searched)
+        else {
+            self.searched = self.inbox.len();
+            return if self.searched > MAX_LINE {
+                Err(DeviceError::long_line())
+            } else {
+                Ok(None)
+            };
+        };
+        if end > MAX_LINE {
+            return Err(DeviceError::long_line());
+        }
+        let answer = serde_json::from_slice(&self.inbox[..end]);
+        self.inbox.drain(..=end);
+        self.searched = 0;
+        match answer {
+            Ok(Answer::Error { message, hint }) => Err(DeviceError::Refused { message, hint }),
+            Ok(answer) => Ok(Some(answer)),
+            Err(e) => Err(DeviceError::NotUnderstood(e.to_string())),
+        }
+    }
+
+    /// Gives bytes to be sent and says how many were taken; [`Self::turn`] moves them.
+    pub fn push(&mut self, bytes: &[u8]) -> usize {
+        // Writing into TLS's buffer cannot fail; full is 0.
+        self.tls.writer().write(bytes).unwrap_or(0)
+    }
+
+    /// Whether all that was given is on its way.
+    pub fn all_sent(&self) -> bool {
+        !self.tls.wants_write()
+    }
+
+    /// Moves what can be moved, and waits at most for `wait` until something can. Says whether
+    /// a byte has moved.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Cut`] if nothing more will come, [`DeviceError::Interrupted`],
+    /// [`DeviceError::NotAllowed`], [`DeviceError::ChangedKey`], [`DeviceError::NoBox`].
+    pub fn turn(&mut self, wait: Duration) -> Result<bool, DeviceError> {
+        if self.stop.is_set() {
+            return Err(DeviceError::Interrupted);
+        }
+        if let Some(ended) = self.ended.take() {
+            self.ended = Some(DeviceError::Cut("it has ended".to_owned()));
+            return Err(ended);
+        }
+        let mut wanted = PollFlags::IN;
+        if self.tls.wants_write() && !self.deaf {
+            wanted |= PollFlags::OUT;
+        }
+        let mut fds = [PollFd::new(&self.socket, wanted)];
+        let wait = Timespec {
+            tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: wait.subsec_nanos().into(),
+        };
+        match poll(&mut fds, Some(&wait)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(false),
+            Ok(_) => {}
+            Err(e) => return Err(DeviceError::Cut(e.to_string())),
+        }
+        let ready = fds[0].revents();
+        let mut moved = false;
+        if ready.contains(PollFlags::OUT) {
+            match self.tls.write_tls(&mut self.socket) {
+                Ok(n) => moved |= n > 0,
+                Err(e) if later(&e) => {}
+                Err(_) => self.deaf = true,
+            }
+        }
+        if ready.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+            match self.tls.read_tls(&mut self.socket) {
+                Ok(0) => self.ended = Some(self.cut("the box closed it")),
+                Ok(_) => {
+                    moved = true;
+                    self.decrypt();
+                }
+                Err(e) if later(&e) => {}
+                Err(e) => self.ended = Some(self.cut(&reason(&e))),
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Takes what has come out of TLS.
+    fn decrypt(&mut self) {
+        match self.tls.process_new_packets() {
+            Ok(state) if state.peer_has_closed() => {
+                self.ended = Some(self.cut("the box closed it"));
+            }
+            Ok(_) => {}
+            Err(e) => {
+                // The box should learn why.
+                let _ = self.tls.write_tls(&mut self.socket);
+                self.ended = Some(self.tls_error(&e));
+            }
+        }
+        // Also what came before an end or an error; rustls holds back at most a few records.
+        let mut buffer = [0; 4096];
+        while let Ok(n @ 1..) = self.tls.reader().read(&mut buffer) {
+            self.inbox.extend(&buffer[..n]);
+        }
+    }
+
+    fn cut(&self, why: &str) -> DeviceError {
+        let when = if self.tls.is_handshaking() {
+            " before it had shown its key"
+        } else {
+            ""
+        };
+        DeviceError::Cut(format!("{why}{when}"))
+    }
+
+    fn tls_error(&self, error: &rustls::Error) -> DeviceError {
+        if let rustls::Error::AlertReceived(alert) = error {
+            return match alert {
+                AlertDescription::AccessDenied
+                | AlertDescription::BadCertificate
+                | AlertDescription::CertificateRequired
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::UnknownCA
+                | AlertDescription::UnsupportedCertificate => DeviceError::NotAllowed {
+                    alert: format!("{alert:?}"),
+                },
+                _ => DeviceError::NoBox(format!("it ended the handshake ({alert:?})")),
+            };
+        }
+        match (self.peer.shown(), self.peer.known()) {
+            (Some(Ok(shown)), Some(known)) if shown != known => {
+                DeviceError::ChangedKey { known, shown }
+            }
+            (Some(Err(why)), _) => DeviceError::NoBox(why),
+            _ => DeviceError::NoBox(error.to_string()),
+        }
+    }
+}
+
+/// The socket must not block, and must notice a box that is gone.
+fn prepare(socket: &TcpStream) -> io::Result<()> {
+    use rustix::net::sockopt;
+    socket.set_nonblocking(true)?;
+    socket.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, KEEPALIVE)?;
+    sockopt::set_tcp_keepintvl(socket, KEEPALIVE)?;
+    // No TCP_USER_TIMEOUT: it would also end connections to a box that is busy with its card.
+    sockopt::set_tcp_keepcnt(socket, KEEPALIVE_TRIES)?;
+    Ok(())
+}
+
+fn later(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}
+
+/// In fewer words than the system's.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset => "the box closed it".to_owned(),
+        io::ErrorKind::TimedOut => "the box does not answer any more".to_owned(),
+        _ => error.to_string(),
+    }
+}

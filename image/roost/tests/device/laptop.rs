@@ -1,0 +1,227 @@
+//! The laptop: a folder with a roost.toml, a key and a bundle, and the program as people call it.
+
+use crate::server::public;
+use roost_bundle::{Builder, Component, Hash, Release, SigningKey};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use std::fs::Permissions;
+use std::io::{Cursor, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// Seed of the laptop's key.
+pub const LAPTOP: u8 = 7;
+/// Seed of the box's key.
+pub const BOX: u8 = 9;
+
+pub struct Laptop {
+    dir: tempfile::TempDir,
+}
+
+impl Laptop {
+    /// One whose key exists, and that has met no box.
+    pub fn new() -> Self {
+        let laptop = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        let out = laptop
+            .command(&[
+                "init",
+                "--domain",
+                "example.org",
+                "--account",
+                "alice",
+                "--generate-password",
+            ])
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{out:?}");
+        std::fs::create_dir_all(laptop.keys()).unwrap();
+        let key = laptop.keys().join("laptop.key");
+        std::fs::write(&key, format!("{}\n", hex::encode([LAPTOP; 32]))).unwrap();
+        std::fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+        laptop
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Where the keys of the domain are.
+    pub fn keys(&self) -> PathBuf {
+        self.dir().join("config/roost/example.org")
+    }
+
+    pub fn known_boxes(&self) -> serde_json::Value {
+        let text = std::fs::read_to_string(self.keys().join("known_boxes.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_roost"));
+        command
+            .args(args)
+            .current_dir(self.dir())
+            .env("XDG_CONFIG_HOME", self.dir().join("config"))
+            .env_remove("ROOST_BOX")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs it against the box at a port of this machine.
+    pub fn roost(&self, port: u16, args: &[&str]) -> Output {
+        self.start(port, args).wait_with_output().unwrap()
+    }
+
+    pub fn start(&self, port: u16, args: &[&str]) -> Child {
+        self.command(args)
+            .env("ROOST_BOX", format!("127.0.0.1:{port}"))
+            .spawn()
+            .unwrap()
+    }
+
+    /// Runs it on a terminal, answers its question, and gives its exit code and what it showed.
+    pub fn on_a_terminal(&self, port: u16, args: &[&str], answer: &str) -> (Option<i32>, String) {
+        let main = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&main).unwrap();
+        unlockpt(&main).unwrap();
+        let name = ptsname(&main, Vec::new()).unwrap();
+        let terminal = || {
+            std::fs::File::options()
+                .read(true)
+                .write(true)
+                .open(name.to_str().unwrap())
+                .unwrap()
+        };
+        let mut child = self
+            .command(args)
+            .env("ROOST_BOX", format!("127.0.0.1:{port}"))
+            .stdin(terminal())
+            .stderr(terminal())
+            .spawn()
+            .unwrap();
+        let mut main = std::fs::File::from(main);
+        let mut shown = Vec::new();
+        let mut buffer = [0; 4096];
+        let mut answered = false;
+        // Reading fails when the program, and so the other end, is gone.
+        while let Ok(n @ 1..) = main.read(&mut buffer) {
+            shown.extend(&buffer[..n]);
+            if !answered && String::from_utf8_lossy(&shown).contains("[y/N]") {
+                main.write_all(answer.as_bytes()).unwrap();
+                answered = true;
+            }
+        }
+        let code = child.wait().unwrap().code();
+        (code, String::from_utf8_lossy(&shown).into_owned())
+    }
+
+    /// A signed bundle of some version.
+    pub fn bundle(&self, version: u64, change: impl FnOnce(&mut Release)) -> Bundle {
+        let mut release = Release {
+            boards: ["virt".to_owned()].into(),
+            version,
+            name: format!("0.1.0+{version}"),
+            min_version: 0,
+            created: 1_790_000_000,
+            reversible: true,
+            mail_store: 1,
+            settings_format: 1,
+            components: vec![
+                component("init", &format!("0.1.{version}")),
+                component("linux kernel", "7.3.4-1"),
+            ],
+            notes: "Sorts faster.\n".into(),
+        };
+        change(&mut release);
+        let mut slot = Vec::new();
+        for n in 0_u64..60_000 {
+            // Bytes that do not compress, and differ from version to version.
+            slot.extend(
+                (n + version)
+                    .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                    .rotate_left(29)
+                    .wrapping_mul(n | 1)
+                    .to_le_bytes(),
+            );
+        }
+        slot.resize(slot.len().next_multiple_of(4096), 0);
+        let key = SigningKey::from_seed(&[3; 32]);
+        let mut bytes = Vec::new();
+        let summary = Builder::new(release, Hash::of(b"root"), &key)
+            .level(1)
+            .write(&mut Cursor::new(slot), &mut [], &mut bytes)
+            .unwrap();
+        let path = self.dir().join(format!("{version}.bundle"));
+        std::fs::write(&path, &bytes).unwrap();
+        Bundle {
+            path,
+            head: summary.head,
+            bytes,
+        }
+    }
+}
+
+pub struct Bundle {
+    pub path: PathBuf,
+    pub head: u64,
+    pub bytes: Vec<u8>,
+}
+
+impl Bundle {
+    pub fn name(&self) -> &str {
+        self.path.to_str().unwrap()
+    }
+
+    pub fn payload_bytes(&self) -> u64 {
+        self.bytes.len() as u64 - self.head
+    }
+
+    /// Some bytes of the payloads.
+    pub fn payload(&self, range: (u64, u64)) -> &[u8] {
+        &self.bytes[(self.head + range.0) as usize..(self.head + range.1) as usize]
+    }
+}
+
+pub fn component(name: &str, version: &str) -> Component {
+    Component {
+        name: name.into(),
+        version: version.into(),
+    }
+}
+
+/// What a program printed, without what differs from run to run.
+pub fn screen(laptop: &Laptop, port: u16, out: &Output) -> String {
+    let text = format!(
+        "exit code {}\n--- standard output\n{}--- standard error\n{}",
+        out.status.code().map_or("none".into(), |c| c.to_string()),
+        String::from_utf8(out.stdout.clone()).unwrap(),
+        String::from_utf8(out.stderr.clone()).unwrap()
+    );
+    clean(laptop, port, &text)
+}
+
+pub fn clean(laptop: &Laptop, port: u16, text: &str) -> String {
+    let text = text
+        .replace(&laptop.dir().display().to_string(), "DIR")
+        .replace(&format!("127.0.0.1:{port}"), "127.0.0.1:PORT")
+        .replace(&hex::encode(public(LAPTOP)), "LAPTOP");
+    let lines: Vec<String> = text.split('\n').map(without_time).collect();
+    lines.join("\n")
+}
+
+/// The time of a finished step (`✓ name   12.3 s  summary`) as a word of its width.
+fn without_time(line: &str) -> String {
+    let letters: Vec<char> = line.chars().collect();
+    // The mark has 4 columns, the name 24, a blank, the time 7.
+    match letters.get(29..36) {
+        Some([.., '0'..='9', ' ', 's']) if line.starts_with("  ✓ ") => {
+            let before: String = letters[..29].iter().collect();
+            let after: String = letters[36..].iter().collect();
+            format!("{before}   TIME{after}")
+        }
+        _ => line.to_owned(),
+    }
+}

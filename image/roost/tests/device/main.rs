@@ -1,0 +1,366 @@
+//! Commands that talk to a box, against a box made of real TLS and scripted answers.
+
+mod laptop;
+mod made_up;
+mod server;
+mod serving;
+mod updating;
+
+use laptop::{BOX, LAPTOP, Laptop, screen};
+use made_up::{check, kept, on_trial, report, restarted, rolled_back, status, version};
+use roost_service::update::{Answer, Call, Phase, Report};
+use server::{Conn, Server, Then};
+use std::io::Write;
+use std::net::TcpListener;
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Answers the calls of one connection: those for the status with `report`, others with `other`.
+fn talk(
+    conn: &mut Conn,
+    report: &Report,
+    mut other: impl FnMut(&mut Conn, Call) -> Option<Then>,
+) -> Then {
+    while let Some(call) = conn.call() {
+        match call {
+            Call::Status => conn.say(&status(report)),
+            call => {
+                if let Some(then) = other(conn, call) {
+                    return then;
+                }
+            }
+        }
+    }
+    Then::Go
+}
+
+/// A box that only tells how it is.
+fn quiet_box(report: Report) -> Server {
+    Server::start(BOX, LAPTOP, move |_, conn| {
+        talk(conn, &report, |_, call| panic!("nobody asks for {call:?}"))
+    })
+}
+
+#[test]
+fn status_shows_the_box_on_one_screen_and_the_first_contact_once() {
+    let laptop = Laptop::new();
+    let server = quiet_box(report());
+    let out = laptop.roost(server.port, &["status"]);
+    insta::assert_snapshot!(screen(&laptop, server.port, &out));
+    let known = laptop.known_boxes();
+    let key = &known["boxes"][format!("127.0.0.1:{}", server.port)]["key"];
+    assert_eq!(*key, hex::encode(server::public(BOX)));
+    // The second time there is nothing to say; arguments go before the environment.
+    let out = laptop.roost(1, &["status", &format!("127.0.0.1:{}", server.port)]);
+    assert_eq!(out.stderr, b"");
+    // The same box under another name is no stranger.
+    let out = laptop.roost(
+        server.port,
+        &["status", "--box", &format!("localhost:{}", server.port)],
+    );
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert!(
+        said.contains("is the box that this laptop knows as 127.0.0.1:"),
+        "{said}"
+    );
+}
+
+#[test]
+fn status_tells_of_trouble_in_full() {
+    let laptop = Laptop::new();
+    let mut back = rolled_back(restarted(), 15);
+    back.machine.rescue = Some("the data partition cannot be mounted".into());
+    back.machine.ready = false;
+    back.machine.clock_synced = false;
+    back.update.phase = Phase::Staged {
+        version: version(15),
+    };
+    let server = quiet_box(back);
+    let out = laptop.roost(server.port, &["status"]);
+    insta::assert_snapshot!(
+        "status_after_a_rollback",
+        screen(&laptop, server.port, &out)
+    );
+    let trial = on_trial(
+        restarted(),
+        15,
+        &[
+            check("services ready", Some(true), "2 of 2"),
+            check("mail delivers", None, ""),
+        ],
+    );
+    let laptop = Laptop::new();
+    let server = quiet_box(trial);
+    let out = laptop.roost(server.port, &["status", "-q"]);
+    insta::assert_snapshot!("status_on_trial", screen(&laptop, server.port, &out));
+}
+
+#[test]
+fn status_as_json_is_the_report() {
+    let laptop = Laptop::new();
+    let server = quiet_box(report());
+    laptop.roost(server.port, &["status", "-q"]);
+    let out = laptop.roost(server.port, &["status", "--json"]);
+    let event: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(event["event"], "result");
+    assert_eq!(
+        event["machine"],
+        serde_json::to_value(report().machine).unwrap()
+    );
+    assert_eq!(
+        event["update"],
+        serde_json::to_value(report().update).unwrap()
+    );
+}
+
+#[test]
+fn a_box_that_does_not_know_the_laptop_is_not_kept() {
+    let laptop = Laptop::new();
+    let server = Server::start(BOX, LAPTOP + 1, |_, _| panic!("it may not come so far"));
+    let out = laptop.roost(server.port, &["status"]);
+    insta::assert_snapshot!(screen(&laptop, server.port, &out));
+    assert!(!laptop.keys().join("known_boxes.json").exists());
+}
+
+#[test]
+fn a_changed_key_is_refused_until_the_owner_says_so() {
+    let laptop = Laptop::new();
+    let first = quiet_box(report());
+    let port = first.port;
+    assert!(laptop.roost(port, &["status"]).status.success());
+    drop(first);
+    // Another box at the same address.
+    let second = Server::start(BOX + 1, LAPTOP, |_, conn| {
+        talk(conn, &report(), |_, call| panic!("{call:?}"))
+    });
+    let file = laptop.keys().join("known_boxes.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(
+        &file,
+        text.replace(&port.to_string(), &second.port.to_string()),
+    )
+    .unwrap();
+    for command in ["status", "reboot", "logs"] {
+        let out = laptop.roost(second.port, &[command]);
+        assert_eq!(out.status.code(), Some(1));
+        assert_eq!(out.stdout, b"");
+        if command == "status" {
+            insta::assert_snapshot!(screen(&laptop, second.port, &out));
+        }
+    }
+    let out = laptop.roost(second.port, &["status", "--accept-new-key"]);
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert!(said.starts_with("new key of 127.0.0.1:"), "{said}");
+    let out = laptop.roost(second.port, &["status"]);
+    assert_eq!((out.status.code(), out.stderr), (Some(0), Vec::new()));
+}
+
+/// Certificates are public: the key must be held, not shown.
+#[test]
+fn an_impostor_with_the_boxs_certificate_is_not_believed() {
+    let laptop = Laptop::new();
+    let server = Server::impostor(BOX, BOX + 1, LAPTOP);
+    let out = laptop.roost(server.port, &["status"]);
+    insta::assert_snapshot!(screen(&laptop, server.port, &out));
+    assert!(!laptop.keys().join("known_boxes.json").exists());
+}
+
+#[test]
+fn what_is_no_box_and_what_is_not_there_is_told_apart() {
+    let laptop = Laptop::new();
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let refused = screen(&laptop, free, &laptop.roost(free, &["status"]));
+    insta::assert_snapshot!("connection_refused", refused);
+
+    let out = laptop.roost(1, &["status", "no-such-box.invalid"]);
+    let text = screen(&laptop, 1, &out);
+    // What the resolver says is the system's.
+    let text: Vec<&str> = text
+        .lines()
+        .filter(|l| !l.contains("failed to lookup"))
+        .collect();
+    insta::assert_snapshot!("name_not_found", text.join("\n"));
+
+    // A web server, say.
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = other.local_addr().unwrap().port();
+    let thread = std::thread::spawn(move || {
+        let (mut socket, _) = other.accept().unwrap();
+        socket
+            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+    });
+    let out = laptop.roost(port, &["status"]);
+    insta::assert_snapshot!("no_box", screen(&laptop, port, &out));
+    thread.join().unwrap();
+
+    let out = laptop.roost(1, &["status", "https://roost/"]);
+    insta::assert_snapshot!("no_address", screen(&laptop, 1, &out));
+    let out = laptop
+        .command(&["status"])
+        .env("ROOST_BOX", "a b")
+        .output()
+        .unwrap();
+    insta::assert_snapshot!("no_address_in_the_environment", screen(&laptop, 1, &out));
+}
+
+/// It takes the connection and says nothing.
+#[test]
+fn a_silent_box_is_given_up() {
+    let laptop = Laptop::new();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let out = laptop.roost(port, &["status"]);
+    insta::assert_snapshot!(screen(&laptop, port, &out));
+}
+
+#[test]
+fn without_a_key_or_a_configuration_nothing_is_sent() {
+    let laptop = Laptop::new();
+    std::fs::remove_file(laptop.keys().join("laptop.key")).unwrap();
+    let out = laptop.roost(1, &["status"]);
+    insta::assert_snapshot!("no_laptop_key", screen(&laptop, 1, &out));
+    std::fs::remove_file(laptop.dir().join("roost.toml")).unwrap();
+    let out = laptop.roost(1, &["status"]);
+    insta::assert_snapshot!("no_roost_toml", screen(&laptop, 1, &out));
+}
+
+#[test]
+fn answers_that_the_protocol_does_not_have_are_refused() {
+    let laptop = Laptop::new();
+    let long = vec![b'x'; 70_000];
+    let answers: [(&str, Vec<u8>); 3] = [
+        ("another_answer", b"{\"answer\":\"staged\"}\n".to_vec()),
+        ("junk", b"\x00\xff\xfe{}\n".to_vec()),
+        ("a_long_line", long),
+    ];
+    for (name, bytes) in answers {
+        let server = Server::start(BOX, LAPTOP, move |_, conn| {
+            if conn.call().is_some() {
+                conn.raw(&bytes);
+                conn.call();
+            }
+            Then::Go
+        });
+        let out = laptop.roost(server.port, &["status"]);
+        insta::assert_snapshot!(name, screen(&laptop, server.port, &out));
+    }
+}
+
+#[test]
+fn the_box_may_refuse_with_a_reason_and_a_hint() {
+    let laptop = Laptop::new();
+    let server = Server::start(BOX, LAPTOP, |_, conn| {
+        while conn.call().is_some() {
+            conn.refuse("init does not answer", Some("restart the box"));
+        }
+        Then::Go
+    });
+    let out = laptop.roost(server.port, &["status"]);
+    insta::assert_snapshot!(screen(&laptop, server.port, &out));
+}
+
+#[test]
+fn logs_are_shown_once_or_as_they_come() {
+    let laptop = Laptop::new();
+    let server = Server::start(BOX, LAPTOP, |_, conn| {
+        talk(conn, &report(), |conn, call| {
+            let Call::Logs {
+                service,
+                lines,
+                follow,
+            } = call
+            else {
+                panic!("{call:?}")
+            };
+            assert_eq!(
+                (service.as_str(), lines),
+                ("mail", if follow { 2 } else { 50 })
+            );
+            let lines = |lines: &[&str]| Answer::Logs {
+                lines: lines.iter().map(|l| (*l).to_owned()).collect(),
+            };
+            conn.say(&lines(&["one", "two \u{1b}[2J\u{7}"]));
+            if !follow {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+            conn.say(&lines(&["three"]));
+            conn.say(&lines(&[]));
+            Some(Then::Go)
+        })
+    });
+    laptop.roost(server.port, &["status"]);
+    let out = laptop.roost(server.port, &["logs", "mail"]);
+    insta::assert_snapshot!("logs", screen(&laptop, server.port, &out));
+    let out = laptop.roost(server.port, &["logs", "-f", "-n", "2", "mail"]);
+    insta::assert_snapshot!("logs_followed", screen(&laptop, server.port, &out));
+    let out = laptop.roost(server.port, &["logs", "mail", "--json"]);
+    let first = String::from_utf8(out.stdout).unwrap();
+    assert!(
+        first.starts_with(r#"{"event":"log","text":"one"}"#),
+        "{first}"
+    );
+    let out = laptop.roost(server.port, &["logs", "mial"]);
+    insta::assert_snapshot!("logs_of_nobody", screen(&laptop, server.port, &out));
+}
+
+#[test]
+fn a_restart_is_waited_for() {
+    let laptop = Laptop::new();
+    let server = Server::start(BOX, LAPTOP, |n, conn| match n {
+        0 | 1 => talk(conn, &report(), |conn, call| {
+            assert_eq!(call, Call::Reboot);
+            conn.say(&Answer::Ok);
+            Some(Then::Away(Duration::from_millis(1500)))
+        }),
+        // It is up, but not ready yet.
+        2 => {
+            let mut early = restarted();
+            early.machine.ready = false;
+            talk(conn, &early, |_, call| panic!("{call:?}"))
+        }
+        _ => talk(conn, &restarted(), |_, call| panic!("{call:?}")),
+    });
+    let out = laptop.roost(server.port, &["reboot", "--yes"]);
+    let text = screen(&laptop, server.port, &out);
+    assert!(
+        text.contains("was restarted and is ready, after "),
+        "{text}"
+    );
+    assert!(text.contains("✓ restart the box"), "{text}");
+    assert_eq!(out.status.code(), Some(0));
+    let out = laptop.roost(server.port, &["reboot"]);
+    insta::assert_snapshot!("reboot_unasked", screen(&laptop, server.port, &out));
+}
+
+#[test]
+fn a_rollback_is_tried_and_kept_or_refused() {
+    let laptop = Laptop::new();
+    let server = Server::start(BOX, LAPTOP, |n, conn| match n {
+        0 => talk(conn, &report(), |conn, call| {
+            assert_eq!(call, Call::Rollback);
+            conn.say(&Answer::Ok);
+            Some(Then::Away(Duration::from_millis(500)))
+        }),
+        _ => talk(conn, &kept(restarted(), 13), |_, call| panic!("{call:?}")),
+    });
+    let out = laptop.roost(server.port, &["rollback", "--yes"]);
+    insta::assert_snapshot!("rollback", screen(&laptop, server.port, &out));
+
+    let mut alone = report();
+    alone.update.other = None;
+    let server = quiet_box(alone);
+    let out = laptop.roost(server.port, &["rollback", "--yes", "-q"]);
+    insta::assert_snapshot!("rollback_to_nothing", screen(&laptop, server.port, &out));
+}
+
+/// A channel's end that a box's script can be handed.
+fn signal() -> (mpsc::Sender<()>, mpsc::Receiver<()>) {
+    mpsc::channel()
+}
