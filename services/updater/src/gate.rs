@@ -154,8 +154,8 @@ impl Gate {
         if before.is_some_and(|before| before != restarts) {
             self.not_ready("a required service was started again".into());
         }
-        self.ready_since.get_or_insert(now);
-        self.detail = format!("all are ready after {} s", now.as_secs());
+        let since = *self.ready_since.get_or_insert(now);
+        self.detail = format!("ready since second {} of this boot", since.as_secs());
     }
 
     /// What a service answered at `now`, or why it did not.
@@ -247,3 +247,7 @@ impl Gate {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "gate_tests.rs"]
+mod tests;
