@@ -8,13 +8,23 @@
 //!
 //! The story from end to end is in the crate's README.
 
+pub mod api;
+pub mod control;
 pub mod disk;
 pub mod engine;
 pub mod facts;
 pub mod feed;
 pub mod gate;
+pub mod identity;
+mod logs;
 pub mod reconcile;
 pub mod selector;
+mod session;
+pub mod start;
 pub mod state;
+pub mod tls;
+pub mod trial;
+pub mod updater;
+mod wire;
 
 pub use reconcile::reconcile;
