@@ -5,12 +5,16 @@ use crate::state::Installed;
 use roost_board::cmdline::BootArgs;
 use roost_board::{Board, Slot};
 use roost_bundle::{BoxState, Hash};
+use roost_service::spec;
 use roost_service::update::Version;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
 /// Where the builder says what the image is.
 const RELEASE: &str = "etc/roost/release.json";
+
+/// The service whose store a bundle must be able to read.
+const MAIL: &str = "mail";
 
 /// What the image says about itself. Fields that this program does not know
 /// are passed over: they are for people.
@@ -20,12 +24,18 @@ struct Release {
     /// 0 in images from before there were updates: everything is newer.
     #[serde(default)]
     number: u64,
-    /// Schema of the mail store that this image writes; 0 if it does not say.
-    #[serde(default)]
-    mail_store: u32,
     /// Format of the settings that this image writes; 0 if it does not say.
     #[serde(default)]
     settings_format: u32,
+}
+
+/// What matters here of a row of the table of services.
+#[derive(Debug, Deserialize)]
+struct Service {
+    name: String,
+    /// Number of the format of its data; 0 if the image does not say.
+    #[serde(default)]
+    data_format: u32,
 }
 
 /// What this boot is.
@@ -88,6 +98,13 @@ impl Facts {
                 path,
                 reason: error.to_string(),
             })?;
+        let (path, bytes) = read(spec::PATH.trim_start_matches('/'))?;
+        let services: Vec<Service> =
+            serde_json::from_slice(&bytes).map_err(|error| FactsError::Content {
+                path,
+                reason: error.to_string(),
+            })?;
+        let mail = services.iter().find(|service| service.name == MAIL);
         let (path, bytes) = read("proc/device-tree/compatible")?;
         let board = Board::from_compatible(&bytes).ok_or_else(|| FactsError::Content {
             path,
@@ -110,7 +127,7 @@ impl Facts {
                 },
                 root_hash,
             },
-            mail_store: release.mail_store,
+            mail_store: mail.map_or(0, |mail| mail.data_format),
             settings_format: release.settings_format,
         })
     }
@@ -145,11 +162,16 @@ mod tests {
         assert!(error.ends_with("etc/roost/release.json"), "{error}");
         write(RELEASE, br#"{"version":"0.1.0","build":"abc","number":14}"#);
         write("proc/cmdline", b"console=tty1");
+        write(
+            "etc/roost/services.json",
+            br#"[{"name":"mail","data_format":3,"user":800}]"#,
+        );
         write("proc/device-tree/compatible", b"linux,dummy-virt\0");
         let facts = Facts::read(folder.path(), 3).unwrap();
         assert_eq!(facts.running.version.name, "0.1.0+14");
         assert_eq!(facts.running.version.number, 14);
         assert_eq!(facts.running.root_hash, None);
+        assert_eq!(facts.mail_store, 3);
         assert_eq!((facts.board.as_str(), facts.slot), ("virt", Slot::B));
         let error = Facts::read(folder.path(), 4).unwrap_err().to_string();
         assert_eq!(error, "partition 4 runs, which is not a slot");

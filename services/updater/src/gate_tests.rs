@@ -5,20 +5,11 @@ use proptest::prelude::*;
 use roost_service::control::ServiceStatus;
 
 fn spec(name: &str, required: bool, probe: bool) -> ServiceSpec {
-    ServiceSpec {
-        name: name.into(),
-        description: String::new(),
-        program: format!("/bin/{name}"),
-        user: 800,
-        capabilities: vec![],
-        after: vec![],
-        required,
-        control: vec![],
-        devices: vec![],
-        probe,
-        ready_timeout_s: 60,
-        stop_timeout_s: 10,
-    }
+    serde_json::from_value(serde_json::json!({
+        "name": name, "description": "", "program": format!("/bin/{name}"), "user": 800,
+        "required": required, "probe": probe, "ready_timeout_s": 60, "stop_timeout_s": 10,
+    }))
+    .expect("a spec")
 }
 
 fn table() -> Vec<ServiceSpec> {

@@ -4,7 +4,7 @@
 //! - [`mod@reconcile`]: what a start makes of what it finds.
 //! - [`gate`], [`trial`]: whether a trial may be committed.
 //! - [`state`]: what is remembered. [`disk`], [`selector`]: what is written.
-//! - [`api`]: what the owner's laptop may ask.
+//! - [`api`]: what the owner's laptop may ask. [`pull`]: what the box looks for itself.
 //!
 //! The story from end to end is in the crate's README.
 
@@ -17,6 +17,7 @@ pub mod feed;
 pub mod gate;
 pub mod identity;
 mod logs;
+pub mod pull;
 pub mod reconcile;
 pub mod selector;
 mod session;

@@ -15,7 +15,7 @@ use roost_updater::identity::Identity;
 use roost_updater::reconcile::Then;
 use roost_updater::start::start;
 use roost_updater::updater::{Places, Updater};
-use roost_updater::{tls, trial};
+use roost_updater::{pull, tls, trial};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,7 +83,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
     };
     let keys = parse_keys("keys", &settings.update.keys);
     let updater = Arc::new(Updater::new(facts, ledger, places, keys));
-    let trial = match then {
+    let gate = match then {
         Then::Nothing => None,
         Then::EndTrial => {
             trial::end(&updater).await;
@@ -92,10 +92,14 @@ async fn run(notifier: &Notifier) -> Result<()> {
         Then::Gate { trial, wrong } => {
             let updater = updater.clone();
             Some(tokio::spawn(async move {
-                trial::run(updater, trial, wrong, &table).await;
+                trial::run(updater, trial, wrong, &table, trial::since_boot).await;
             }))
         }
     };
+    let pull = settings.update.url.clone().map(|url| {
+        let window = settings.update.window;
+        tokio::spawn(pull::run(updater.clone(), url, window))
+    });
     let server = open(&updater, &settings.update, &data, stopping).await?;
     notifier.ready();
     println!("updater: ready");
@@ -108,9 +112,10 @@ async fn run(notifier: &Notifier) -> Result<()> {
     if let Some(server) = server {
         let _ = server.await;
     }
-    // A trial that is not over goes on after the restart.
-    if let Some(trial) = trial {
-        trial.abort();
+    // A trial that is not over goes on after the restart, and so does a
+    // transfer.
+    for task in [gate, pull].into_iter().flatten() {
+        task.abort();
     }
     Ok(())
 }

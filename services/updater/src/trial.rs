@@ -33,12 +33,13 @@ pub fn since_boot() -> Duration {
 }
 
 /// Runs the gate to its end, then commits the running slot or restarts into
-/// the one before. `wrong` ends it at once.
+/// the one before. `wrong` ends it at once. `clock`: [`since_boot`].
 pub async fn run(
     updater: Arc<Updater>,
     trial: Trial,
     wrong: Option<String>,
     services: &[ServiceSpec],
+    clock: fn() -> Duration,
 ) {
     let mut gate = Gate::new(services);
     let mut keep_next = Duration::ZERO;
@@ -47,24 +48,24 @@ pub async fn run(
         if let Some(wrong) = wrong {
             break wrong;
         }
-        let at = since_boot();
+        let at = clock();
         match gate.next(at) {
             Next::AskStatus => {
                 let status = updater.init.status().await;
                 let status = status.as_ref().map_err(|error| words(error));
-                gate.status(since_boot(), status);
+                gate.status(clock(), status);
             }
             Next::Probe(service) => {
                 let answer = probe(&service, &(updater.places.probe)(&service)).await;
                 let answer = answer.map_err(|error| words(&error));
-                gate.answer(since_boot(), &service, answer);
+                gate.answer(clock(), &service, answer);
             }
             Next::WaitUntil(then) => {
                 if at >= keep_next {
                     keep_next = at + KEEP_EVERY;
                     keep(&updater, &gate, None).await;
                 }
-                sleep(then.saturating_sub(since_boot())).await;
+                sleep(then.saturating_sub(clock())).await;
             }
             Next::Pass(passed) => {
                 let this = updater.clone();

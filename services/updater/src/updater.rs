@@ -9,10 +9,11 @@ use crate::engine::{
 use crate::facts::Facts;
 use crate::feed::FromChannel;
 use crate::state::{DataFolder, Ledger, SaveError, Stage};
-use roost_bundle::{PublicKey, TrustedKeys};
+use roost_bundle::{PublicKey, TrustedKeys, Unverified, Verified};
 use roost_service::control::Request;
 use roost_service::update::{Check, Phase, UpdateStatus};
 use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -150,6 +151,14 @@ impl Updater {
             turns: Arc::new(Semaphore::new(1)),
             checks: Mutex::new(Vec::new()),
         }
+    }
+
+    /// Reads and checks the first part of a bundle.
+    ///
+    /// # Errors
+    /// When it is damaged, or no key that is trusted here has signed it.
+    pub fn verify(&self, from: &mut impl Read) -> Result<Verified, roost_bundle::Error> {
+        Unverified::read(from)?.verify(&self.keys)
     }
 
     /// Where updates stand.

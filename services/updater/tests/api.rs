@@ -3,7 +3,7 @@
 mod support;
 
 use roost_board::Slot;
-use roost_service::control::{Request, Response};
+use roost_service::control::Request;
 use roost_service::update::{Answer, Call, MAX_HEAD, MAX_LINE, Offer, Phase};
 use roost_updater::api::{self, Limits};
 use roost_updater::identity::Identity;
@@ -12,7 +12,6 @@ use roost_updater::updater::{Places, Updater};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,51 +21,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-
-/// Init's side of the control socket.
-#[derive(Default)]
-struct PlayedInit {
-    asked: Vec<Request>,
-    logs: Vec<String>,
-    refuses: Option<String>,
-}
-
-fn play_init(path: &std::path::Path) -> Arc<Mutex<PlayedInit>> {
-    use std::io::BufRead;
-    let init = Arc::new(Mutex::new(PlayedInit::default()));
-    let shared = init.clone();
-    let listener = std::os::unix::net::UnixListener::bind(path).expect("a socket");
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.expect("a connection");
-            let mut line = String::new();
-            let _ = std::io::BufReader::new(&stream).read_line(&mut line);
-            let request: Request = serde_json::from_str(&line).expect("a request");
-            let mut init = shared.lock().unwrap();
-            init.asked.push(request.clone());
-            let response = match (&init.refuses, request) {
-                (_, Request::Status) => Response::Status(status(2, None)),
-                (_, Request::Logs { service, .. }) if service == "nobody" => Response::Error {
-                    message: "there is no service \"nobody\"".into(),
-                },
-                (_, Request::Logs { lines, .. }) => {
-                    let from = init.logs.len().saturating_sub(lines);
-                    Response::Logs {
-                        lines: init.logs[from..].to_vec(),
-                    }
-                }
-                (Some(message), _) => Response::Error {
-                    message: message.clone(),
-                },
-                _ => Response::Ok,
-            };
-            let mut line = serde_json::to_vec(&response).unwrap();
-            line.push(b'\n');
-            let _ = stream.write_all(&line);
-        }
-    });
-    init
-}
 
 /// A key pair of a laptop.
 struct Laptop {

@@ -4,6 +4,7 @@
 
 use roost_board::{Slot, autoboot};
 use roost_bundle::{Builder, Hash, PublicKey, Release, SigningKey, TrustedKeys, Unverified};
+use roost_service::control::{BoxStatus, Request, Response};
 use roost_service::update::Version;
 use roost_updater::disk::Disk;
 use roost_updater::facts::Facts;
@@ -14,7 +15,7 @@ use roost_updater::state::{DataFolder, Found, Installed, Ledger, State};
 use std::fs::File;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Bytes of a block of a slot.
 pub const BLOCK: usize = 4096;
@@ -316,8 +317,8 @@ pub fn passed() -> roost_updater::gate::Passed {
 }
 
 /// What init says of a healthy box without services.
-pub fn status(slot: u8, trial_left_s: Option<f64>) -> roost_service::control::BoxStatus {
-    roost_service::control::BoxStatus {
+pub fn status(slot: u8, trial_left_s: Option<f64>) -> BoxStatus {
+    BoxStatus {
         name: "roost".into(),
         version: "0.1.0".into(),
         slot,
@@ -335,4 +336,54 @@ pub fn status(slot: u8, trial_left_s: Option<f64>) -> roost_service::control::Bo
         data_written: 1 << 20,
         services: vec![],
     }
+}
+
+/// Init's side of the control socket.
+pub struct PlayedInit {
+    pub asked: Vec<Request>,
+    pub logs: Vec<String>,
+    pub refuses: Option<String>,
+    pub status: BoxStatus,
+}
+
+pub fn play_init(path: &Path) -> Arc<Mutex<PlayedInit>> {
+    use std::io::{BufRead, Write};
+    let init = Arc::new(Mutex::new(PlayedInit {
+        asked: vec![],
+        logs: vec![],
+        refuses: None,
+        status: status(2, None),
+    }));
+    let shared = init.clone();
+    let listener = std::os::unix::net::UnixListener::bind(path).expect("a socket");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let mut line = String::new();
+            let _ = std::io::BufReader::new(&stream).read_line(&mut line);
+            let request: Request = serde_json::from_str(&line).expect("a request");
+            let mut init = shared.lock().unwrap();
+            init.asked.push(request.clone());
+            let response = match (&init.refuses, request) {
+                (_, Request::Status) => Response::Status(init.status.clone()),
+                (_, Request::Logs { service, .. }) if service == "nobody" => Response::Error {
+                    message: "there is no service \"nobody\"".into(),
+                },
+                (_, Request::Logs { lines, .. }) => {
+                    let from = init.logs.len().saturating_sub(lines);
+                    Response::Logs {
+                        lines: init.logs[from..].to_vec(),
+                    }
+                }
+                (Some(message), _) => Response::Error {
+                    message: message.clone(),
+                },
+                _ => Response::Ok,
+            };
+            let mut line = serde_json::to_vec(&response).unwrap();
+            line.push(b'\n');
+            let _ = stream.write_all(&line);
+        }
+    });
+    init
 }
