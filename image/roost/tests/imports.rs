@@ -44,6 +44,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("roost-mail-config", &["roost-service"]),
     ("roost-mail-server", &[]),
     ("roost-service", &[]),
+    (
+        "roost-updater",
+        &["roost-board", "roost-bundle", "roost-service"],
+    ),
 ];
 
 /// What PID 1 must never link: runtimes, TLS and HTTP.

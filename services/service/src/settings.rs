@@ -22,6 +22,9 @@ pub struct Settings {
     pub time_servers: Vec<String>,
     /// Mail options.
     pub mail: Mail,
+    /// Who may update the box, and where it looks for updates itself.
+    #[serde(default)]
+    pub update: Update,
 }
 
 /// A mail account made on first boot.
@@ -67,4 +70,24 @@ pub struct Mail {
     pub max_message_size: u64,
     /// Whether incoming mail is rated by the spam filter.
     pub spam_filter: bool,
+}
+
+/// Updates. The default is that nobody may.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Update {
+    /// Ed25519 public keys whose bundles are taken, 64 hexadecimal digits each.
+    #[serde(default)]
+    pub keys: Vec<String>,
+    /// Ed25519 public keys of laptops that may use the device API, 64
+    /// hexadecimal digits each.
+    #[serde(default)]
+    pub laptops: Vec<String>,
+    /// Where the box looks for new bundles; `None`: nowhere.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// Hours of the day in UTC between which such an update may be installed,
+    /// first and behind the last; `None`: always.
+    #[serde(default)]
+    pub window: Option<(u8, u8)>,
 }

@@ -290,6 +290,7 @@ impl Config {
                 max_message_size: self.mail.max_message_size,
                 spam_filter: self.mail.spam_filter,
             },
+            update: settings::Update::default(),
         }
     }
 }

@@ -478,6 +478,7 @@ pub(crate) mod tests {
                 max_message_size: 26_214_400,
                 spam_filter: true,
             },
+            update: Default::default(),
         }
     }
 

@@ -1,0 +1,567 @@
+//! The device API over loopback, with real TLS. Init is played by a thread.
+
+mod support;
+
+use roost_board::Slot;
+use roost_service::control::Request;
+use roost_service::update::{Answer, Call, MAX_HEAD, MAX_LINE, Offer, Phase};
+use roost_updater::api::{self, Limits};
+use roost_updater::identity::Identity;
+use roost_updater::tls;
+use roost_updater::updater::{Places, Updater};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use support::*;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// A key pair of a laptop.
+struct Laptop {
+    identity: Identity,
+    public: [u8; 32],
+    _folder: tempfile::TempDir,
+}
+
+fn public_key(certificate: &CertificateDer<'_>) -> [u8; 32] {
+    let parsed = rustls::server::ParsedCertificate::try_from(certificate).expect("a certificate");
+    let spki = parsed.subject_public_key_info();
+    spki[12..].try_into().expect("an Ed25519 key")
+}
+
+fn laptop() -> Laptop {
+    let folder = tempfile::tempdir().unwrap();
+    let identity = Identity::load_or_make(folder.path()).unwrap();
+    Laptop {
+        public: public_key(&identity.certificate),
+        identity,
+        _folder: folder,
+    }
+}
+
+/// Compares the box's key.
+#[derive(Debug)]
+struct TheBox([u8; 32]);
+
+impl ServerCertVerifier for TheBox {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        assert_eq!(public_key(certificate), self.0);
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        unreachable!("TLS 1.2")
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let provider = rustls::crypto::ring::default_provider();
+        rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+}
+
+struct Served {
+    on: BoxOfFiles,
+    init: Arc<Mutex<PlayedInit>>,
+    updater: Arc<Updater>,
+    address: SocketAddr,
+    box_key: [u8; 32],
+    known: Laptop,
+    stop: watch::Sender<bool>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+const QUICK: Limits = Limits {
+    handshake: Duration::from_millis(400),
+    idle: Duration::from_secs(20),
+    stalled: Duration::from_millis(800),
+    turn: Duration::from_millis(300),
+    follow: Duration::from_millis(20),
+    ..Limits::STANDARD
+};
+
+async fn serve() -> Served {
+    serve_with(QUICK).await
+}
+
+async fn serve_with(limits: Limits) -> Served {
+    let on = BoxOfFiles::new(&versions().a, &noise(99, BLOCKS));
+    let init = play_init(&on.path("control.sock"));
+    let (ledger, _) = on.start(&facts(Slot::A, 1), false, 1000);
+    let places = Places {
+        devices: on.devices(),
+        control: on.path("control.sock"),
+        probe: |_| "/nowhere".into(),
+    };
+    let updater = Arc::new(Updater::new(facts(Slot::A, 1), ledger, places, [public(1)]));
+    let identity = Identity::load_or_make(&on.path("data")).unwrap();
+    let box_key = public_key(&identity.certificate);
+    let known = laptop();
+    let config = tls::server(identity, &[known.public]).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopping) = watch::channel(false);
+    let server = tokio::spawn(api::serve(
+        updater.clone(),
+        listener,
+        config,
+        limits,
+        stopping,
+    ));
+    Served {
+        on,
+        init,
+        updater,
+        address,
+        box_key,
+        known,
+        stop,
+        server,
+    }
+}
+
+struct Client(BufReader<TlsStream<TcpStream>>);
+
+impl Served {
+    async fn connect_as(&self, laptop: Option<&Laptop>) -> std::io::Result<Client> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(TheBox(self.box_key)));
+        let config = match laptop {
+            Some(laptop) => builder
+                .with_client_auth_cert(
+                    vec![laptop.identity.certificate.clone()],
+                    laptop.identity.key.clone_key(),
+                )
+                .unwrap(),
+            None => builder.with_no_client_auth(),
+        };
+        let stream = TcpStream::connect(self.address).await?;
+        let name = ServerName::try_from("roost").unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        Ok(Client(BufReader::new(
+            connector.connect(name, stream).await?,
+        )))
+    }
+
+    async fn connect(&self) -> Client {
+        self.connect_as(Some(&self.known)).await.expect("let in")
+    }
+
+    fn asked(&self) -> Vec<Request> {
+        self.init.lock().unwrap().asked.clone()
+    }
+}
+
+impl Client {
+    async fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.write_all(bytes).await?;
+        self.0.flush().await
+    }
+
+    async fn call(&mut self, call: &Call) -> Answer {
+        let mut line = serde_json::to_vec(call).unwrap();
+        line.push(b'\n');
+        self.send(&line).await.expect("sent");
+        self.answer().await
+    }
+
+    async fn answer(&mut self) -> Answer {
+        let mut line = String::new();
+        self.0.read_line(&mut line).await.expect("an answer");
+        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line:?}: {e}"))
+    }
+
+    async fn is_closed(&mut self) -> bool {
+        let mut byte = [0; 1];
+        matches!(self.0.read(&mut byte).await, Ok(0) | Err(_))
+    }
+
+    async fn offer(&mut self, bundle: &[u8]) -> Answer {
+        let head = head_bytes(bundle);
+        let mut sent = serde_json::to_vec(&Call::Offer {
+            head_bytes: head as u64,
+            allow_downgrade: false,
+            allow_irreversible: false,
+        })
+        .unwrap();
+        sent.push(b'\n');
+        sent.extend(&bundle[..head]);
+        self.send(&sent).await.expect("sent");
+        self.answer().await
+    }
+
+    async fn offered(&mut self, bundle: &[u8]) -> Offer {
+        match self.offer(bundle).await {
+            Answer::Offer(offer) => offer,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn error(answer: Answer) -> String {
+    match answer {
+        Answer::Error { message, hint } => match hint {
+            Some(hint) => format!("{message} ({hint})"),
+            None => message,
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_update_goes_over_one_connection_and_ends_in_a_trial() {
+    let served = serve().await;
+    let mut client = served.connect().await;
+    let bundle = &versions().deltas;
+    let offer = client.offered(bundle).await;
+    assert_eq!((offer.from.number, offer.to.number), (1, 2));
+    assert!(offer.send > 0 && offer.write > offer.send);
+    assert_eq!(client.call(&Call::Write).await, Answer::Ok);
+    client.send(&payloads(bundle, &offer.ranges)).await.unwrap();
+    let mut last = (0, 0);
+    loop {
+        match client.answer().await {
+            Answer::Progress { done, total } => {
+                assert!(done >= last.0 && done <= total);
+                last = (done, total);
+            }
+            Answer::Staged => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(last.0, last.1);
+    assert!(served.on.read("slot_b") == versions().b);
+    let Answer::Status(report) = client.call(&Call::Status).await else {
+        panic!("no report");
+    };
+    assert_eq!(report.machine.name, "roost");
+    assert_eq!(
+        report.update.phase,
+        Phase::Staged {
+            version: version(2)
+        }
+    );
+    assert_eq!(report.update.other, Some(version(2)));
+
+    // Going back now would go forward.
+    let told = error(client.call(&Call::Rollback).await);
+    insta::assert_snapshot!(told, @"the other slot holds version 0.1.0+2, which was never tried, and no longer the one before (run `roost update` to try it, or to install another version)");
+
+    served.init.lock().unwrap().refuses = Some("this machine cannot boot on trial".into());
+    let told = error(client.call(&Call::Trial).await);
+    insta::assert_snapshot!(told, @"init refuses: this machine cannot boot on trial");
+    assert_eq!(
+        served.updater.status().phase,
+        Phase::Staged {
+            version: version(2)
+        }
+    );
+    served.init.lock().unwrap().refuses = None;
+    assert_eq!(client.call(&Call::Trial).await, Answer::Ok);
+    assert!(served.asked().contains(&Request::Reboot { trial: true }));
+    client.offered(bundle).await;
+    let told = error(client.call(&Call::Write).await);
+    insta::assert_snapshot!(told);
+}
+
+#[tokio::test]
+async fn an_unknown_key_gets_an_alert_and_nothing_else() {
+    let served = serve().await;
+    for laptop in [Some(laptop()), None] {
+        // In TLS 1.3 a client believes that it is done before the server has
+        // looked at its key; the alert comes with the first read.
+        let text = match served.connect_as(laptop.as_ref()).await {
+            Ok(mut client) => {
+                let _ = client.send(b"{\"op\":\"status\"}\n").await;
+                let mut got = Vec::new();
+                let error = client.0.read_to_end(&mut got).await.expect_err("an alert");
+                assert_eq!(got, b"", "nothing is said");
+                error.to_string()
+            }
+            Err(error) => error.to_string(),
+        };
+        let alert = match laptop {
+            Some(_) => "AccessDenied",
+            None => "CertificateRequired",
+        };
+        assert!(text.contains(alert), "{text}");
+    }
+    assert_eq!(served.asked(), []);
+    // Somebody who knows is let in all the same.
+    let answer = served.connect().await.call(&Call::Status).await;
+    assert!(matches!(answer, Answer::Status(_)), "{answer:?}");
+}
+
+#[tokio::test]
+async fn who_does_not_speak_tls_learns_nothing_and_is_cut_off() {
+    let served = serve().await;
+    let mut silent = TcpStream::connect(served.address).await.unwrap();
+    let mut chatty = TcpStream::connect(served.address).await.unwrap();
+    chatty.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    for stream in [&mut silent, &mut chatty] {
+        let mut got = Vec::new();
+        let _ = stream.read_to_end(&mut got).await;
+        assert!(got.len() <= 7, "a TLS alert at most: {got:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_so_many_connections_are_held() {
+    let served = serve_with(Limits {
+        handshake: Duration::from_secs(30),
+        ..QUICK
+    })
+    .await;
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let mut client = served.connect().await;
+        assert!(matches!(
+            client.call(&Call::Status).await,
+            Answer::Status(_)
+        ));
+        clients.push(client);
+    }
+    assert!(served.connect_as(Some(&served.known)).await.is_err());
+    drop(clients.pop());
+    // The place is free as soon as the box has noticed.
+    let mut tries = 0;
+    while served.connect_as(Some(&served.known)).await.is_err() {
+        tries += 1;
+        assert!(tries < 1000, "the place stays taken");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_long_or_no_call_ends_the_connection() {
+    let served = serve().await;
+    let mut client = served.connect().await;
+    client.send(&vec![b'x'; MAX_LINE + 1]).await.unwrap();
+    let told = error(client.answer().await);
+    insta::assert_snapshot!(told);
+    assert!(client.is_closed().await);
+
+    let mut client = served.connect().await;
+    client.send(b"{\"op\":\"format\"}\n").await.unwrap();
+    let told = error(client.answer().await);
+    assert!(
+        told.starts_with("this is no call: unknown variant `format`"),
+        "{told}"
+    );
+    assert!(client.is_closed().await);
+
+    let mut client = served.connect().await;
+    let told = error(
+        client
+            .call(&Call::Offer {
+                head_bytes: MAX_HEAD + 1,
+                allow_downgrade: false,
+                allow_irreversible: false,
+            })
+            .await,
+    );
+    insta::assert_snapshot!(told);
+    assert!(client.is_closed().await);
+}
+
+#[tokio::test]
+async fn wrong_orders_and_wrong_bundles_are_refused_in_words() {
+    let served = serve().await;
+    let mut client = served.connect().await;
+    let mut told = Vec::new();
+    for call in [Call::Write, Call::Trial, Call::Rollback] {
+        told.push(error(client.call(&call).await));
+    }
+    let foreign = bundle_of(release(2), &versions().b, &[], 9);
+    told.push(error(client.offer(&foreign).await));
+    let same = bundle(1, &versions().b, &[]);
+    told.push(error(client.offer(&same).await));
+    insta::assert_snapshot!(told.join("\n"));
+    assert!(served.on.read("slot_b") == noise(99, BLOCKS));
+    // The connection is as good as before.
+    client.offered(&versions().plain).await;
+}
+
+#[tokio::test]
+async fn one_update_at_a_time_and_a_cut_connection_frees_it() {
+    let served = serve().await;
+    let mut first = served.connect().await;
+    first.offered(&versions().plain).await;
+    let mut second = served.connect().await;
+    let told = error(second.offer(&versions().plain).await);
+    insta::assert_snapshot!(told);
+    let told = error(second.call(&Call::Trial).await);
+    assert!(told.starts_with("another update"), "{told}");
+    assert!(matches!(
+        second.call(&Call::Status).await,
+        Answer::Status(_)
+    ));
+    drop(first);
+    let mut tries = 0;
+    while !matches!(second.offer(&versions().plain).await, Answer::Offer(_)) {
+        tries += 1;
+        assert!(tries < 20, "it stays taken");
+    }
+}
+
+#[tokio::test]
+async fn after_a_cut_only_the_rest_is_sent() {
+    let served = serve().await;
+    let bundle = &versions().plain;
+    let mut first = served.connect().await;
+    let offer = first.offered(bundle).await;
+    assert_eq!(first.call(&Call::Write).await, Answer::Ok);
+    let sent = payloads(bundle, &offer.ranges);
+    first.send(&sent[..sent.len() / 2]).await.unwrap();
+    // Until all that was sent is written; then the line is cut.
+    loop {
+        if let Answer::Progress { done, total } = first.answer().await
+            && done > total * 2 / 5
+        {
+            break;
+        }
+    }
+    drop(first);
+    let mut second = served.connect().await;
+    let mut tries = 0;
+    let rest = loop {
+        match second.offer(bundle).await {
+            Answer::Offer(offer) => break offer,
+            _ => tries += 1,
+        }
+        assert!(tries < 20, "it stays taken");
+    };
+    assert!(
+        rest.send < offer.send * 7 / 10,
+        "{} of {}",
+        rest.send,
+        offer.send
+    );
+    assert_eq!(second.call(&Call::Write).await, Answer::Ok);
+    second.send(&payloads(bundle, &rest.ranges)).await.unwrap();
+    while second.answer().await != Answer::Staged {}
+    assert!(served.on.read("slot_b") == versions().b);
+}
+
+#[tokio::test]
+async fn a_transfer_that_stalls_frees_the_box() {
+    let served = serve().await;
+    let mut client = served.connect().await;
+    client.offered(&versions().plain).await;
+    assert_eq!(client.call(&Call::Write).await, Answer::Ok);
+    // Nothing more comes, and the connection stays open.
+    let mut got = Vec::new();
+    let _ = client.0.read_to_end(&mut got).await;
+    assert_eq!(served.updater.status().phase, Phase::Idle);
+    assert_eq!(served.updater.status().other, None);
+    served.connect().await.offered(&versions().plain).await;
+}
+
+#[tokio::test]
+async fn a_damaged_payload_is_told_though_the_laptop_is_still_sending() {
+    let served = serve().await;
+    let bundle = &versions().plain;
+    let mut client = served.connect().await;
+    let offer = client.offered(bundle).await;
+    assert_eq!(client.call(&Call::Write).await, Answer::Ok);
+    let mut sent = payloads(bundle, &offer.ranges);
+    sent[1000] ^= 1;
+    client.send(&sent).await.unwrap();
+    let told = loop {
+        match client.answer().await {
+            Answer::Progress { .. } => {}
+            other => break error(other),
+        }
+    };
+    insta::assert_snapshot!(told);
+    assert!(client.is_closed().await);
+    assert_eq!(served.updater.status().other, None);
+}
+
+#[tokio::test]
+async fn logs_are_relayed_and_followed() {
+    let served = serve().await;
+    let line = |i: usize| format!("line {i}");
+    served.init.lock().unwrap().logs = (0..100).map(line).collect();
+    let mut client = served.connect().await;
+    let call = |service: &str, lines, follow| Call::Logs {
+        service: service.into(),
+        lines,
+        follow,
+    };
+    assert_eq!(
+        error(client.call(&call("nobody", 5, false)).await),
+        "init refuses: there is no service \"nobody\""
+    );
+    let Answer::Logs { lines } = client.call(&call("mail", 3, false)).await else {
+        panic!("no logs");
+    };
+    assert_eq!(lines, [line(97), line(98), line(99)]);
+    let Answer::Logs { lines } = client.call(&call("mail", 1, true)).await else {
+        panic!("no logs");
+    };
+    assert_eq!(lines, [line(99)]);
+    served
+        .init
+        .lock()
+        .unwrap()
+        .logs
+        .extend((100..102).map(line));
+    let mut got = Vec::new();
+    while got.len() < 2 {
+        match client.answer().await {
+            Answer::Logs { lines } => got.extend(lines),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(got, [line(100), line(101)]);
+}
+
+#[tokio::test]
+async fn a_stop_ends_what_waits() {
+    let served = serve().await;
+    let mut idle = served.connect().await;
+    assert_eq!(idle.call(&Call::Reboot).await, Answer::Ok);
+    let mut writes = served.connect().await;
+    writes.offered(&versions().plain).await;
+    assert_eq!(writes.call(&Call::Write).await, Answer::Ok);
+    served.stop.send_replace(true);
+    served.server.await.unwrap();
+    assert!(idle.is_closed().await);
+    assert_eq!(served.updater.status().phase, Phase::Idle);
+}
