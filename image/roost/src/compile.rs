@@ -78,9 +78,13 @@ pub const MAIL: Program = Program {
     rustc_wrapper: Some("services/mail/rustc"),
 };
 
+/// What C code takes for the time of its compilation, in seconds since 1970
+/// (reproducible-builds.org/specs/source-date-epoch): mimalloc has it in a text.
+const SOURCE_DATE_EPOCH: &str = "315532800";
+
 /// Hash of everything that a program is compiled from.
 pub fn key(program: &Program, source: &Path, sdk: &Sdk) -> Result<Key, Failure> {
-    let mut key = KeyBuilder::new("compile", 2)
+    let mut key = KeyBuilder::new("compile", 3)
         .key(&sdk.key)
         .text(program.name)
         .file(&source.join("Cargo.toml"))?
@@ -189,8 +193,10 @@ pub fn compile(
     step: &Step<'_>,
 ) -> Result<(), Failure> {
     // Its own target folder for each package: two compiles never wait for each other's lock.
-    // Cargo does not notice another wrapper, so each has a folder of its own too.
-    let mut folder = KeyBuilder::new("target", 1).text(program.package);
+    // Cargo does not notice another wrapper or date, so each has a folder of its own too.
+    let mut folder = KeyBuilder::new("target", 2)
+        .text(program.package)
+        .text(SOURCE_DATE_EPOCH);
     if let Some(wrapper) = program.rustc_wrapper {
         folder = folder.file(&workspace.source.join(wrapper))?;
     }
@@ -222,6 +228,7 @@ pub fn compile(
         .write(&target, "/target")
         .env("CARGO_HOME", "/cargo")
         .env("CARGO_TARGET_DIR", "/target")
+        .env("SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH)
         .env(
             "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER",
             "aarch64-linux-gnu-gcc",
