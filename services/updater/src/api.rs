@@ -1,6 +1,6 @@
 //! The device API ([`roost_service::update`]): doors and limits.
 //!
-//! What a caller asks is done in [`crate::session`].
+//! What a caller asks is done in `session`.
 
 use crate::session::{Session, stopped};
 use crate::updater::Updater;

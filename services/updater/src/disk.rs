@@ -40,7 +40,8 @@ impl Block for File {
     }
 
     /// `posix_fadvise(POSIX_FADV_DONTNEED)` drops the clean pages of the block
-    /// device; after `sync` all of them are. The other ways do not fit:
+    /// device; after `sync` all of them are (tried on a loop device, as an
+    /// ordinary user). The other ways do not fit:
     /// `BLKFLSBUF` is for root only, and `O_DIRECT` wants aligned memory, which
     /// safe code does not give. A page that the kernel keeps all the same (it
     /// is just being read by somebody else) is compared from memory; nobody

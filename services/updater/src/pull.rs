@@ -84,7 +84,7 @@ impl Remote {
     }
 
     /// Looks at the bundle's beginning. Reads some hundred kilobytes of a newer
-    /// bundle, and at most [`BEGINNING`] of one that was seen before.
+    /// bundle, and at most 64 KiB of one that was seen before.
     ///
     /// # Errors
     /// When the server cannot be reached, gives no ranges, or has no bundle

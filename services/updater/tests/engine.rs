@@ -128,7 +128,7 @@ fn what_is_not_for_this_box_is_refused_and_touches_nothing() {
     let Versions {
         a, b, deltas: good, ..
     } = versions();
-    let head = head_bytes(&good);
+    let head = head_bytes(good);
     let with = |change: &dyn Fn(&mut Release)| {
         let mut release = release(2);
         change(&mut release);
