@@ -60,12 +60,15 @@ pub fn disk(path: &Path) {
     }
 }
 
-/// Fills slot B with what virt needs.
+/// Fills slot B.
 pub fn slot_b(path: &Path) {
     for (name, bytes) in [
-        ("config.txt", &b"kernel=Image.gz\n"[..]),
+        ("config.txt", &b"upstream_kernel=1\nkernel=Image.gz\n"[..]),
         ("cmdline.txt", b"panic=10\n"),
         ("Image.gz", b"kernel of B"),
+        ("start.elf", b"second stage"),
+        ("fixup.dat", b"its data"),
+        ("bcm2837-rpi-3-b.dtb", &device_tree()),
     ] {
         write(path, 3, name, bytes);
     }
