@@ -15,6 +15,7 @@ use crate::rootfs::{Tree, Verity};
 use crate::sbom;
 use crate::sdk::{self, Sdk};
 use crate::store::{Key, KeyBuilder, Output, Store, disk_failure, sha256_file};
+use crate::tryboot;
 use crate::ui::{Step, Ui, size};
 use crate::workspace::Workspace;
 use roost_service::spec::ServiceSpec;
@@ -50,6 +51,8 @@ struct Build<'a> {
     /// The same and this program's own code: while it stays, nothing needs to be looked at again.
     stamp: Key,
     programs: Vec<(&'static Program, Key)>,
+    /// Key of our own kernel module.
+    tryboot: Key,
     steps: std::cell::RefCell<Vec<StepTime>>,
 }
 
@@ -70,6 +73,7 @@ impl<'a> Build<'a> {
             };
             programs.push((program, key));
         }
+        let tryboot = tryboot::key(&workspace.source, &lock, &sdk)?;
         let exe = std::env::current_exe()
             .map_err(|e| Failure::new("cannot find the roost program").because(e))?;
         let mut key = KeyBuilder::new("build", 1)
@@ -77,7 +81,8 @@ impl<'a> Build<'a> {
             .text(&settings_json(&config))
             .text(&boards.fingerprint())
             .text(&services_json(&specs(&workspace)?))
-            .tree(&workspace.source.join("services/mail/share"))?;
+            .tree(&workspace.source.join("services/mail/share"))?
+            .key(&tryboot);
         for (_, k) in &programs {
             key = key.key(k);
         }
@@ -99,6 +104,7 @@ impl<'a> Build<'a> {
             key,
             stamp,
             programs,
+            tryboot,
             steps: std::cell::RefCell::default(),
         })
     }
@@ -184,15 +190,16 @@ impl<'a> Build<'a> {
             .map_err(|e| disk_failure("create", &self.args.output, e))?;
         let mirror = || sdk::mirror_of(&self.config);
         let offline = self.args.offline;
-        let missing = self
-            .downloads
-            .missing(self.lock.packages(Purpose::Image))
-            .len();
+        let needed = [Purpose::Image, Purpose::Module];
+        let missing = needed
+            .iter()
+            .flat_map(|purpose| self.downloads.missing(self.lock.packages(*purpose)))
+            .count();
         self.timed("fetch Debian packages", missing == 0, || {
             sdk::fetch(
                 &self.lock,
                 &self.downloads,
-                &[Purpose::Image],
+                &needed,
                 mirror,
                 offline,
                 self.ui,
@@ -216,8 +223,13 @@ impl<'a> Build<'a> {
                 .expect("built above")
         };
 
+        let tryboot = self.step("compile tryboot", "tryboot", &self.tryboot, |dir, _| {
+            let source = &self.workspace.source;
+            tryboot::compile(source, &self.lock, &self.downloads, &self.sdk, dir)
+        })?;
         let kernel_key = KeyBuilder::new("kernel", 1)
             .key(&self.sdk.key)
+            .key(&self.tryboot)
             .text(&self.image_packages("linux-"))
             .text(&self.boards.fingerprint())
             .finish();
@@ -227,6 +239,7 @@ impl<'a> Build<'a> {
                 &self.downloads,
                 &self.sdk,
                 &self.boards.modules(),
+                &tryboot.join(tryboot::FILE),
                 dir,
             )
         })?;

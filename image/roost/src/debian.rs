@@ -26,6 +26,8 @@ pub struct Recipe {
     pub pins: BTreeMap<String, Vec<String>>,
     /// The kernel's packages.
     pub kernel: KernelRecipe,
+    /// What our own kernel module is compiled against.
+    pub module: ModuleRecipe,
     /// Packages unpacked for the image.
     pub image: ImageRecipe,
     /// Packages of the SDK root.
@@ -41,6 +43,15 @@ pub struct KernelRecipe {
     /// Suite to read the meta package from.
     pub suite: String,
     /// Package names with `{abi}` for the kernel's exact name.
+    pub packages: Vec<String>,
+}
+
+/// Packages that our own kernel module is compiled against.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModuleRecipe {
+    /// Names as apt takes them, with `{abi}` for the kernel's exact name and
+    /// `{version}` for the same without its flavour.
     pub packages: Vec<String>,
 }
 

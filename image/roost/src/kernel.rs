@@ -19,11 +19,13 @@ pub const LOAD_ORDER: &str = "load-order.json";
 ///
 /// `wanted` names the modules per board without their dependencies; a module
 /// that the kernel has built in is left out, one that it does not have is an error.
+/// `own` is a module of ours, for this kernel.
 pub fn prepare(
     lock: &Lock,
     downloads: &Downloads,
     sdk: &Sdk,
     wanted: &BTreeMap<String, Vec<String>>,
+    own: &Path,
     into: &Path,
 ) -> Result<(), Failure> {
     let abi = &lock.kernel;
@@ -38,6 +40,8 @@ pub fn prepare(
     let tree = scratch.path().join("usr/lib/modules").join(abi);
     gzip(sdk, &tree.join("vmlinuz"), &into.join("Image.gz"))?;
     copy_dtbs(&tree.join("dtb/broadcom"), into)?;
+    let to = tree.join(own.file_name().expect("a module has a name"));
+    std::fs::copy(own, &to).map_err(|e| disk_failure("copy", own, e))?;
 
     let lib = scratch.path().join("lib");
     std::os::unix::fs::symlink("usr/lib", &lib).map_err(|e| disk_failure("link", &lib, e))?;

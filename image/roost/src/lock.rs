@@ -49,6 +49,8 @@ pub enum Purpose {
     Image,
     /// It is part of the SDK root.
     Sdk,
+    /// Our own kernel module is compiled against it.
+    Module,
 }
 
 const HEADER: &str = "# Written by `roost lock` from image/components/debian.toml through Debian's\n\
@@ -112,7 +114,15 @@ pub fn resolve(recipe: &Recipe, apt: &Apt) -> Result<Lock, Failure> {
         .map(|p| format!("{}:arm64", p.replace("{abi}", &kernel)))
         .chain(recipe.image.packages.iter().map(|p| apt.arm64_or_all(p)))
         .collect();
+    let version = kernel.rsplit_once('-').map_or(&*kernel, |(v, _)| v);
+    let module: Vec<String> = recipe
+        .module
+        .packages
+        .iter()
+        .map(|p| p.replace("{abi}", &kernel).replace("{version}", version))
+        .collect();
     let mut package = apt.records(&image, Purpose::Image)?;
+    package.extend(apt.records(&module, Purpose::Module)?);
     package.extend(apt.records(&apt.closure(&recipe.sdk.packages)?, Purpose::Sdk)?);
     let foreign: Vec<String> = recipe
         .sdk

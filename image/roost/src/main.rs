@@ -28,6 +28,7 @@ mod sdk;
 mod serve;
 mod status;
 mod store;
+mod tryboot;
 mod ui;
 mod update;
 mod workspace;

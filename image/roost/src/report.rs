@@ -9,6 +9,7 @@ use crate::rootfs::Tree;
 use crate::sbom::purl;
 use crate::sdk::Sdk;
 use crate::store::disk_failure;
+use crate::tryboot;
 use crate::ui::table::{Align, Table};
 use crate::ui::{Step, seconds, size};
 use serde::{Deserialize, Serialize};
@@ -271,10 +272,15 @@ pub fn components(
     let initramfs = part(&|n| n == disk::INITRAMFS)?;
     let stage1_bytes =
         gzip(&std::fs::read(stage1).map_err(|e| disk_failure("read", stage1, e))?).len() as u64;
-    let modules = initramfs.saturating_sub(stage1_bytes);
+    let tryboot = kernel.join("modules").join(tryboot::FILE);
+    let tryboot_bytes =
+        gzip(&std::fs::read(&tryboot).map_err(|e| disk_failure("read", &tryboot, e))?).len() as u64;
+    let modules = initramfs.saturating_sub(stage1_bytes + tryboot_bytes);
+    // Without ours.
     let module_count = std::fs::read_dir(kernel.join("modules"))
         .map_err(|e| disk_failure("read", kernel, e))?
-        .count();
+        .count()
+        - 1;
     let linux = |part: &str| format!("{part}-{}", lock.kernel);
     let in_root = root_usage(sdk, tree, root)?;
     let of = |component: &str| {
@@ -328,6 +334,12 @@ pub fn components(
             "LicenseRef-Broadcom-RPi",
             firmware,
         )?,
+        ours(
+            "tryboot module",
+            Kind::DeviceDriver,
+            tryboot::LICENCE,
+            tryboot_bytes,
+        ),
         program(&STAGE1, STAGE1.name, stage1_bytes),
         program(&INIT, INIT.name, of("init")),
         program(&MAIL, &mail_name, of("mail")),
