@@ -442,6 +442,9 @@ mod tests {
                 suite: String::new(),
                 packages: Vec::new(),
             },
+            module: ModuleRecipe {
+                packages: Vec::new(),
+            },
             image: ImageRecipe {
                 packages: Vec::new(),
             },
