@@ -70,9 +70,8 @@ mod tests {
 
     #[test]
     fn a_raspberry_pi_sets_a_property() {
-        let line = |tag| {
-            format!("bcm2835_mbox_property mbox property tag:0x{tag} in_sz:4 out_sz:0 resplen:0\n")
-        };
+        let line =
+            |tag| format!("bcm2835_mbox_property mbox property tag:0x{tag} in_sz:4 out_sz:0\n");
         assert!(noted(
             Machine::Raspi3b,
             (line("00030002") + &line("00038064")).as_bytes()

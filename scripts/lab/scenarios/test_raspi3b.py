@@ -15,6 +15,8 @@ def test_mail_on_a_pi(boot: Boot, subject: Subject, tmp_path: Path) -> None:
     machine.wait_ready(PI_BOOT_TIMEOUT)
     assert "roost: services ready after " in machine.console()
     assert "roost: rescue:" not in machine.console()
+    # Our own kernel module among them, without which no update could be tried.
+    assert "cannot load module" not in machine.console()
 
     clients = Clients(machine.forwards, subject.account, tmp_path)
     message = new_message("to a Pi", STRANGER, subject.account.address)

@@ -44,8 +44,7 @@ fn fake_qemu() {
     if let Some(rest) = ending.strip_prefix("tryboot+") {
         // As QEMU 10 notes it.
         if args.iter().any(|arg| arg == "-D") {
-            let line =
-                "bcm2835_mbox_property mbox property tag:0x00038064 in_sz:4 out_sz:0 resplen:4";
+            let line = "bcm2835_mbox_property mbox property tag:0x00038064 in_sz:4 out_sz:0";
             std::fs::write(after("-D", 0), format!("{line}\n")).unwrap();
         } else {
             let file = after("-chardev", 2);
