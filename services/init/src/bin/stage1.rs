@@ -98,7 +98,10 @@ fn run(log: &mut Kmsg) -> Result<(), Failure> {
 }
 
 /// The watchdog, as soon as its driver is loaded: from then on a hang ends in a
-/// restart. It is never closed properly and so runs on until init opens it again.
+/// restart. Starting init closes it without the `V` that would stop it (Linux,
+/// Documentation/watchdog/watchdog-api.rst, "Magic Close"; both i6300esb and
+/// bcm2835_wdt have it), so it runs on until init opens it again. The kernel
+/// says "watchdog did not stop!" then, which is what we want.
 struct Guard {
     /// Whether it may be started.
     allowed: bool,
