@@ -45,9 +45,9 @@ pub enum BootControlError {
     /// `autoboot.txt` says nothing that the firmware could follow.
     #[error("autoboot.txt cannot be understood")]
     Text(#[from] AutobootError),
-    /// `autoboot.txt` boots something else than a slot.
-    #[error("autoboot.txt boots partition {0}, which is not a slot")]
-    NotASlot(u8),
+    /// `autoboot.txt` is not one that this system writes.
+    #[error("autoboot.txt names no slot for ordinary boots with the other one for trials")]
+    Strange,
     /// The disk refused.
     #[error("the sector of autoboot.txt cannot be {action}")]
     Io {
@@ -64,12 +64,14 @@ pub enum BootControlError {
 /// The slot that an ordinary boot takes, by the selector partition's bytes.
 ///
 /// # Errors
-/// When the file system or the file is damaged, or it names no slot.
+/// When the file system or the file is damaged, or the file is none of ours.
 pub fn selected(selector: &mut (impl Read + Seek)) -> Result<Slot, BootControlError> {
     let at = place(selector)?;
     let choice = Autoboot::parse(&sector(selector, at)?)?;
-    let number = choice.partition(false).unwrap_or(0);
-    Slot::from_partition(number).ok_or(BootControlError::NotASlot(number))
+    [Slot::A, Slot::B]
+        .into_iter()
+        .find(|slot| choice == Autoboot::for_slot(*slot))
+        .ok_or(BootControlError::Strange)
 }
 
 /// Makes `slot` the one that ordinary boots take and the other one that of

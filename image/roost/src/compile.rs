@@ -78,6 +78,24 @@ pub const MAIL: Program = Program {
     rustc_wrapper: Some("services/mail/rustc"),
 };
 
+/// The update service.
+pub const UPDATER: Program = Program {
+    name: "updater",
+    package: "roost-updater",
+    binary: "updater",
+    sources: &[
+        "services/updater/Cargo.toml",
+        "services/updater/src",
+        "services/service",
+        "board/Cargo.toml",
+        "board/src",
+        "image/bundle/Cargo.toml",
+        "image/bundle/src",
+    ],
+    licence: "Apache-2.0 OR MIT",
+    rustc_wrapper: None,
+};
+
 /// What C code takes for the time of its compilation, in seconds since 1970
 /// (reproducible-builds.org/specs/source-date-epoch): mimalloc has it in a text.
 const SOURCE_DATE_EPOCH: &str = "315532800";

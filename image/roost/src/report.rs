@@ -1,6 +1,6 @@
 //! What a build says of itself at its end.
 
-use crate::compile::{INIT, MAIL, Program, STAGE1, crates_of};
+use crate::compile::{INIT, MAIL, Program, STAGE1, UPDATER, crates_of};
 use crate::config::Config;
 use crate::disk;
 use crate::error::Failure;
@@ -80,6 +80,10 @@ pub struct Report {
     pub key: String,
     /// Image version.
     pub version: String,
+    /// Number of the release: which of two builds is newer.
+    pub number: u64,
+    /// The slot image, in the cache.
+    pub slot: PathBuf,
     /// The image.
     pub image: PathBuf,
     /// Size and time of image, compressed image and bill of materials, to notice that somebody touched them.
@@ -189,13 +193,6 @@ pub fn compress(from: &Path, to: &Path, step: &Step<'_>) -> Result<u64, Failure>
     Ok(file.metadata().map_err(write)?.len())
 }
 
-/// gzip without time or name, so that equal bytes stay equal.
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    encoder.write_all(bytes).expect("writing to memory");
-    encoder.finish().expect("writing to memory")
-}
-
 /// Where the parts of a finished image are.
 pub struct Made<'a> {
     /// The root file system's tree.
@@ -270,11 +267,8 @@ pub fn components(
         }
     };
     let initramfs = part(&|n| n == disk::INITRAMFS)?;
-    let stage1_bytes =
-        gzip(&std::fs::read(stage1).map_err(|e| disk_failure("read", stage1, e))?).len() as u64;
-    let tryboot = kernel.join("modules").join(tryboot::FILE);
-    let tryboot_bytes =
-        gzip(&std::fs::read(&tryboot).map_err(|e| disk_failure("read", &tryboot, e))?).len() as u64;
+    let stage1_bytes = bytes_of(stage1)?;
+    let tryboot_bytes = bytes_of(&kernel.join("modules").join(tryboot::FILE))?;
     let modules = initramfs.saturating_sub(stage1_bytes + tryboot_bytes);
     // Without ours.
     let module_count = std::fs::read_dir(kernel.join("modules"))
@@ -343,6 +337,7 @@ pub fn components(
         program(&STAGE1, STAGE1.name, stage1_bytes),
         program(&INIT, INIT.name, of("init")),
         program(&MAIL, &mail_name, of("mail")),
+        program(&UPDATER, UPDATER.name, of("updater")),
         debian(
             "e2fsck",
             Kind::Application,
@@ -420,6 +415,8 @@ mod tests {
         let report = Report {
             key: String::new(),
             version: "0.1.0".into(),
+            number: 14,
+            slot: "cache/slot.img".into(),
             image: "build/roost.img".into(),
             marks: Vec::new(),
             image_bytes: 640 << 20,

@@ -13,6 +13,8 @@ fn roost_with_input(dir: &Path, args: &[&str], input: &str) -> Output {
         .args(args)
         .current_dir(dir)
         .env_remove("USER")
+        // Keys that `roost init` makes are the test's.
+        .env("XDG_CONFIG_HOME", dir.join("config"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -95,7 +97,8 @@ fn init_makes_a_password_and_shows_it_once() {
         .lines()
         .map(|l| l.split("  password").next().unwrap())
         .collect();
-    insta::assert_snapshot!(shown.join("\n"));
+    let home = dir.path().to_string_lossy().into_owned();
+    insta::assert_snapshot!(shown.join("\n").replace(&home, "HOME"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use roost_board::cmdline::BootArgs;
 use roost_board::layout::Slot;
 use std::fs;
+use std::path::Path;
 
 /// Reads the boot arguments of the running kernel.
 ///
@@ -19,18 +20,27 @@ pub fn args() -> Result<BootArgs, String> {
 /// # Errors
 /// A sentence, when neither says it or the number is not a slot's.
 pub fn slot(args: &BootArgs) -> Result<u8, String> {
-    let firmware = fs::read("/proc/device-tree/chosen/bootloader/partition").ok();
-    let reported = firmware
-        .and_then(|bytes| <[u8; 4]>::try_from(bytes).ok())
-        .map(u32::from_be_bytes);
-    choose(reported, args.partition)
+    choose(reported("partition"), args.partition)
 }
 
 /// Whether this boot is a trial: what the firmware reports wins over the boot argument.
 pub fn on_trial(args: &BootArgs) -> bool {
-    let firmware = fs::read("/proc/device-tree/chosen/bootloader/tryboot").ok();
-    let reported = firmware.and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
-    reported.map_or(args.tryboot, |bytes| u32::from_be_bytes(bytes) != 0)
+    is_trial(reported("tryboot"), args.tryboot)
+}
+
+/// What the firmware says about this boot: a 32-bit number in the device tree,
+/// big endian (Raspberry Pi documentation, "Device trees", `/chosen/bootloader`).
+fn reported(what: &str) -> Option<u32> {
+    let path = Path::new("/proc/device-tree/chosen/bootloader").join(what);
+    number(&fs::read(path).ok()?)
+}
+
+fn number(bytes: &[u8]) -> Option<u32> {
+    bytes.try_into().ok().map(u32::from_be_bytes)
+}
+
+fn is_trial(reported: Option<u32>, argument: bool) -> bool {
+    reported.map_or(argument, |number| number != 0)
 }
 
 fn choose(reported: Option<u32>, argument: Option<u8>) -> Result<u8, String> {
@@ -56,5 +66,18 @@ mod tests {
             assert!(choose(Some(number), Some(2)).is_err(), "{number}");
         }
         assert!(choose(None, None).is_err());
+    }
+
+    #[test]
+    fn the_firmware_knows_whether_this_is_a_trial() {
+        for (bytes, argument, trial) in [
+            (&[0, 0, 0, 1][..], false, true),
+            (&[0, 0, 0, 0], true, false),
+            // As good as nothing said.
+            (&[1], false, false),
+            (&[], true, true),
+        ] {
+            assert_eq!(is_trial(number(bytes), argument), trial, "{bytes:?}");
+        }
     }
 }

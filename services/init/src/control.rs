@@ -242,6 +242,43 @@ mod tests {
 
     #[test]
     fn a_service_may_ask_for_what_its_spec_lists() {
+        let service = || "mail".to_owned();
+        let lines = 1;
+        let requests = [
+            (Request::Status, Some(Right::Look)),
+            (
+                Request::Logs {
+                    service: service(),
+                    lines,
+                },
+                Some(Right::Look),
+            ),
+            (
+                Request::Restart { service: service() },
+                Some(Right::Restart),
+            ),
+            (Request::Reboot { trial: false }, Some(Right::Reboot)),
+            (Request::Reboot { trial: true }, Some(Right::Reboot)),
+            (Request::EndTrial, Some(Right::Reboot)),
+            // For nobody but the master.
+            (Request::Kill { service: service() }, None),
+            (Request::PowerOff, None),
+        ];
+        let all = [Right::Look, Right::Restart, Right::Reboot];
+        for (request, needed) in requests {
+            assert!(Peer::Master.may(&request), "{request:?}");
+            for right in all {
+                let may = Peer::Service(vec![right]).may(&request);
+                assert_eq!(may, Some(right) == needed, "{request:?} with {right:?}");
+            }
+            let may = Peer::Service(all.to_vec()).may(&request);
+            assert_eq!(may, needed.is_some(), "{request:?} with all rights");
+            assert!(!Peer::Service(vec![]).may(&request), "{request:?}");
+        }
+    }
+
+    #[test]
+    fn who_has_no_right_at_all_is_nobody() {
         let spec = |name: &str, user, control: &[Right]| ServiceSpec {
             control: control.to_vec(),
             ..serde_json::from_value(serde_json::json!({
@@ -250,32 +287,17 @@ mod tests {
             }))
             .unwrap()
         };
-        let table = [
-            spec("mail", 800, &[]),
-            spec("updater", 810, &[Right::Look, Right::Reboot]),
-        ];
-        assert_eq!(Peer::of(0, &table), Some(Peer::Master));
-        assert_eq!(Peer::of(800, &table), None);
-        assert_eq!(Peer::of(65_534, &table), None);
-        let updater = Peer::of(810, &table).unwrap();
-        let service = || "mail".to_owned();
-        for (request, allowed) in [
-            (Request::Status, true),
-            (
-                Request::Logs {
-                    service: service(),
-                    lines: 1,
-                },
-                true,
-            ),
-            (Request::Reboot { trial: true }, true),
-            (Request::EndTrial, true),
-            (Request::Restart { service: service() }, false),
-            (Request::Kill { service: service() }, false),
-            (Request::PowerOff, false),
+        let updater = vec![Right::Look, Right::Reboot];
+        let table = [spec("mail", 800, &[]), spec("updater", 810, &updater)];
+        for (user, peer) in [
+            (0, Some(Peer::Master)),
+            (810, Some(Peer::Service(updater))),
+            (800, None),
+            (811, None),
+            (65_534, None),
+            (u32::MAX, None),
         ] {
-            assert_eq!(updater.may(&request), allowed, "{request:?}");
-            assert!(Peer::Master.may(&request));
+            assert_eq!(Peer::of(user, &table), peer, "user {user}");
         }
     }
 

@@ -17,12 +17,8 @@ use std::path::Path;
 /// # Errors
 /// A sentence that names the node.
 pub fn make(table: &[ServiceSpec], disk_id: u32, slot: u8) -> Result<(), String> {
-    let wanted = || {
-        table
-            .iter()
-            .flat_map(|spec| spec.devices.iter().map(move |device| (spec, *device)))
-    };
-    if wanted().next().is_none() {
+    let wanted = wanted(table)?;
+    if wanted.is_empty() {
         return Ok(());
     }
     let disk = block::find_disk(disk_id).ok_or("the disk has gone")?;
@@ -30,7 +26,7 @@ pub fn make(table: &[ServiceSpec], disk_id: u32, slot: u8) -> Result<(), String>
     fs::create_dir_all(folder)
         .and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o755)))
         .map_err(|e| format!("cannot make {DEVICES}: {e}"))?;
-    for (spec, device) in wanted() {
+    for (device, spec) in wanted {
         let number = partition(device, slot).ok_or("the running slot is not known")?;
         let path = folder.join(device.node());
         block::find_partition(&disk, number)
@@ -39,6 +35,26 @@ pub fn make(table: &[ServiceSpec], disk_id: u32, slot: u8) -> Result<(), String>
             .map_err(|e| format!("cannot make {} for {}: {e}", path.display(), spec.name))?;
     }
     Ok(())
+}
+
+/// Which service gets which device.
+fn wanted(table: &[ServiceSpec]) -> Result<Vec<(Device, &ServiceSpec)>, String> {
+    let mut found: Vec<(Device, &ServiceSpec)> = Vec::new();
+    for spec in table {
+        for &device in &spec.devices {
+            if let Some((_, other)) = found.iter().find(|(taken, _)| *taken == device) {
+                // A node has one group.
+                return Err(format!(
+                    "services {:?} and {:?} both list the device {}: no service gets a device",
+                    other.name,
+                    spec.name,
+                    device.node()
+                ));
+            }
+            found.push((device, spec));
+        }
+    }
+    Ok(found)
 }
 
 /// The partition behind a device; `None` if `slot` is no slot's.
@@ -89,5 +105,43 @@ mod tests {
         assert_eq!(of(2), [Some(2), Some(3), Some(1)]);
         assert_eq!(of(3), [Some(3), Some(2), Some(1)]);
         assert_eq!(of(0), [None; 3]);
+    }
+
+    #[test]
+    fn a_device_has_one_service() {
+        let spec = |name: &str, devices: &[Device]| ServiceSpec {
+            devices: devices.to_vec(),
+            ..serde_json::from_value(serde_json::json!({
+                "name": name, "description": "For a test.", "program": "/bin/x", "user": 1,
+                "required": true, "ready_timeout_s": 1, "stop_timeout_s": 1,
+            }))
+            .unwrap()
+        };
+        let table = [
+            spec("mail", &[]),
+            spec("updater", &[Device::InactiveSlot, Device::Selector]),
+            spec("look", &[Device::ActiveSlot]),
+        ];
+        let found: Vec<_> = wanted(&table)
+            .unwrap()
+            .into_iter()
+            .map(|(device, spec)| (device.node(), spec.name.as_str()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("inactive_slot", "updater"),
+                ("selector", "updater"),
+                ("active_slot", "look")
+            ]
+        );
+        let table = [
+            spec("a", &[Device::Selector]),
+            spec("b", &[Device::Selector]),
+        ];
+        assert_eq!(
+            wanted(&table).unwrap_err(),
+            "services \"a\" and \"b\" both list the device selector: no service gets a device"
+        );
     }
 }

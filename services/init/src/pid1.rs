@@ -12,16 +12,14 @@ use crate::control::{self, Client};
 use crate::kmsg::{Kmsg, Level};
 use crate::lines::Splitter;
 use crate::logs::{self, Logs};
-use crate::machine::{self, Halt, Machine, Phase};
+use crate::machine::{self, Halt, Machine};
 use crate::network::{self, Network};
 use crate::processes::{self, Child};
 use crate::signals::Signals;
 use crate::sntp::Vote;
-use crate::status::{self, Facts};
 use crate::supervisor::{self, Exit};
 use crate::watchdog::{self, Watchdog};
 use crate::{boot, clock, devices, halt, mounts, netlink, ring, trial};
-use roost_service::control::{Request, Response};
 use roost_service::notify::{self, Message};
 use roost_service::settings::{self, Settings};
 use roost_service::spec::{self, ServiceSpec};
@@ -35,6 +33,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
+mod requests;
 mod setup;
 mod wire;
 
@@ -495,7 +494,7 @@ impl Init {
             halt::release_data,
             halt::RELEASE_LIMIT,
             watchdog::EVERY,
-            feed,
+            &mut feed,
         );
         if let Some(problem) =
             released.unwrap_or_else(|| Some("the card does not take what is to be saved".into()))
@@ -509,99 +508,15 @@ impl Init {
         };
         self.kmsg.line(Level::Console, word);
         if how == Halt::Trial {
-            let asked = trial::Way::find().and_then(|way| {
-                way.ask()
-                    .map_err(|e| format!("cannot ask for the trial: {e}"))
-            });
+            let asked = halt::patiently(trial::ask, trial::LIMIT, watchdog::EVERY, feed)
+                .unwrap_or_else(|| Err("the firmware does not answer".into()));
             if let Err(problem) = asked {
-                self.kmsg.line(Level::Console, &problem);
+                let line = format!("no trial: {problem}; restarting as usual");
+                self.kmsg.line(Level::Console, &line);
             }
         }
         let error = halt::halt(how);
         panic!("cannot {word}: {error}");
-    }
-
-    fn answer(&mut self, request: Result<Request, String>) -> Response {
-        let request = match request {
-            Ok(request) => request,
-            Err(message) => return Response::Error { message },
-        };
-        match request {
-            Request::Status => Response::Status(self.status()),
-            Request::Logs { service, lines } => {
-                self.recent(&service, lines.min(control::MAX_LOG_LINES))
-            }
-            Request::Kill { service } => self.ask_service(&service, supervisor::Event::Kill),
-            Request::Restart { service } => self.ask_service(&service, supervisor::Event::Restart),
-            // Carried out once the answer is on its way, see `Init::serve`.
-            Request::Reboot { trial: false } | Request::PowerOff => Response::Ok,
-            Request::Reboot { trial: true } => match trial::Way::find() {
-                Ok(_) => Response::Ok,
-                Err(message) => Response::Error { message },
-            },
-            Request::EndTrial if self.machine.trial_left(clock::since_boot()).is_none() => {
-                Response::Error {
-                    message: "this boot is no trial".into(),
-                }
-            }
-            Request::EndTrial => {
-                self.event(machine::Event::TrialEnded);
-                self.say(
-                    Level::Quiet,
-                    "the trial has ended well: this slot is the committed one",
-                );
-                Response::Ok
-            }
-        }
-    }
-
-    fn ask_service(
-        &mut self,
-        name: &str,
-        event: impl FnOnce(supervisor::Index) -> supervisor::Event,
-    ) -> Response {
-        let Some(index) = self.machine.supervisor().index(name) else {
-            return Response::Error {
-                message: format!("there is no service {name:?}"),
-            };
-        };
-        if let Phase::Rescue { reason } = self.machine.phase() {
-            let message = format!("no service runs in the rescue state: {reason}");
-            return Response::Error { message };
-        }
-        self.event(machine::Event::Service(event(index)));
-        Response::Ok
-    }
-
-    fn recent(&self, name: &str, count: usize) -> Response {
-        let known = name == "init" || self.machine.supervisor().index(name).is_some();
-        match name {
-            "kernel" => Response::Logs {
-                lines: logs::kernel(count),
-            },
-            _ if known => Response::Logs {
-                lines: self.logs.last(name, count).unwrap_or_default(),
-            },
-            _ => Response::Error {
-                message: format!("there is no service {name:?}"),
-            },
-        }
-    }
-
-    fn status(&self) -> roost_service::control::BoxStatus {
-        let facts = Facts {
-            name: self
-                .settings
-                .as_ref()
-                .map(|s| s.name.clone())
-                .unwrap_or_default(),
-            version: self.version.clone(),
-            slot: self.slot,
-            clock_synced: self.clock.synced,
-            trial_left: self.machine.trial_left(clock::since_boot()),
-            addresses: self.network.addresses(),
-        };
-        status::gather(&self.machine, facts)
     }
 
     /// Tells the kernel's log and init's own.

@@ -25,8 +25,8 @@ pub struct BoxArgs {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
-  roost update --bundle build/roost.bundle
-  roost update 192.168.1.5 --bundle build/roost.bundle --dry-run
+  roost update                                           build what has changed, and send it
+  roost update 192.168.1.5 --dry-run
   roost update --bundle build/roost.bundle --yes --json | jq 'select(.event == \"result\")'
 
 Exit codes: 0 if the new version was kept, or runs already; 4 if it was tried and rolled back.
@@ -35,9 +35,12 @@ pub struct UpdateArgs {
     /// The same as --box
     #[arg(value_name = "BOX", value_hint = clap::ValueHint::Hostname)]
     pub argument: Option<Address>,
-    /// The bundle to install
+    /// The bundle to install [default: built from roost.toml if anything has changed]
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub bundle: Option<PathBuf>,
+    /// Folder where the image and its bundle are built
+    #[arg(long, value_name = "DIR", default_value = "build", value_hint = clap::ValueHint::DirPath)]
+    pub output: PathBuf,
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,

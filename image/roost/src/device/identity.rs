@@ -1,17 +1,13 @@
 //! Who is who: the laptop's key pair and certificate, and the public key that a box shows.
 
 use crate::error::Failure;
+use crate::keys;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::ParsedCertificate;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Name of the laptop's key in the folder of the domain.
-pub const KEY_FILE: &str = "laptop.key";
-/// A longer file is no key (bytes).
-const MAX_KEY_FILE: u64 = 1024;
 /// An Ed25519 private key in PKCS#8 before its 32-byte seed (RFC 8410, section 7).
 const PKCS8_PREFIX: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
@@ -101,35 +97,8 @@ impl Identity {
     ///
     /// A [`Failure`] if the file is missing, cannot be read, or holds no key.
     pub fn load(folder: &Path) -> Result<Self, Failure> {
-        let file = folder.join(KEY_FILE);
-        let cannot = || Failure::new(format!("cannot use this laptop's key {}", file.display()));
-        let read = || {
-            let meta = file.metadata()?;
-            if meta.len() > MAX_KEY_FILE {
-                return Err(std::io::Error::other("it is too long for a key"));
-            }
-            Ok((
-                std::fs::read_to_string(&file)?,
-                meta.permissions().mode() & 0o077,
-            ))
-        };
-        let (text, others) = read().map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Failure::new("this laptop has no key for the box")
-                .because(format!("there is no {}", file.display()))
-                .hint("`roost init` makes it; or copy it from the laptop where you ran that"),
-            _ => cannot().because(e),
-        })?;
-        if others != 0 {
-            return Err(cannot()
-                .because("other users of this machine may read or change it")
-                .hint(format!("chmod 600 {}", file.display())));
-        }
-        let mut seed = [0; 32];
-        hex::decode_to_slice(text.trim(), &mut seed).map_err(|_| {
-            cannot()
-                .because("it does not hold 64 hexadecimal digits")
-                .hint("restore it from a backup; a new one is taken by the box only once it is in the box's image")
-        })?;
+        let seed = keys::read(folder, &keys::LAPTOP)?;
+        let cannot = || Failure::new("this laptop's key makes no certificate");
         Self::from_seed(&seed).map_err(|e| cannot().because(e))
     }
 
@@ -158,10 +127,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
 
     fn folder_with(text: &str, mode: u32) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join(KEY_FILE);
+        let file = dir.path().join(keys::LAPTOP.file);
         std::fs::write(&file, text).unwrap();
         std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
         dir

@@ -43,7 +43,6 @@ pub struct Device<'a> {
     ui: &'a Ui,
     /// Where it is.
     pub address: Address,
-    config: Config,
     identity: Identity,
     boxes: KnownBoxes,
     known: Option<Known>,
@@ -75,17 +74,11 @@ impl<'a> Device<'a> {
         Ok(Self {
             ui,
             address,
-            config,
             identity,
             boxes,
             known,
             stop,
         })
-    }
-
-    /// The `roost.toml` that belongs to it.
-    pub fn config(&self) -> &Config {
-        &self.config
     }
 
     /// What this laptop has installed on it last.

@@ -32,7 +32,7 @@ pub fn run(args: &UpdateArgs, ui: &Ui) -> Result<(), Failure> {
     let mut device = Device::of(&args.which, args.argument.as_ref(), stop, ui)?;
     let file = match &args.bundle {
         Some(file) => file.clone(),
-        None => source::bundle_for(device.config())?,
+        None => source::bundle_for(args, ui)?,
     };
     let bundle = Bundle::open(&file)?;
     let cannot = "cannot update";

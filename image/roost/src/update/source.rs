@@ -1,7 +1,8 @@
 //! The bundle on this machine: its beginning, which the box asks for first, and its payloads.
 
-use crate::config::Config;
+use crate::cli::{BuildArgs, BundleMakeArgs, UpdateArgs};
 use crate::error::Failure;
+use crate::ui::Ui;
 use roost_bundle::{Error, TrustedKeys, Unverified};
 use roost_service::update::{MAX_HEAD, Version};
 use std::fs::File;
@@ -10,13 +11,27 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// The bundle of what `roost.toml` describes, made if it is not there.
+/// The bundle of what `roost.toml` describes; image and bundle are made if anything has changed.
 ///
 /// # Errors
 ///
-/// A [`Failure`]: for now bundles are only taken with `--bundle`.
-pub fn bundle_for(_config: &Config) -> Result<PathBuf, Failure> {
-    Err(Failure::usage("no bundle was given").hint("name one with --bundle FILE"))
+/// A [`Failure`] of the build or of `roost bundle make`.
+pub fn bundle_for(args: &UpdateArgs, ui: &Ui) -> Result<PathBuf, Failure> {
+    let build = BuildArgs {
+        config: args.which.config.clone(),
+        output: args.output.clone(),
+        offline: false,
+        release: None,
+    };
+    let make = BundleMakeArgs {
+        build,
+        bases: Vec::new(),
+        notes: String::new(),
+        irreversible: false,
+        min_release: 0,
+        new_key: None,
+    };
+    Ok(crate::bundle::make(&make, ui)?.bundle)
 }
 
 /// A bundle that is whole at its beginning. Whether the box trusts who signed it, the box decides.

@@ -40,19 +40,20 @@ fn main() {
 
 fn run(log: &mut Kmsg) -> Result<(), Failure> {
     let board = board()?;
-    load_modules(board, log)?;
-    let args = boot::args()?;
+    let args = boot::args();
+    let mut guard = Guard {
+        allowed: args.as_ref().is_ok_and(|args| args.watchdog),
+        watchdog: None,
+    };
+    // Complaints about the arguments wait until there is a driver for every console.
+    load_modules(board, &mut guard, log)?;
+    let args = args?;
     let partition = boot::slot(&args)?;
-    // From here on a hang ends in a restart. It is not closed properly, so it
-    // runs on until init opens it again.
-    let mut watchdog = args.watchdog.then(Watchdog::open).flatten();
     let uevents = Uevents::open().map_err(|e| format!("cannot listen for devices: {e}"))?;
     let mut found = None;
     let deadline = Instant::now() + DISK_LIMIT;
     while found.is_none() && Instant::now() < deadline {
-        if let Some(watchdog) = &mut watchdog {
-            watchdog.feed();
-        }
+        guard.feed();
         found = uevents
             .wait_for("block", watchdog::EVERY, || {
                 let disk = block::find_disk(args.disk_id)?;
@@ -91,7 +92,31 @@ fn run(log: &mut Kmsg) -> Result<(), Failure> {
         MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID,
         "",
     )?;
+    // The whole limit for what lies between here and init's first feeding.
+    guard.feed();
     switch_root()
+}
+
+/// The watchdog, as soon as its driver is loaded: from then on a hang ends in a
+/// restart. Starting init closes it without the `V` that would stop it (Linux,
+/// Documentation/watchdog/watchdog-api.rst, "Magic Close"; both i6300esb and
+/// bcm2835_wdt have it), so it runs on until init opens it again. The kernel
+/// says "watchdog did not stop!" then, which is what we want.
+struct Guard {
+    /// Whether it may be started.
+    allowed: bool,
+    watchdog: Option<Watchdog>,
+}
+
+impl Guard {
+    /// Starts the watchdog if it has appeared, or puts off its restart.
+    fn feed(&mut self) {
+        match &mut self.watchdog {
+            Some(watchdog) => watchdog.feed(),
+            None if self.allowed => self.watchdog = Watchdog::open(),
+            None => {}
+        }
+    }
 }
 
 /// Which board this is, from the device tree.
@@ -110,7 +135,7 @@ fn board() -> Result<Board, Failure> {
 /// Loads the board's modules in the order the builder listed them. One that
 /// is refused is reported and passed over: what really needed it fails later
 /// with its own message, and what did not need it still boots.
-fn load_modules(board: Board, log: &mut Kmsg) -> Result<(), Failure> {
+fn load_modules(board: Board, guard: &mut Guard, log: &mut Kmsg) -> Result<(), Failure> {
     let list = format!("/modules/{}", board.module_list());
     let names = fs::read_to_string(&list).map_err(|e| format!("cannot read {list}: {e}"))?;
     for name in names.lines().map(str::trim).filter(|name| !name.is_empty()) {
@@ -126,6 +151,8 @@ fn load_modules(board: Board, log: &mut Kmsg) -> Result<(), Failure> {
                 &format!("stage1: cannot load module {name}: {error}"),
             ),
         }
+        // A module may hang as well; the watchdog's own is the first.
+        guard.feed();
     }
     Ok(())
 }

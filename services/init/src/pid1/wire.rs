@@ -3,7 +3,7 @@
 use super::*;
 use crate::control::{Peer, Standing};
 use crate::{dhcp, lines::Line, ports};
-use roost_service::control::VIRTIO_PORT;
+use roost_service::control::{Request, Response, VIRTIO_PORT};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
