@@ -236,8 +236,6 @@ fn without_a_terminal_somebody_must_have_said_yes() {
     let out = laptop.roost(server.port, &["update", "-q", "--bundle", bundle.name()]);
     insta::assert_snapshot!("unasked", screen(&laptop, server.port, &out));
     assert!(got.lock().unwrap().is_empty());
-    let out = laptop.roost(server.port, &["update", "--yes"]);
-    insta::assert_snapshot!("no_bundle", screen(&laptop, server.port, &out));
 }
 
 #[test]
