@@ -5,6 +5,7 @@
 //! - [`provision`]: domain, first account and its addresses.
 //! - [`imap`]: IMAP's clear-text port up to STARTTLS.
 //! - [`notify`]: telling init how far it got.
+//! - [`probe`]: proving on request that mail works.
 //! - [`store_format`]: the way back from a version with another store.
 //!
 //! What needs no Stalwart is in `roost-mail-config`, where it can be tested;
@@ -14,6 +15,7 @@
 mod durable;
 mod imap;
 mod notify;
+mod probe;
 mod provision;
 mod resolver;
 mod store_format;
@@ -26,6 +28,7 @@ use roost_service::settings::{self, Settings};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::AbortHandle;
 
 /// glibc's allocator keeps an arena per thread and gives little back; jemalloc,
 /// Stalwart's own choice, aborts on the Pi 5's 16 KiB pages.
@@ -82,7 +85,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("catch SIGINT")?;
 
     let data = path_from_env(DATA_ENV, None)?;
-    let running = tokio::select! {
+    let (running, probe) = tokio::select! {
         started = start(notifier, &data) => started?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
@@ -95,12 +98,16 @@ async fn run(notifier: &Notifier) -> Result<()> {
         _ = store_format::tidy(&data) => {}
     }
     println!("mail: stopping");
+    if let Some(probe) = probe {
+        // Its session would use up the grace of the others.
+        probe.abort();
+    }
     running.stop(GRACE).await;
     Ok(())
 }
 
 /// Starts everything.
-async fn start(notifier: &Notifier, data: &Path) -> Result<Running> {
+async fn start(notifier: &Notifier, data: &Path) -> Result<(Running, Option<AbortHandle>)> {
     let share = path_from_env(SHARE_ENV, Some(SHARE))?;
     let settings_path = path_from_env(SETTINGS_ENV, Some(settings::PATH))?;
     let settings = prepare::read_settings(&settings_path)?;
@@ -130,14 +137,15 @@ async fn start(notifier: &Notifier, data: &Path) -> Result<Running> {
     }
 
     notifier.status("checking domain and account");
-    provision::provision(&server.directory(), &settings).await?;
+    let directory = server.directory();
+    provision::provision(&directory, &settings).await?;
 
     let running = server.serve(Options {
-        host: settings.mail.host,
+        host: settings.mail.host.clone(),
         imap_prelude: imap::until_starttls,
     })?;
     check_ports()?;
-    Ok(running)
+    Ok((running, probe::open(&settings, directory)))
 }
 
 fn path_from_env(name: &str, default: Option<&str>) -> Result<PathBuf> {

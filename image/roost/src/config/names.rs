@@ -196,7 +196,7 @@ pub struct AccountName(String);
 
 /// Addresses that the box serves by itself (RFC 2142, RFC 5321 section 4.5.1) or that
 /// programs send as; no person should be one of them.
-const RESERVED: [&str; 12] = [
+const RESERVED: [&str; 13] = [
     "abuse",
     "admin",
     "administrator",
@@ -206,6 +206,7 @@ const RESERVED: [&str; 12] = [
     "no-reply",
     "noreply",
     "postmaster",
+    "roost-probe",
     "root",
     "security",
     "webmaster",

@@ -5,7 +5,7 @@
 //! Secrets are referenced by file name (`%{file:…}%`), never written here.
 
 use crate::listeners::{self, Listener};
-use crate::{Error, certificate, keys};
+use crate::{Error, certificate, keys, probe};
 use roost_service::settings::Settings;
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -82,6 +82,10 @@ const HOME_NETWORKS: [&str; 5] = [
     "fd00::/8",
     "fe80::/10",
 ];
+
+/// The box itself. What connects from there is a program of the box: a probe
+/// of a broken service must not get the box banned from its own mail.
+const LOOPBACK: [&str; 2] = ["127.0.0.1", "::1"];
 
 /// Where things are on the box.
 #[derive(Debug, Clone, Copy)]
@@ -178,7 +182,7 @@ fn server(out: &mut String, settings: &Settings) {
     }
 
     table(out, "server.allowed-ip");
-    for network in HOME_NETWORKS {
+    for network in HOME_NETWORKS.iter().chain(&LOOPBACK) {
         text(out, &format!("\"{network}\""), "");
     }
 
@@ -260,6 +264,14 @@ fn network(out: &mut String, resolver: SocketAddr) {
     plain(out, "attempts", 1);
 }
 
+/// Whether the client is the box itself. The kernel takes no packet with such
+/// an address from a network (`Documentation/networking/ip-sysctl`, `route_localnet`).
+fn from_loopback() -> String {
+    LOOPBACK
+        .map(|address| format!("remote_ip == '{address}'"))
+        .join(" || ")
+}
+
 fn session(out: &mut String, settings: &Settings) {
     let size = settings.mail.max_message_size;
 
@@ -302,12 +314,29 @@ fn session(out: &mut String, settings: &Settings) {
     // `RCPT TO:<postmaster>` without a domain (RFC 5321 §4.5.1) comes out of the
     // library's parser as an empty address, and as nothing else than that does
     // but `RCPT TO:<>`, which may reach the same person.
+    //
+    // The probe's mailbox is nobody else's business: for others its address,
+    // with or without a +detail, becomes one that does not exist.
+    let domain = &settings.domain;
+    let (account, local) = (probe::ACCOUNT, from_loopback());
     let _ = writeln!(
         out,
         "rewrite = [\n  \
-           {{ if = \"is_empty(rcpt)\", then = \"'postmaster@{}'\" }},\n  \
-           {{ else = false }},\n]",
-        settings.domain
+           {{ if = \"is_empty(rcpt)\", then = \"'postmaster@{domain}'\" }},\n  \
+           {{ if = \"rcpt_domain == '{domain}' && !({local}) && \
+              (starts_with(rcpt, '{account}@') || starts_with(rcpt, '{account}+'))\", \
+              then = \"'{account}.has.no.visitors@{domain}'\" }},\n  \
+           {{ else = false }},\n]"
+    );
+
+    // What the box tells its owner (see README.md) says that it is from this
+    // very domain and is signed by nobody: the filter would take it for forged.
+    table(out, "session.data");
+    let _ = writeln!(
+        out,
+        "spam-filter = [\n  \
+           {{ if = \"sender == 'postmaster@{domain}' && ({local})\", then = false }},\n  \
+           {{ else = true }},\n]"
     );
 
     table(out, "session.data.limits");

@@ -7,6 +7,7 @@
 //! - [`imap_greeting`]: what IMAP's clear-text port says before TLS.
 //! - [`listeners`]: which protocol answers on which port.
 //! - [`prepare`]: keys and certificate that must exist before the first start.
+//! - [`probe`]: the proof that mail works.
 //! - [`plan`]: which domain, account and addresses are still missing.
 //! - [`store_format`]: the store's schema, and the way back from a newer one.
 //! - [`resolv`]: name servers from `resolv.conf`.
@@ -20,6 +21,7 @@ pub mod listeners;
 pub mod plan;
 pub mod ports;
 pub mod prepare;
+pub mod probe;
 pub mod resolv;
 pub mod secret_file;
 pub mod store_format;

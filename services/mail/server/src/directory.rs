@@ -7,8 +7,10 @@ use stalwart_lib::common::core::BuildServer;
 use stalwart_lib::common::{self, Inner};
 use stalwart_lib::directory::Type;
 use stalwart_lib::directory::backend::internal::lookup::DirectoryStore;
-use stalwart_lib::directory::backend::internal::manage::ManageDirectory;
-use stalwart_lib::directory::backend::internal::{PrincipalField, PrincipalSet};
+use stalwart_lib::directory::backend::internal::manage::{ManageDirectory, UpdatePrincipal};
+use stalwart_lib::directory::backend::internal::{
+    PrincipalField, PrincipalSet, PrincipalUpdate, PrincipalValue,
+};
 use std::sync::Arc;
 
 /// Who receives mail here.
@@ -26,6 +28,31 @@ pub struct NewAccount {
     /// Addresses, the account's own first; their domains must exist.
     pub addresses: Vec<String>,
 }
+
+/// A mailbox that a program of the box uses and nobody else: without mail sent,
+/// POP3, JMAP and the rest.
+#[derive(Clone)]
+pub struct InternalAccount {
+    /// Log-in name.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// Its one address; the domain must exist.
+    pub address: String,
+    /// Most bytes that it may hold.
+    pub quota: u64,
+}
+
+/// What an internal account may do, in the library's words.
+const INTERNAL_PERMISSIONS: [&str; 7] = [
+    "authenticate",
+    "email-receive",
+    "imap-authenticate",
+    "imap-select",
+    "imap-fetch",
+    "imap-store",
+    "imap-expunge",
+];
 
 impl Directory {
     pub(crate) fn new(inner: &Arc<Inner>) -> Self {
@@ -79,6 +106,73 @@ impl Directory {
                 .await
                 .map_err(|error| anyhow!("make account {name}: {error}"))
         })
+    }
+
+    /// Gives an internal account its address and a password; makes the account
+    /// if it is not there.
+    pub fn open_internal<'a>(
+        &'a self,
+        account: InternalAccount,
+        password_hash: String,
+    ) -> Later<'a, Result<()>> {
+        Box::pin(async move {
+            let InternalAccount { name, .. } = &account;
+            if !self.has_account(name).await? {
+                let new = PrincipalSet::new(0, Type::Individual)
+                    .with_field(PrincipalField::Name, name.as_str())
+                    .with_field(PrincipalField::Description, account.description);
+                self.add(new)
+                    .await
+                    .map_err(|error| anyhow!("make account {name}: {error}"))?;
+            }
+            let permissions = INTERNAL_PERMISSIONS.map(String::from).to_vec();
+            self.update(
+                name,
+                vec![
+                    (PrincipalField::Quota, account.quota.into()),
+                    (PrincipalField::EnabledPermissions, permissions.into()),
+                    (PrincipalField::Emails, vec![account.address].into()),
+                    (PrincipalField::Secrets, vec![password_hash].into()),
+                ],
+            )
+            .await
+        })
+    }
+
+    /// Takes password and address away from an internal account: nobody can log
+    /// in to it or write to it.
+    pub fn close_internal<'a>(&'a self, name: &'a str) -> Later<'a, Result<()>> {
+        Box::pin(async move {
+            let nothing = || PrincipalValue::StringList(Vec::new());
+            self.update(
+                name,
+                vec![
+                    (PrincipalField::Secrets, nothing()),
+                    (PrincipalField::Emails, nothing()),
+                ],
+            )
+            .await
+        })
+    }
+
+    async fn update(
+        &self,
+        name: &str,
+        fields: Vec<(PrincipalField, PrincipalValue)>,
+    ) -> Result<()> {
+        let updates = fields
+            .into_iter()
+            .map(|(field, value)| PrincipalUpdate::set(field, value))
+            .collect();
+        let update = UpdatePrincipal::by_name(name).with_updates(updates);
+        let changed = self
+            .0
+            .store()
+            .update_principal(update)
+            .await
+            .map_err(|error| anyhow!("change account {name}: {error}"))?;
+        self.0.invalidate_principal_caches(changed).await;
+        Ok(())
     }
 
     async fn has(&self, name: &str, kind: Type) -> Result<bool> {
