@@ -71,6 +71,7 @@ pub const MAIL: Program = Program {
         "services/mail/src",
         "services/mail/render",
         "services/mail/server",
+        "services/mail/fixed_random.c",
         "services/mail/rustc",
         "services/service",
     ],
