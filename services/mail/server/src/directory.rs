@@ -116,22 +116,27 @@ impl Directory {
         password_hash: String,
     ) -> Later<'a, Result<()>> {
         Box::pin(async move {
-            let InternalAccount { name, .. } = &account;
-            if !self.has_account(name).await? {
+            let InternalAccount {
+                name,
+                description,
+                address,
+                quota,
+            } = account;
+            if !self.has_account(&name).await? {
                 let new = PrincipalSet::new(0, Type::Individual)
                     .with_field(PrincipalField::Name, name.as_str())
-                    .with_field(PrincipalField::Description, account.description);
+                    .with_field(PrincipalField::Description, description);
                 self.add(new)
                     .await
                     .map_err(|error| anyhow!("make account {name}: {error}"))?;
             }
             let permissions = INTERNAL_PERMISSIONS.map(String::from).to_vec();
             self.update(
-                name,
+                &name,
                 vec![
-                    (PrincipalField::Quota, account.quota.into()),
+                    (PrincipalField::Quota, quota.into()),
                     (PrincipalField::EnabledPermissions, permissions.into()),
-                    (PrincipalField::Emails, vec![account.address].into()),
+                    (PrincipalField::Emails, vec![address].into()),
                     (PrincipalField::Secrets, vec![password_hash].into()),
                 ],
             )
