@@ -1,7 +1,7 @@
 //! `roost build`: from `roost.toml` to an image, step by step.
 
 use crate::cli::BuildArgs;
-use crate::compile::{self, INIT, MAIL, Program, STAGE1, UPDATER};
+use crate::compile::{self, INIT, MAIL, Program, STAGE1};
 use crate::config::Config;
 use crate::cpio;
 use crate::disk;
@@ -10,7 +10,6 @@ use crate::fetch::Downloads;
 use crate::kernel::{self, LoadOrder};
 use crate::lock::{Lock, Purpose};
 use crate::modules::Boards;
-use crate::release::History;
 use crate::report::{self, Report, StepTime};
 use crate::rootfs::{Tree, Verity};
 use crate::sbom;
@@ -26,29 +25,14 @@ use std::time::Instant;
 /// `roost build`.
 pub fn run(args: &BuildArgs, ui: &Ui) -> Result<(), Failure> {
     let began = Instant::now();
-    let report = image(args, ui)?;
-    ui.result(report.render(began.elapsed()), &report);
-    Ok(())
-}
-
-/// Makes the image, unless it is there already, and says what it is.
-pub fn image(args: &BuildArgs, ui: &Ui) -> Result<Report, Failure> {
     let config = Config::load(&args.config)?;
-    if config.update.keys.is_empty() || config.update.laptops.is_empty() {
-        ui.warn("this image takes no updates: roost.toml has no keys under [update]");
-    }
-    let mut build = Build::new(args, config, ui)?;
+    let build = Build::new(args, config, ui)?;
     let report = match build.unchanged()? {
         Some(report) => report,
         None => build.make()?,
     };
-    // A number that was given is nobody's next one.
-    if args.release.is_none() {
-        build
-            .history
-            .note(report.number, &build.inputs, &report.slot)?;
-    }
-    Ok(report)
+    ui.result(report.render(began.elapsed()), &report);
+    Ok(())
 }
 
 /// Everything that a build is made from, and what it did so far.
@@ -62,11 +46,6 @@ struct Build<'a> {
     downloads: Downloads,
     store: Store,
     boards: Boards,
-    history: History,
-    /// Hash of everything that decides the image's bytes but the release's number.
-    inputs: Key,
-    /// Number of the release.
-    number: u64,
     /// Hash of everything that decides the image's bytes.
     key: Key,
     /// The same and this program's own code: while it stays, nothing needs to be looked at again.
@@ -76,10 +55,6 @@ struct Build<'a> {
     tryboot: Key,
     steps: std::cell::RefCell<Vec<StepTime>>,
 }
-
-/// Number of the settings' format (`roost_service::settings`): it grows when an
-/// older version could not work with what a newer one leaves on the data partition.
-pub const SETTINGS_FORMAT: u32 = 1;
 
 /// What the build left of itself beside the image, to know it again.
 const STAMP: &str = "roost.build.json";
@@ -91,7 +66,7 @@ impl<'a> Build<'a> {
         let sdk = sdk::locate(&lock, &workspace.cache);
         let boards = Boards::load(&workspace.source)?;
         let mut programs = Vec::new();
-        for program in [&STAGE1, &INIT, &UPDATER, &MAIL] {
+        for program in [&STAGE1, &INIT, &MAIL] {
             let key = match config.component(program.name) {
                 Some(o) => KeyBuilder::new("override", 1).text(&o.sha256).finish(),
                 None => compile::key(program, &workspace.source, &sdk)?,
@@ -111,13 +86,7 @@ impl<'a> Build<'a> {
         for (_, k) in &programs {
             key = key.key(k);
         }
-        let inputs = key.finish();
-        let history = History::load(&args.config)?;
-        let number = args.release.unwrap_or_else(|| history.number(&inputs));
-        let key = KeyBuilder::new("release", 1)
-            .key(&inputs)
-            .text(&number.to_string())
-            .finish();
+        let key = key.finish();
         let stamp = KeyBuilder::new("stamp", 1)
             .key(&key)
             .text(&sha256_file(&exe)?)
@@ -132,9 +101,6 @@ impl<'a> Build<'a> {
             lock,
             sdk,
             boards,
-            history,
-            inputs,
-            number,
             key,
             stamp,
             programs,
@@ -155,9 +121,7 @@ impl<'a> Build<'a> {
         let Ok(mut report) = serde_json::from_str::<Report>(&text) else {
             return Ok(None);
         };
-        let same = report.key == self.stamp.full()
-            && report.marks == self.marks()
-            && report.slot.is_file();
+        let same = report.key == self.stamp.full() && report.marks == self.marks();
         if !same {
             return Ok(None);
         }
@@ -291,7 +255,7 @@ impl<'a> Build<'a> {
             |dir, _| self.unpack_extras(dir),
         )?;
 
-        let initrd_key = KeyBuilder::new("initramfs", 2)
+        let initrd_key = KeyBuilder::new("initramfs", 1)
             .key(&kernel_key)
             .file(program("stage1"))?
             .finish();
@@ -302,7 +266,7 @@ impl<'a> Build<'a> {
         let tree = self.tree(&program, &extras)?;
         let identity = self.identity("root");
         let root_key = tree
-            .fingerprint(KeyBuilder::new("root", 3).key(&self.sdk.key).key(&identity))?
+            .fingerprint(KeyBuilder::new("root", 2).key(&self.sdk.key).key(&identity))?
             .finish();
         let root = self.step("make the root file system", "root", &root_key, |dir, _| {
             let verity = tree.build(&self.sdk, identity.full(), dir)?;
@@ -313,7 +277,7 @@ impl<'a> Build<'a> {
         let verity = read_verity(&root)?;
 
         let disk_id = self.disk_id();
-        let slot_key = KeyBuilder::new("slot", 3)
+        let slot_key = KeyBuilder::new("slot", 2)
             .text(&disk::inputs(disk_id))
             .key(&root_key)
             .key(&initrd_key)
@@ -392,8 +356,6 @@ impl<'a> Build<'a> {
         let report = Report {
             key: self.stamp.full().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            number: self.number,
-            slot: slot.join(disk::SLOT_IMAGE),
             image: image.clone(),
             marks: self.marks(),
             image_bytes: image
@@ -519,7 +481,6 @@ impl<'a> Build<'a> {
         let mut tree = Tree::default();
         tree.program("init", "bin/init", program("init"));
         tree.program("mail", "bin/mail", program("mail"));
-        tree.program("updater", "bin/updater", program("updater"));
         tree.program("e2fsck", "bin/e2fsck", &extras.join("e2fsck"));
         tree.bytes(
             "settings",
@@ -531,12 +492,8 @@ impl<'a> Build<'a> {
             "etc/roost/services.json",
             services_json(&specs(&self.workspace)?),
         );
-        let release = serde_json::json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "number": self.number,
-            "settings_format": SETTINGS_FORMAT,
-            "build": self.key.short(),
-        });
+        let release =
+            serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "build": self.key.short() });
         tree.bytes("settings", "etc/roost/release.json", release.to_string());
         let name = self.config.settings().name;
         tree.bytes(
@@ -605,7 +562,7 @@ fn services_json(specs: &[ServiceSpec]) -> String {
 }
 
 /// The specs of all services of the checkout.
-pub fn specs(workspace: &Workspace) -> Result<Vec<ServiceSpec>, Failure> {
+fn specs(workspace: &Workspace) -> Result<Vec<ServiceSpec>, Failure> {
     let dir = workspace.source.join("services");
     let mut found = Vec::new();
     for entry in std::fs::read_dir(&dir).map_err(|e| disk_failure("read", &dir, e))? {
@@ -662,8 +619,8 @@ fn initramfs(kernel: &Path, stage1: &Path, into: &Path) -> Result<(), Failure> {
         archive.file(&format!("modules/{name}"), &read(&path)?);
     }
     let path = into.join(disk::INITRAMFS);
-    // Not compressed: a small change stays small in a bundle, and the compressed image is no larger.
-    std::fs::write(&path, archive.finish()).map_err(|e| disk_failure("write", &path, e))
+    std::fs::write(&path, report::gzip(&archive.finish()))
+        .map_err(|e| disk_failure("write", &path, e))
 }
 
 /// A folder with all parts under their names in the slot.

@@ -101,11 +101,6 @@ pub enum Command {
     /// compiles the programs of the box: up to half an hour on two cores. Later builds redo
     /// only what changed, and --offline then works.
     Build(BuildArgs),
-    /// Make the update bundle of what roost.toml describes, or look into one
-    ///
-    /// A bundle is one signed file with everything that a box needs to get a new version. A box
-    /// fetches only the parts that it lacks. `roost update` makes it by itself.
-    Bundle(BundleArgs),
     /// Start the image in an emulator (QEMU)
     ///
     /// The box's ports are forwarded to 127.0.0.1 at their number plus the offset: with the
@@ -221,80 +216,6 @@ pub struct BuildArgs {
     /// Use no network; fail with exit code 3 if something is not there yet
     #[arg(long)]
     pub offline: bool,
-    /// Number of the release; the box takes an update only if it grows [default: the last one's
-    /// in roost.release.json, one more if anything has changed]
-    #[arg(long, value_name = "N")]
-    pub release: Option<u64>,
-}
-
-/// Options of `roost bundle`.
-#[derive(Debug, Clone, Args)]
-#[command(after_help = "\
-Examples:
-  roost bundle make
-  roost bundle make --notes \"Faster search.\"
-  roost bundle inspect build/roost.bundle")]
-pub struct BundleArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: BundleCommand,
-}
-
-/// What to do with a bundle.
-#[derive(Debug, Clone, Subcommand)]
-pub enum BundleCommand {
-    /// Build the image if needed, and make its bundle beside it
-    Make(BundleMakeArgs),
-    /// Show what is in a bundle
-    Inspect(BundleFileArgs),
-    /// Check every byte of a bundle
-    Verify(BundleVerifyArgs),
-}
-
-/// Options of `roost bundle make`.
-#[derive(Debug, Clone, Args)]
-pub struct BundleMakeArgs {
-    /// How the image is built.
-    #[command(flatten)]
-    pub build: BuildArgs,
-    /// Image of an earlier release (roost.img), to send only differences to boxes that run it;
-    /// releases built here are known already
-    #[arg(long = "base", value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub bases: Vec<PathBuf>,
-    /// What is new, shown before an update
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    pub notes: String,
-    /// The version before cannot run again after this one did
-    #[arg(long)]
-    pub irreversible: bool,
-    /// Lowest release that can be updated to this one in one step
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub min_release: u64,
-    /// Sign with this key too, and have boxes trust it from now on (see docs/bundle-format.md)
-    #[arg(long, value_name = "FOLDER", value_hint = clap::ValueHint::DirPath)]
-    pub new_key: Option<PathBuf>,
-}
-
-/// Which bundle.
-#[derive(Debug, Clone, Args)]
-pub struct BundleFileArgs {
-    /// The bundle
-    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub file: PathBuf,
-}
-
-/// Options of `roost bundle verify`.
-#[derive(Debug, Clone, Args)]
-pub struct BundleVerifyArgs {
-    /// The bundle
-    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub file: PathBuf,
-    /// Public key that must have signed it [default: those under [update] of roost.toml]
-    #[arg(long = "key", value_name = "HEX")]
-    pub keys: Vec<String>,
-    /// The box's configuration
-    #[arg(long, value_name = "FILE", default_value = "roost.toml", value_hint = clap::ValueHint::FilePath)]
-    pub config: PathBuf,
 }
 
 /// Options of `roost run`.
@@ -312,7 +233,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", default_value = "build/roost.img", value_hint = clap::ValueHint::FilePath)]
     pub image: PathBuf,
     /// Added to each of the box's port numbers to make this machine's; 0 picks free ports
-    // The box's highest port is 7625: the sum must stay below 65536, and above the privileged ports.
+    // The box's highest port is 4190: the sum must stay below 65536, and above the privileged ports.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = port_offset)]
     pub port_offset: u16,
     /// Folder that keeps the box's card between runs [default: beside the image, with .state for .img]
@@ -346,8 +267,8 @@ pub struct RunArgs {
 
 fn port_offset(text: &str) -> Result<u16, String> {
     match text.parse() {
-        Ok(n @ (0 | 1024..=57_910)) => Ok(n),
-        _ => Err("expected 0 or a number from 1024 to 57910".to_owned()),
+        Ok(n @ (0 | 1024..=61_345)) => Ok(n),
+        _ => Err("expected 0 or a number from 1024 to 61345".to_owned()),
     }
 }
 

@@ -15,7 +15,7 @@ use std::path::Path;
 /// File names in a slot that the builder itself makes.
 pub const KERNEL: &str = "Image.gz";
 /// The initramfs.
-pub const INITRAMFS: &str = "initrd.img";
+pub const INITRAMFS: &str = "initrd.gz";
 /// The verity-protected root file system.
 pub const ROOT: &str = "root.img";
 /// The finished slot, `into/slot.img`.
@@ -52,17 +52,12 @@ pub fn slot(
     into: &Path,
 ) -> Result<(), Failure> {
     // 2 KiB clusters: about 130,000 of them, as FAT32 wants, and few enough for a quick boot ROM.
-    // 4 reserved sectors more than usual, so that root.img, which follows the root folder's
-    // cluster, begins at a multiple of 4 KiB: a bundle's chunks are cut there.
     fat::format(
         sdk,
         into,
         SLOT_IMAGE,
         Layout::STANDARD.slot(Slot::A).bytes(),
-        fat::Geometry {
-            cluster: 4,
-            reserved: 36,
-        },
+        4,
         "ROOST",
         disk_id,
     )?;
@@ -83,9 +78,6 @@ pub fn slot(
         root_hash: hash(&verity.root_hash)?,
         salt: hash(&verity.salt)?,
     };
-    // Files in the order of how seldom they change: what lies behind one that grew has moved.
-    let others: Vec<String> = files.iter().filter(|f| *f != ROOT).cloned().collect();
-    fat::copy(sdk, into, SLOT_IMAGE, parts, &others)?;
     let cmdline =
         tempfile::tempdir_in(into).map_err(|e| disk_failure("create a folder in", into, e))?;
     let text = cmdline.path().join("cmdline.txt");
@@ -97,7 +89,9 @@ pub fn slot(
         SLOT_IMAGE,
         cmdline.path(),
         &["cmdline.txt".to_owned()],
-    )
+    )?;
+    let others: Vec<String> = files.iter().filter(|f| *f != ROOT).cloned().collect();
+    fat::copy(sdk, into, SLOT_IMAGE, parts, &others)
 }
 
 /// First sector of `root.img` in the slot, once it is sure to lie in one piece.
@@ -125,10 +119,7 @@ pub fn selector(sdk: &Sdk, bootcode: &Path, into: &Path, disk_id: u32) -> Result
         into,
         SELECTOR_IMAGE,
         size,
-        fat::Geometry {
-            cluster: 1,
-            reserved: 32,
-        },
+        1,
         "SELECTOR",
         disk_id.wrapping_add(1),
     )?;

@@ -5,12 +5,9 @@ use crate::config::Config;
 use crate::config::names::{AccountName, BoxName, Domain, printable_text};
 use crate::config::page;
 use crate::config::read::Reason;
-use crate::device::folder_of;
 use crate::error::Failure;
-use crate::keys;
 use crate::password::{self, Password, can_ask, no_answer};
 use crate::ui::Ui;
-use roost_bundle::SigningKey;
 use serde::Serialize;
 use std::fs::Permissions;
 use std::io::Write;
@@ -48,8 +45,7 @@ pub fn run(args: &InitArgs, ui: &Ui) -> Result<(), Failure> {
     }
     let answers = collect(args, ui)?;
     let hash = answers.password.hash()?;
-    let keys = Keys::of(&answers.domain)?;
-    let text = render(&answers, hash.as_str(), &keys);
+    let text = render(&answers, hash.as_str());
     if let Err(problems) = Config::parse(FILE, text.as_bytes(), &args.dir) {
         return Err(Failure::new(
             "roost init made a file that roost refuses: a fault of roost itself",
@@ -61,15 +57,6 @@ pub fn run(args: &InitArgs, ui: &Ui) -> Result<(), Failure> {
     let address = format!("{}@{}", answers.account.as_str(), answers.domain);
     let password = answers.password.to_show();
     let mut shown = format!("Wrote {}\n  address   {address}\n", path.display());
-    let found = if keys.made {
-        "new"
-    } else {
-        "found there, used again"
-    };
-    shown += &format!(
-        "  keys      {found}, in {}\n            They update and look after the box: back them up.\n",
-        keys.folder.display()
-    );
     if let Some(password) = password {
         shown += &format!("  password  {password}   (shown only now; the file has but its hash)\n");
     }
@@ -86,34 +73,6 @@ pub fn run(args: &InitArgs, ui: &Ui) -> Result<(), Failure> {
         },
     );
     Ok(())
-}
-
-/// The public halves of the owner's keys.
-struct Keys {
-    folder: PathBuf,
-    update: String,
-    laptop: String,
-    /// Whether one of them was made just now.
-    made: bool,
-}
-
-impl Keys {
-    /// Reads the keys for a domain, and makes those that are missing.
-    fn of(domain: &Domain) -> Result<Self, Failure> {
-        let folder = folder_of(&domain.to_string())?;
-        let public = |kind| {
-            let (seed, made) = keys::read_or_make(&folder, kind)?;
-            Ok::<_, Failure>((SigningKey::from_seed(&seed).public().to_string(), made))
-        };
-        let (update, new_update) = public(&keys::UPDATE)?;
-        let (laptop, new_laptop) = public(&keys::LAPTOP)?;
-        Ok(Self {
-            update,
-            laptop,
-            made: new_update || new_laptop,
-            folder,
-        })
-    }
 }
 
 /// Takes what the options say and asks for the rest.
@@ -240,11 +199,8 @@ fn login_name() -> Option<String> {
         .filter(|name| AccountName::parse(name).is_ok())
 }
 
-fn render(answers: &Answers, hash: &str, keys: &Keys) -> String {
-    let list = |key: &str| format!("[{}]", page::quoted(key));
+fn render(answers: &Answers, hash: &str) -> String {
     let mut values = vec![
-        ("update", "keys", list(&keys.update)),
-        ("update", "laptops", list(&keys.laptop)),
         ("box", "name", page::quoted(answers.name.as_str())),
         ("box", "domain", page::quoted(answers.domain.as_str())),
         ("account", "name", page::quoted(answers.account.as_str())),

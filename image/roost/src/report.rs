@@ -1,6 +1,6 @@
 //! What a build says of itself at its end.
 
-use crate::compile::{INIT, MAIL, Program, STAGE1, UPDATER, crates_of};
+use crate::compile::{INIT, MAIL, Program, STAGE1, crates_of};
 use crate::config::Config;
 use crate::disk;
 use crate::error::Failure;
@@ -80,10 +80,6 @@ pub struct Report {
     pub key: String,
     /// Image version.
     pub version: String,
-    /// Number of the release: which of two builds is newer.
-    pub number: u64,
-    /// The slot image, in the cache.
-    pub slot: PathBuf,
     /// The image.
     pub image: PathBuf,
     /// Size and time of image, compressed image and bill of materials, to notice that somebody touched them.
@@ -191,6 +187,13 @@ pub fn compress(from: &Path, to: &Path, step: &Step<'_>) -> Result<u64, Failure>
     }
     let file = encoder.finish().map_err(write)?;
     Ok(file.metadata().map_err(write)?.len())
+}
+
+/// gzip without time or name, so that equal bytes stay equal.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).expect("writing to memory");
+    encoder.finish().expect("writing to memory")
 }
 
 /// Where the parts of a finished image are.
@@ -337,7 +340,6 @@ pub fn components(
         program(&STAGE1, STAGE1.name, stage1_bytes),
         program(&INIT, INIT.name, of("init")),
         program(&MAIL, &mail_name, of("mail")),
-        program(&UPDATER, UPDATER.name, of("updater")),
         debian(
             "e2fsck",
             Kind::Application,
@@ -415,8 +417,6 @@ mod tests {
         let report = Report {
             key: String::new(),
             version: "0.1.0".into(),
-            number: 14,
-            slot: "cache/slot.img".into(),
             image: "build/roost.img".into(),
             marks: Vec::new(),
             image_bytes: 640 << 20,

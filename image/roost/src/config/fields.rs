@@ -47,13 +47,6 @@ pub static SECTIONS: &[Section] = &[
         fields: &[&MAIL_HOST, &MAIL_MAX_MESSAGE_SIZE, &MAIL_SPAM_FILTER],
     },
     Section {
-        name: "update",
-        doc: "Who may update the box. `roost init` makes the keys and fills in their public halves; without \
-              this table the box takes no updates.",
-        members: &[],
-        fields: &[&UPDATE_KEYS, &UPDATE_LAPTOPS, &UPDATE_URL, &UPDATE_WINDOW],
-    },
-    Section {
         name: "build",
         doc: "How `roost build` works on this machine. Nothing of it reaches the box.",
         members: &[],
@@ -63,7 +56,7 @@ pub static SECTIONS: &[Section] = &[
         name: "components",
         doc: "Programs built elsewhere that replace those of Roost, one table for each: \
               static programs for 64-bit ARM Linux.",
-        members: &["mail", "init", "stage1", "updater"],
+        members: &["mail", "init", "stage1"],
         fields: &[&COMPONENT_PATH, &COMPONENT_SHA256],
     },
 ];
@@ -214,48 +207,6 @@ pub static MAIL_SPAM_FILTER: Field<bool> = Field {
     absent: Absent::Default("true"),
     example: "false",
     parse: values::switch,
-};
-
-/// `[update] keys`
-pub static UPDATE_KEYS: Field<Vec<String>> = Field {
-    key: "keys",
-    doc: "Public keys whose bundles the box takes (Ed25519). `roost bundle` signs with the private half.",
-    kind: "list of keys, 64 hexadecimal digits each",
-    absent: Absent::Otherwise("the box takes no bundle"),
-    example: "[\"8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c\"]",
-    parse: values::keys,
-};
-
-/// `[update] laptops`
-pub static UPDATE_LAPTOPS: Field<Vec<String>> = Field {
-    key: "laptops",
-    doc: "Public keys of the machines that may look after the box: `roost update`, `status`, `logs`, `reboot`.",
-    kind: "list of keys, 64 hexadecimal digits each",
-    absent: Absent::Otherwise("nobody may, and the box does not even listen"),
-    example: "[\"8139770ea87d175f56a35466c34c7ecccb8d8a91b4ee37a25df60f5b8fc9b394\"]",
-    parse: values::keys,
-};
-
-/// `[update] url`
-pub static UPDATE_URL: Field<String> = Field {
-    key: "url",
-    doc: "Where the box looks for a newer bundle once a day, e.g. your own web space or `roost serve`. \
-          The bundle's signature decides, not the place.",
-    kind: "http or https address",
-    absent: Absent::Otherwise("the box looks nowhere; you send updates with `roost update`"),
-    example: "\"https://example.org/roost.bundle\"",
-    parse: values::mirror,
-};
-
-/// `[update] window`
-pub static UPDATE_WINDOW: Field<(u8, u8)> = Field {
-    key: "window",
-    doc: "Hours (UTC) between which an update from `url` may be installed: the first, and the one in which \
-          it must no longer begin.",
-    kind: "list of two hours from 0 to 24",
-    absent: Absent::Otherwise("at any time"),
-    example: "[1, 5]",
-    parse: values::hours,
 };
 
 /// `[build] mirror`

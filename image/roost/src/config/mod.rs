@@ -50,8 +50,6 @@ pub struct Config {
     pub time_servers: Vec<String>,
     /// Mail options.
     pub mail: Mail,
-    /// Who may update the box, and where it looks by itself.
-    pub update: settings::Update,
     /// Debian mirror without a slash at its end; none means the one that apt uses.
     pub mirror: Option<String>,
     /// Programs that replace those of Roost.
@@ -89,8 +87,6 @@ pub enum Component {
     Init,
     /// The program of the initramfs.
     Stage1,
-    /// The update service.
-    Updater,
 }
 
 impl Component {
@@ -99,7 +95,6 @@ impl Component {
             "mail" => Some(Self::Mail),
             "init" => Some(Self::Init),
             "stage1" => Some(Self::Stage1),
-            "updater" => Some(Self::Updater),
             _ => None,
         }
     }
@@ -225,7 +220,6 @@ impl Config {
         let network = plain(document, "network", report);
         let time = plain(document, "time", report);
         let mail = plain(document, "mail", report);
-        let update = plain(document, "update", report);
         let build = plain(document, "build", report);
         let the_box = plain(document, "box", report);
 
@@ -240,14 +234,6 @@ impl Config {
         let host = mail.get(&fields::MAIL_HOST, report);
         let max_message_size = mail.get(&fields::MAIL_MAX_MESSAGE_SIZE, report);
         let spam_filter = mail.get(&fields::MAIL_SPAM_FILTER, report);
-        let update = settings::Update {
-            keys: update.get(&fields::UPDATE_KEYS, report).unwrap_or_default(),
-            laptops: update
-                .get(&fields::UPDATE_LAPTOPS, report)
-                .unwrap_or_default(),
-            url: update.get(&fields::UPDATE_URL, report),
-            window: update.get(&fields::UPDATE_WINDOW, report),
-        };
         let mirror = build.get(&fields::BUILD_MIRROR, report);
         let overrides = overrides(document, folder, report);
 
@@ -277,7 +263,6 @@ impl Config {
                 max_message_size: max_message_size?,
                 spam_filter: spam_filter?,
             },
-            update,
             mirror,
             overrides,
         })
@@ -305,7 +290,7 @@ impl Config {
                 max_message_size: self.mail.max_message_size,
                 spam_filter: self.mail.spam_filter,
             },
-            update: self.update.clone(),
+            update: settings::Update::default(),
         }
     }
 }

@@ -69,24 +69,6 @@ pub fn switch(node: &Node<'_>, report: &mut Report<'_>) -> Option<bool> {
     }
 }
 
-/// Two hours of a day.
-pub fn hours(node: &Node<'_>, report: &mut Report<'_>) -> Option<(u8, u8)> {
-    let hour = |node: &Node<'_>| match node.get_ref() {
-        DeValue::Integer(number) => u8::from_str_radix(number.as_str(), number.radix())
-            .ok()
-            .filter(|hour| *hour <= 24),
-        _ => None,
-    };
-    let window = match node.get_ref() {
-        DeValue::Array(items) if items.len() == 2 => hour(&items[0]).zip(hour(&items[1])),
-        _ => None,
-    };
-    if window.is_none() {
-        wrong_kind(node, report, "a list of two hours from 0 to 24", "[1, 5]");
-    }
-    window
-}
-
 /// Name of the box.
 pub fn box_name(node: &Node<'_>, report: &mut Report<'_>) -> Option<BoxName> {
     text(node, report, "\"roost\"", BoxName::parse)
@@ -405,17 +387,6 @@ pub fn file(node: &Node<'_>, report: &mut Report<'_>) -> Option<PathBuf> {
                 .hint("write the whole path, or one relative to roost.toml"));
         }
         Ok(PathBuf::from(value))
-    })
-}
-
-/// Ed25519 public keys in lower-case hex.
-pub fn keys(node: &Node<'_>, report: &mut Report<'_>) -> Option<Vec<String>> {
-    list(node, report, "[\"64 hexadecimal digits\"]", |value| {
-        if value.len() != 64 || !value.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(Reason::new("a public key has 64 hexadecimal digits")
-                .hint("`roost init` writes those of its keys"));
-        }
-        Ok(value.to_ascii_lowercase())
     })
 }
 
