@@ -288,7 +288,7 @@ mod tests {
                 (ours.kernel.as_str(), ours.cmdline.as_str()),
                 ("Image.gz", "cmdline.txt")
             );
-            assert_eq!(ours.initramfs.as_deref(), Some("initrd.gz"));
+            assert_eq!(ours.initramfs.as_deref(), Some("initrd.img"));
             if let Some(tree) = ours.device_tree {
                 assert!(
                     boards.contains(&format!("\"{tree}\"")),

@@ -242,7 +242,7 @@ impl<'a> Build<'a> {
             |dir, _| self.unpack_extras(dir),
         )?;
 
-        let initrd_key = KeyBuilder::new("initramfs", 1)
+        let initrd_key = KeyBuilder::new("initramfs", 2)
             .key(&kernel_key)
             .file(program("stage1"))?
             .finish();
@@ -253,7 +253,7 @@ impl<'a> Build<'a> {
         let tree = self.tree(&program, &extras)?;
         let identity = self.identity("root");
         let root_key = tree
-            .fingerprint(KeyBuilder::new("root", 2).key(&self.sdk.key).key(&identity))?
+            .fingerprint(KeyBuilder::new("root", 3).key(&self.sdk.key).key(&identity))?
             .finish();
         let root = self.step("make the root file system", "root", &root_key, |dir, _| {
             let verity = tree.build(&self.sdk, identity.full(), dir)?;
@@ -264,7 +264,7 @@ impl<'a> Build<'a> {
         let verity = read_verity(&root)?;
 
         let disk_id = self.disk_id();
-        let slot_key = KeyBuilder::new("slot", 2)
+        let slot_key = KeyBuilder::new("slot", 3)
             .text(&disk::inputs(disk_id))
             .key(&root_key)
             .key(&initrd_key)
@@ -505,7 +505,8 @@ impl<'a> Build<'a> {
         Ok(tree)
     }
 
-    /// Every file of the slot but `cmdline.txt`: its name there and where it is now.
+    /// Every file of the slot but `cmdline.txt`: its name there and where it is now. What changes
+    /// often comes last, so that little else moves with it.
     fn slot_parts(
         &self,
         root: &Path,
@@ -513,20 +514,22 @@ impl<'a> Build<'a> {
         kernel: &Path,
         extras: &Path,
     ) -> Result<Vec<(String, PathBuf)>, Failure> {
-        let mut parts = vec![
-            (disk::ROOT.to_owned(), root.join(disk::ROOT)),
-            (disk::KERNEL.to_owned(), kernel.join(disk::KERNEL)),
-            (disk::INITRAMFS.to_owned(), initrd.join(disk::INITRAMFS)),
-            (
-                "config.txt".to_owned(),
-                self.workspace.source.join("board/rpi/config.txt"),
-            ),
-        ];
+        let mut parts = vec![(
+            "config.txt".to_owned(),
+            self.workspace.source.join("board/rpi/config.txt"),
+        )];
         for dtb in self.boards.device_trees() {
             parts.push((dtb.clone(), kernel.join(&dtb)));
         }
         for name in self.boards.firmware() {
             parts.push((name.clone(), extras.join("firmware").join(&name)));
+        }
+        for (name, dir) in [
+            (disk::KERNEL, kernel),
+            (disk::INITRAMFS, initrd),
+            (disk::ROOT, root),
+        ] {
+            parts.push((name.to_owned(), dir.join(name)));
         }
         for (name, path) in &parts {
             if !path.is_file() {
@@ -580,13 +583,13 @@ fn read_verity(root: &Path) -> Result<Verity, Failure> {
     })
 }
 
-/// stage1 and the modules of every board, as the kernel wants them.
+/// stage1 and the modules of every board, as the kernel wants them. Not compressed, for the reason
+/// that [`Tree::build`] gives; stage1, which changes most often, comes last.
 fn initramfs(kernel: &Path, stage1: &Path, into: &Path) -> Result<(), Failure> {
     let read = |path: &Path| std::fs::read(path).map_err(|e| disk_failure("read", path, e));
     let order: LoadOrder = serde_json::from_slice(&read(&kernel.join(kernel::LOAD_ORDER))?)
         .map_err(|e| Failure::new("the kernel step's output is damaged").because(e))?;
     let mut archive = cpio::Archive::default();
-    archive.program("init", &read(stage1)?);
     for mount_point in ["dev", "proc", "root", "sys"] {
         archive.directory(mount_point);
     }
@@ -605,8 +608,9 @@ fn initramfs(kernel: &Path, stage1: &Path, into: &Path) -> Result<(), Failure> {
             .into_owned();
         archive.file(&format!("modules/{name}"), &read(&path)?);
     }
+    archive.program("init", &read(stage1)?);
     let path = into.join(disk::INITRAMFS);
-    std::fs::write(&path, report::gzip(&archive.finish()))
+    std::fs::write(&path, archive.finish())
         .map_err(|e| disk_failure("write", &path, e))
 }
 

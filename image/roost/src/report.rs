@@ -53,7 +53,7 @@ pub struct Component {
     pub version: Option<String>,
     /// SPDX licence expression; none of a program that the owner gave.
     pub licence: Option<String>,
-    /// Bytes that it takes in the image, compressed as it is there.
+    /// Bytes that it takes in the (raw) image.
     pub bytes: u64,
     /// What it is, for the bill of materials (package URL), if it is somebody else's.
     pub purl: Option<String>,
@@ -172,7 +172,7 @@ pub fn compress(from: &Path, to: &Path, step: &Step<'_>) -> Result<u64, Failure>
     let write = |e| disk_failure("write", to, e);
     let mut source = File::open(from).map_err(read)?;
     step.total_bytes(source.metadata().map_err(read)?.len());
-    // The parts are compressed already: a higher level costs minutes and gains nothing.
+    // A higher level costs minutes and gains little.
     let mut encoder = zstd::Encoder::new(File::create(to).map_err(write)?, 6).map_err(write)?;
     encoder.include_checksum(true).map_err(write)?;
     let mut buffer = vec![0; 1 << 20];
@@ -186,13 +186,6 @@ pub fn compress(from: &Path, to: &Path, step: &Step<'_>) -> Result<u64, Failure>
     }
     let file = encoder.finish().map_err(write)?;
     Ok(file.metadata().map_err(write)?.len())
-}
-
-/// gzip without time or name, so that equal bytes stay equal.
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    encoder.write_all(bytes).expect("writing to memory");
-    encoder.finish().expect("writing to memory")
 }
 
 /// Where the parts of a finished image are.
@@ -269,8 +262,7 @@ pub fn components(
         }
     };
     let initramfs = part(&|n| n == disk::INITRAMFS)?;
-    let stage1_bytes =
-        gzip(&std::fs::read(stage1).map_err(|e| disk_failure("read", stage1, e))?).len() as u64;
+    let stage1_bytes = bytes_of(stage1)?;
     let modules = initramfs.saturating_sub(stage1_bytes);
     let module_count = std::fs::read_dir(kernel.join("modules"))
         .map_err(|e| disk_failure("read", kernel, e))?

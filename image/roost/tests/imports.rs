@@ -24,7 +24,15 @@ struct Dependency {
 
 /// Each crate of ours and the crates of ours that it may name.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("roost", &["roost-board", "roost-emulator", "roost-service"]),
+    (
+        "roost",
+        &[
+            "roost-board",
+            "roost-bundle",
+            "roost-emulator",
+            "roost-service",
+        ],
+    ),
     ("roost-board", &[]),
     ("roost-bundle", &[]),
     ("roost-emulator", &["roost-board"]),

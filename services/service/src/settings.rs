@@ -6,6 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Where the builder puts the settings and every service reads them.
 pub const PATH: &str = "/etc/roost/settings.json";
 
+/// Number of the format of [`Settings`]; grows when an older box could not read them.
+pub const FORMAT: u32 = 1;
+
 /// Everything the owner chose in `roost.toml` that the box needs at run time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +25,9 @@ pub struct Settings {
     pub time_servers: Vec<String>,
     /// Mail options.
     pub mail: Mail,
+    /// Whose updates and whose calls the box takes.
+    #[serde(default)]
+    pub update: Update,
 }
 
 /// A mail account made on first boot.
@@ -67,4 +73,19 @@ pub struct Mail {
     pub max_message_size: u64,
     /// Whether incoming mail is rated by the spam filter.
     pub spam_filter: bool,
+}
+
+/// Whose updates and whose calls the box takes; by default nobody's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Update {
+    /// Public keys (Ed25519, 64 lower-case hexadecimal digits) whose bundles are taken.
+    pub keys: Vec<String>,
+    /// Public keys (as above) of the laptops that may use the device API.
+    pub laptops: Vec<String>,
+    /// Where the box looks for a bundle once a day, if it shall.
+    pub url: Option<String>,
+    /// Hours of the day (UTC, 0 to 23) from and until which such a bundle may
+    /// be installed; the span may go over midnight. `None`: at any time.
+    pub window: Option<(u8, u8)>,
 }

@@ -2,7 +2,7 @@
 //!
 //! - [`fields`] defines every key; [`schema`] says what a definition is.
 //! - [`read`] walks the file by the definitions and collects all that is wrong.
-//! - [`values`], [`names`], [`hash`] and [`network`] check what the keys hold.
+//! - [`values`], [`names`], [`hash`], [`network`] and [`update`] check what the keys hold.
 //! - [`page`] makes the reference page and the commented file from the definitions.
 //! - [`problem`] shows one fault with its place.
 
@@ -16,6 +16,7 @@ pub mod read;
 pub mod schema;
 #[cfg(test)]
 mod tests;
+mod update;
 pub mod values;
 
 use crate::error::Failure;
@@ -23,6 +24,7 @@ use hash::PasswordHash;
 use names::{AccountName, BoxName, Domain};
 use problem::Problem;
 use read::{Reader, Reason, Report, kind_of, nearest, printable};
+use roost_bundle::PublicKey;
 use roost_service::settings::{self, Network, Settings};
 use schema::Section;
 use std::collections::BTreeMap;
@@ -50,6 +52,8 @@ pub struct Config {
     pub time_servers: Vec<String>,
     /// Mail options.
     pub mail: Mail,
+    /// Whose updates and calls the box takes.
+    pub update: Update,
     /// Debian mirror without a slash at its end; none means the one that apt uses.
     pub mirror: Option<String>,
     /// Programs that replace those of Roost.
@@ -76,6 +80,19 @@ pub struct Mail {
     pub max_message_size: u64,
     /// Whether incoming mail is rated.
     pub spam_filter: bool,
+}
+
+/// Whose updates and calls the box takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Update {
+    /// Keys that sign updates; empty: none are taken.
+    pub keys: Vec<PublicKey>,
+    /// Keys of the laptops that may use the device API.
+    pub laptops: Vec<PublicKey>,
+    /// Where the box looks for updates of its own accord.
+    pub url: Option<String>,
+    /// Hours (UTC) from and until which it may install what it finds there.
+    pub window: Option<(u8, u8)>,
 }
 
 /// A program of the box that may be replaced.
@@ -220,6 +237,7 @@ impl Config {
         let network = plain(document, "network", report);
         let time = plain(document, "time", report);
         let mail = plain(document, "mail", report);
+        let update = plain(document, "update", report);
         let build = plain(document, "build", report);
         let the_box = plain(document, "box", report);
 
@@ -234,6 +252,7 @@ impl Config {
         let host = mail.get(&fields::MAIL_HOST, report);
         let max_message_size = mail.get(&fields::MAIL_MAX_MESSAGE_SIZE, report);
         let spam_filter = mail.get(&fields::MAIL_SPAM_FILTER, report);
+        let update = update::read(&update, report);
         let mirror = build.get(&fields::BUILD_MIRROR, report);
         let overrides = overrides(document, folder, report);
 
@@ -263,6 +282,7 @@ impl Config {
                 max_message_size: max_message_size?,
                 spam_filter: spam_filter?,
             },
+            update: update?,
             mirror,
             overrides,
         })
@@ -289,6 +309,14 @@ impl Config {
                 host: self.mail.host.to_string(),
                 max_message_size: self.mail.max_message_size,
                 spam_filter: self.mail.spam_filter,
+            },
+            update: settings::Update {
+                keys: self.update.keys.iter().map(PublicKey::to_string).collect(),
+                laptops: (self.update.laptops.iter())
+                    .map(PublicKey::to_string)
+                    .collect(),
+                url: self.update.url.clone(),
+                window: self.update.window,
             },
         }
     }
