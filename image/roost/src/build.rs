@@ -10,6 +10,7 @@ use crate::fetch::Downloads;
 use crate::kernel::{self, LoadOrder};
 use crate::lock::{Lock, Purpose};
 use crate::modules::Boards;
+use crate::release::{self, Release};
 use crate::report::{self, Report, StepTime};
 use crate::rootfs::{Tree, Verity};
 use crate::sbom;
@@ -24,14 +25,21 @@ use std::time::Instant;
 /// `roost build`.
 pub fn run(args: &BuildArgs, ui: &Ui) -> Result<(), Failure> {
     let began = Instant::now();
-    let config = Config::load(&args.config)?;
-    let build = Build::new(args, config, ui)?;
-    let report = match build.unchanged()? {
-        Some(report) => report,
-        None => build.make()?,
-    };
+    let report = image(args, Config::load(&args.config)?, ui)?;
     ui.result(report.render(began.elapsed()), &report);
     Ok(())
+}
+
+/// Makes the image, or finds that the last one is what would be made.
+pub fn image(args: &BuildArgs, config: Config, ui: &Ui) -> Result<Report, Failure> {
+    if config.update.keys.is_empty() {
+        ui.info("roost.toml has no keys in [update]: this box will take no updates");
+    }
+    let build = Build::new(args, config, ui)?;
+    match build.unchanged()? {
+        Some(report) => Ok(report),
+        None => build.make(),
+    }
 }
 
 /// Everything that a build is made from, and what it did so far.
@@ -45,7 +53,9 @@ struct Build<'a> {
     downloads: Downloads,
     store: Store,
     boards: Boards,
-    /// Hash of everything that decides the image's bytes.
+    /// What the build before was.
+    before: Option<Release>,
+    /// Hash of everything outside of this program that decides the image's bytes.
     key: Key,
     /// The same and this program's own code: while it stays, nothing needs to be looked at again.
     stamp: Key,
@@ -89,6 +99,7 @@ impl<'a> Build<'a> {
         Ok(Self {
             args,
             ui,
+            before: Release::load(&args.config)?,
             config,
             downloads: Downloads::new(&workspace.cache),
             store: Store::new(&workspace.cache),
@@ -116,7 +127,11 @@ impl<'a> Build<'a> {
             return Ok(None);
         };
         let same = report.key == self.stamp.full() && report.marks == self.marks();
-        if !same {
+        let numbered = self.before.as_ref().is_some_and(|before| {
+            (before.number, &before.key) == (report.number, &report.release_key)
+                && self.args.release.is_none_or(|wanted| wanted == report.number)
+        });
+        if !same || !numbered {
             return Ok(None);
         }
         // The folder may have another name from here.
@@ -250,10 +265,34 @@ impl<'a> Build<'a> {
             initramfs(&kernel, program("stage1"), dir)
         })?;
 
-        let tree = self.tree(&program, &extras)?;
+        let mut tree = self.tree(&program, &extras)?;
         let identity = self.identity("root");
-        let root_key = tree
+        let disk_id = self.disk_id();
+        // All but the number decides whether the number grows.
+        let unnumbered = tree
             .fingerprint(KeyBuilder::new("root", 3).key(&self.sdk.key).key(&identity))?
+            .finish();
+        let slot_key = |root: &Key| {
+            KeyBuilder::new("slot", 3)
+                .text(&disk::inputs(disk_id))
+                .key(root)
+                .key(&initrd_key)
+                .key(&kernel_key)
+                .key(&extras_key)
+                .text(&self.boards.fingerprint())
+                .finish()
+        };
+        let release_key = slot_key(&unnumbered);
+        let number = release::number(self.before.as_ref(), release_key.full(), self.args.release);
+        let release = serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "number": number,
+            "build": self.key.short(),
+        });
+        tree.bytes("settings", "etc/roost/release.json", release.to_string());
+        let root_key = KeyBuilder::new("root, numbered", 1)
+            .key(&unnumbered)
+            .text(&release.to_string())
             .finish();
         let root = self.step("make the root file system", "root", &root_key, |dir, _| {
             let verity = tree.build(&self.sdk, identity.full(), dir)?;
@@ -263,15 +302,7 @@ impl<'a> Build<'a> {
         })?;
         let verity = read_verity(&root)?;
 
-        let disk_id = self.disk_id();
-        let slot_key = KeyBuilder::new("slot", 3)
-            .text(&disk::inputs(disk_id))
-            .key(&root_key)
-            .key(&initrd_key)
-            .key(&kernel_key)
-            .key(&extras_key)
-            .text(&self.boards.fingerprint())
-            .finish();
+        let slot_key = slot_key(&root_key);
         let parts = self.slot_parts(&root, &initrd, &kernel, &extras)?;
         let slot = self.step("make the slot", "slot", &slot_key, |dir, _| {
             let gathered = gather(&parts, dir)?;
@@ -301,12 +332,13 @@ impl<'a> Build<'a> {
             disk::data(&self.sdk, &crate::rootfs::uuid(data_seed.full()), dir)
         })?;
 
+        let slot_image = slot.join(disk::SLOT_IMAGE);
         let image = self.output(report::IMAGE);
         let sha256 = self.timed("write the image", false, || {
             let step = self.ui.step("write the image");
             disk::assemble(
                 &selector.join(disk::SELECTOR_IMAGE),
-                &slot.join(disk::SLOT_IMAGE),
+                &slot_image,
                 &data.join(disk::DATA_IMAGE),
                 disk_id,
                 &image,
@@ -343,11 +375,17 @@ impl<'a> Build<'a> {
         let report = Report {
             key: self.stamp.full().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            number,
+            release_key: release_key.full().to_owned(),
             image: image.clone(),
             marks: self.marks(),
             image_bytes: image
                 .metadata()
                 .map_err(|e| disk_failure("read", &image, e))?
+                .len(),
+            slot_bytes: slot_image
+                .metadata()
+                .map_err(|e| disk_failure("read", &slot_image, e))?
                 .len(),
             compressed: self.output(report::COMPRESSED),
             compressed_bytes: compressed,
@@ -363,6 +401,16 @@ impl<'a> Build<'a> {
             serde_json::to_string_pretty(&report).expect("plain data"),
         )
         .map_err(|e| disk_failure("write", &stamp, e))?;
+        // Last: a build that failed has no number.
+        let release = release::record(
+            self.before.clone(),
+            number,
+            &report.release_key,
+            slot_key.short(),
+        );
+        if self.before.as_ref() != Some(&release) {
+            release.save(&self.args.config)?;
+        }
         Ok(report)
     }
 
@@ -459,7 +507,7 @@ impl<'a> Build<'a> {
         std::fs::write(&path, bundle).map_err(|e| disk_failure("write", &path, e))
     }
 
-    /// Everything in the root file system.
+    /// Everything in the root file system but the release's number.
     fn tree<'p>(
         &self,
         program: &impl Fn(&str) -> &'p Path,
@@ -479,9 +527,6 @@ impl<'a> Build<'a> {
             "etc/roost/services.json",
             services_json(&specs(&self.workspace)?),
         );
-        let release =
-            serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "build": self.key.short() });
-        tree.bytes("settings", "etc/roost/release.json", release.to_string());
         let name = self.config.settings().name;
         tree.bytes(
             "settings",

@@ -81,6 +81,10 @@ pub enum Command {
     ///
     /// What you do not give as an option is asked for on a terminal. The file holds only a hash
     /// of the password (Argon2id). With --generate-password a password is made and shown once.
+    ///
+    /// Two keys are made in ~/.config/roost/DOMAIN, unless they are there already: update.key signs
+    /// the updates of the box, laptop.key is how the box knows this computer. roost.toml gets
+    /// their public halves. Keep a copy of both files.
     Init(InitArgs),
     /// Make a password's hash for roost.toml
     ///
@@ -185,6 +189,12 @@ pub struct BuildArgs {
     /// Use no network; fail with exit code 3 if something is not there yet
     #[arg(long)]
     pub offline: bool,
+    /// Give the image this number, which a box compares to tell what is newer
+    ///
+    /// Without it the number is that of the last build, plus one if anything has changed.
+    /// It is kept in roost.release.json beside the configuration.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=crate::release::MAX_NUMBER))]
+    pub release: Option<u64>,
 }
 
 /// Options of `roost run`.

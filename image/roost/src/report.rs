@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::disk;
 use crate::error::Failure;
 use crate::lock::Lock;
+use crate::release;
 use crate::rootfs::Tree;
 use crate::sbom::purl;
 use crate::sdk::Sdk;
@@ -79,12 +80,18 @@ pub struct Report {
     pub key: String,
     /// Image version.
     pub version: String,
+    /// Number of the release.
+    pub number: u64,
+    /// Hash of all that the slot is made from but for the number.
+    pub release_key: String,
     /// The image.
     pub image: PathBuf,
     /// Size and time of image, compressed image and bill of materials, to notice that somebody touched them.
     pub marks: Vec<Option<String>>,
     /// Bytes of the image.
     pub image_bytes: u64,
+    /// Bytes of the slot in it up to the end of its last file.
+    pub slot_bytes: u64,
     /// The compressed image.
     pub compressed: PathBuf,
     /// Its bytes.
@@ -136,6 +143,7 @@ impl Report {
         let mut line = |name: &str, value: String| {
             writeln!(text, "  {name:<12}{value}").expect("writing to a string")
         };
+        line("release", release::name(self.number));
         line(
             "image",
             format!("{} ({})", self.image.display(), size(self.image_bytes)),
@@ -400,9 +408,12 @@ mod tests {
         let report = Report {
             key: String::new(),
             version: "0.1.0".into(),
+            number: 14,
+            release_key: String::new(),
             image: "build/roost.img".into(),
             marks: Vec::new(),
             image_bytes: 640 << 20,
+            slot_bytes: 130_000_000,
             compressed: "build/roost.img.zst".into(),
             compressed_bytes: 70_000_000,
             sha256: "ab".repeat(32),

@@ -6,8 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Where the builder puts the settings and every service reads them.
 pub const PATH: &str = "/etc/roost/settings.json";
 
-/// Number of the format of [`Settings`]; grows when an older box could not read them.
+/// Number of the format of [`Settings`]. It grows when an older box could not read them.
 pub const FORMAT: u32 = 1;
+/// Number of the schema of the mail store. It grows when an older mail program
+/// could not read what a newer one wrote; an update goes no way back over that.
+pub const MAIL_STORE: u32 = 1;
 
 /// Everything the owner chose in `roost.toml` that the box needs at run time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
