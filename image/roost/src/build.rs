@@ -129,7 +129,10 @@ impl<'a> Build<'a> {
         let same = report.key == self.stamp.full() && report.marks == self.marks();
         let numbered = self.before.as_ref().is_some_and(|before| {
             (before.number, &before.key) == (report.number, &report.release_key)
-                && self.args.release.is_none_or(|wanted| wanted == report.number)
+                && self
+                    .args
+                    .release
+                    .is_none_or(|wanted| wanted == report.number)
         });
         if !same || !numbered {
             return Ok(None);
@@ -655,8 +658,7 @@ fn initramfs(kernel: &Path, stage1: &Path, into: &Path) -> Result<(), Failure> {
     }
     archive.program("init", &read(stage1)?);
     let path = into.join(disk::INITRAMFS);
-    std::fs::write(&path, archive.finish())
-        .map_err(|e| disk_failure("write", &path, e))
+    std::fs::write(&path, archive.finish()).map_err(|e| disk_failure("write", &path, e))
 }
 
 /// A folder with all parts under their names in the slot.

@@ -79,10 +79,15 @@ pub fn run(args: &InitArgs, ui: &Ui) -> Result<(), Failure> {
     }
     shown += &format!("  keys      {}\n", keys.folder.display());
     let mut made = Vec::new();
-    for (purpose, kept) in [(Purpose::Update, &keys.update), (Purpose::Laptop, &keys.laptop)] {
+    for (purpose, kept) in [
+        (Purpose::Update, &keys.update),
+        (Purpose::Laptop, &keys.laptop),
+    ] {
         let name = purpose.file_name();
         shown += &match kept.new {
-            true => format!("            {name}, made now: keep a copy, the box believes no other\n"),
+            true => {
+                format!("            {name}, made now: keep a copy, the box believes no other\n")
+            }
             false => format!("            {name}, there already: used as it is\n"),
         };
         if kept.new {

@@ -168,7 +168,12 @@ mod tests {
         let path = dir.path().join("update.key");
         std::fs::write(&path, "# a comment\nabc\n").unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        let failure = keep(dir.path(), &domain(), Purpose::Update, &Ui::new(Mode::Quiet));
+        let failure = keep(
+            dir.path(),
+            &domain(),
+            Purpose::Update,
+            &Ui::new(Mode::Quiet),
+        );
         let text = failure.unwrap_err().render();
         let text = text.replace(&dir.path().display().to_string(), "FOLDER");
         insta::assert_snapshot!(anstream::adapter::strip_str(&text).to_string());
@@ -180,7 +185,12 @@ mod tests {
         let digits = "0f".repeat(32);
         let good = format!("# Made by roost.\n\n  {digits}\n");
         assert_eq!(parse(&good).map(|seed| *seed), Some([15; 32]));
-        for bad in ["", "# only a comment", &digits[2..], &format!("{digits}\n{digits}")] {
+        for bad in [
+            "",
+            "# only a comment",
+            &digits[2..],
+            &format!("{digits}\n{digits}"),
+        ] {
             assert!(parse(bad).is_none(), "{bad:?}");
         }
     }

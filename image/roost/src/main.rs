@@ -1,6 +1,7 @@
 //! `roost`: builds, runs and looks after a mail box.
 
 mod build;
+mod bundle;
 mod cli;
 mod compile;
 mod completions;
@@ -55,6 +56,7 @@ fn dispatch(command: &cli::Command, ui: &Ui) -> Result<(), Failure> {
         cli::Command::Init(args) => init::run(args, ui),
         cli::Command::Password(args) => password::run(args, ui),
         cli::Command::Build(args) => build::run(args, ui),
+        cli::Command::Bundle(args) => bundle::run(args, ui),
         cli::Command::Run(args) => run::run(args, ui),
         cli::Command::Sdk(args) => sdk::run(args, ui),
         cli::Command::Lock(args) => lock::run(args, ui),

@@ -52,12 +52,7 @@ pub static SECTIONS: &[Section] = &[
         doc: "Updates over the network. The private halves of the keys stay on your computer: \
               `roost init` makes them. Without this table the box takes no updates.",
         members: &[],
-        fields: &[
-            &UPDATE_KEYS,
-            &UPDATE_LAPTOPS,
-            &UPDATE_URL,
-            &UPDATE_WINDOW,
-        ],
+        fields: &[&UPDATE_KEYS, &UPDATE_LAPTOPS, &UPDATE_URL, &UPDATE_WINDOW],
     },
     Section {
         name: "build",

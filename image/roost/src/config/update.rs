@@ -15,7 +15,11 @@ pub fn read(table: &Reader<'_, '_>, report: &mut Report<'_>) -> Option<Update> {
         let (Some(span), None) = (table.span(field), table.span(without)) else {
             return;
         };
-        let message = format!("`{}` has no effect without `{}`", field.key(), without.key());
+        let message = format!(
+            "`{}` has no effect without `{}`",
+            field.key(),
+            without.key()
+        );
         report.add(span, Reason::new(message).hint(hint));
     };
     idle(
@@ -23,7 +27,11 @@ pub fn read(table: &Reader<'_, '_>, report: &mut Report<'_>) -> Option<Update> {
         &UPDATE_KEYS,
         "add `keys`: a box without them installs nothing from anywhere",
     );
-    idle(&UPDATE_WINDOW, &UPDATE_URL, "add `url`, or remove this line");
+    idle(
+        &UPDATE_WINDOW,
+        &UPDATE_URL,
+        "add `url`, or remove this line",
+    );
     Some(Update {
         keys: keys.unwrap_or_default(),
         laptops: laptops.unwrap_or_default(),
