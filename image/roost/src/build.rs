@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::cpio;
 use crate::disk;
 use crate::error::Failure;
+use crate::extras;
 use crate::fetch::Downloads;
 use crate::kernel::{self, LoadOrder};
 use crate::lock::{Lock, Purpose};
@@ -15,10 +16,10 @@ use crate::report::{self, Report, StepTime};
 use crate::rootfs::{Tree, Verity};
 use crate::sbom;
 use crate::sdk::{self, Sdk};
+use crate::services;
 use crate::store::{Key, KeyBuilder, Output, Store, disk_failure, sha256_file};
 use crate::ui::{Step, Ui, size};
 use crate::workspace::Workspace;
-use roost_service::spec::ServiceSpec;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -84,9 +85,9 @@ impl<'a> Build<'a> {
             .map_err(|e| Failure::new("cannot find the roost program").because(e))?;
         let mut key = KeyBuilder::new("build", 1)
             .text(&lock.render())
-            .text(&settings_json(&config))
+            .text(&config.settings_json())
             .text(&boards.fingerprint())
-            .text(&services_json(&specs(&workspace)?))
+            .text(&services::json(&services::specs(&workspace)?))
             .tree(&workspace.source.join("services/mail/share"))?;
         for (_, k) in &programs {
             key = key.key(k);
@@ -257,7 +258,7 @@ impl<'a> Build<'a> {
             "unpack firmware and tools",
             "extras",
             &extras_key,
-            |dir, _| self.unpack_extras(dir),
+            |dir, _| extras::unpack(&self.lock, &self.downloads, dir),
         )?;
 
         let initrd_key = KeyBuilder::new("initramfs", 2)
@@ -303,12 +304,12 @@ impl<'a> Build<'a> {
             std::fs::write(&path, serde_json::to_string(&verity).expect("plain data"))
                 .map_err(|e| disk_failure("write", &path, e))
         })?;
-        let verity = read_verity(&root)?;
+        let verity = Verity::load(&root)?;
 
         let slot_key = slot_key(&root_key);
         let parts = self.slot_parts(&root, &initrd, &kernel, &extras)?;
         let slot = self.step("make the slot", "slot", &slot_key, |dir, _| {
-            let gathered = gather(&parts, dir)?;
+            let gathered = disk::gather(&parts, dir)?;
             let names: Vec<String> = parts.iter().map(|(name, _)| name.clone()).collect();
             disk::slot(&self.sdk, gathered.path(), &names, disk_id, &verity, dir)
         })?;
@@ -483,33 +484,6 @@ impl<'a> Build<'a> {
         id.max(1)
     }
 
-    fn unpack_extras(&self, dir: &Path) -> Result<(), Failure> {
-        let scratch =
-            tempfile::tempdir_in(dir).map_err(|e| disk_failure("create a folder in", dir, e))?;
-        for name in ["e2fsck-static", "ca-certificates", "raspi-firmware"] {
-            let package = self.downloads.verify(self.lock.image_package(name)?)?;
-            sdk::unpack(
-                &package,
-                scratch.path(),
-                &["usr/share/doc", "usr/share/man"],
-            )?;
-        }
-        let firmware = dir.join("firmware");
-        let from = scratch.path().join("usr/lib/raspi-firmware");
-        std::fs::rename(&from, &firmware).map_err(|e| disk_failure("move", &from, e))?;
-        let from = scratch.path().join("usr/sbin/e2fsck.static");
-        std::fs::rename(&from, dir.join("e2fsck")).map_err(|e| disk_failure("move", &from, e))?;
-        // What Debian's update-ca-certificates does: all of Mozilla's roots in one file.
-        let mut bundle = Vec::new();
-        for path in
-            crate::store::files_below(&scratch.path().join("usr/share/ca-certificates/mozilla"))?
-        {
-            bundle.extend(std::fs::read(&path).map_err(|e| disk_failure("read", &path, e))?);
-        }
-        let path = dir.join("ca-certificates.crt");
-        std::fs::write(&path, bundle).map_err(|e| disk_failure("write", &path, e))
-    }
-
     /// Everything in the root file system but the release's number.
     fn tree<'p>(
         &self,
@@ -523,12 +497,12 @@ impl<'a> Build<'a> {
         tree.bytes(
             "settings",
             "etc/roost/settings.json",
-            settings_json(&self.config),
+            self.config.settings_json(),
         );
         tree.bytes(
             "settings",
             "etc/roost/services.json",
-            services_json(&specs(&self.workspace)?),
+            services::json(&services::specs(&self.workspace)?),
         );
         let name = self.config.settings().name;
         tree.bytes(
@@ -591,46 +565,6 @@ impl<'a> Build<'a> {
     }
 }
 
-fn settings_json(config: &Config) -> String {
-    serde_json::to_string_pretty(&config.settings()).expect("settings are plain data")
-}
-
-fn services_json(specs: &[ServiceSpec]) -> String {
-    serde_json::to_string_pretty(specs).expect("specs are plain data")
-}
-
-/// The specs of all services of the checkout.
-fn specs(workspace: &Workspace) -> Result<Vec<ServiceSpec>, Failure> {
-    let dir = workspace.source.join("services");
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(&dir).map_err(|e| disk_failure("read", &dir, e))? {
-        let path = entry
-            .map_err(|e| disk_failure("read", &dir, e))?
-            .path()
-            .join("service.toml");
-        if !path.is_file() {
-            continue;
-        }
-        let text = std::fs::read_to_string(&path).map_err(|e| disk_failure("read", &path, e))?;
-        let spec: ServiceSpec = toml::from_str(&text).map_err(|e| {
-            Failure::new(format!("{} is not a valid service spec", path.display())).because(e)
-        })?;
-        found.push(spec);
-    }
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(found)
-}
-
-fn read_verity(root: &Path) -> Result<Verity, Failure> {
-    let path = root.join("verity.json");
-    let text = std::fs::read_to_string(&path).map_err(|e| disk_failure("read", &path, e))?;
-    serde_json::from_str(&text).map_err(|e| {
-        Failure::new(format!("{} is damaged", path.display()))
-            .because(e)
-            .hint("remove that folder and build again")
-    })
-}
-
 /// stage1 and the modules of every board, as the kernel wants them. Not compressed, for the reason
 /// that [`Tree::build`] gives; stage1, which changes most often, comes last.
 fn initramfs(kernel: &Path, stage1: &Path, into: &Path) -> Result<(), Failure> {
@@ -659,15 +593,4 @@ fn initramfs(kernel: &Path, stage1: &Path, into: &Path) -> Result<(), Failure> {
     archive.program("init", &read(stage1)?);
     let path = into.join(disk::INITRAMFS);
     std::fs::write(&path, archive.finish()).map_err(|e| disk_failure("write", &path, e))
-}
-
-/// A folder with all parts under their names in the slot.
-fn gather(parts: &[(String, PathBuf)], dir: &Path) -> Result<tempfile::TempDir, Failure> {
-    let gathered =
-        tempfile::tempdir_in(dir).map_err(|e| disk_failure("create a folder in", dir, e))?;
-    for (name, from) in parts {
-        let to = gathered.path().join(name);
-        std::fs::copy(from, &to).map_err(|e| disk_failure("copy", from, e))?;
-    }
-    Ok(gathered)
 }

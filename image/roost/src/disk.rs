@@ -10,7 +10,7 @@ use roost_board::fat::{FatError, FileSystem};
 use roost_board::layout::{Layout, SECTOR, Slot};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// File names in a slot that the builder itself makes.
 pub const KERNEL: &str = "Image.gz";
@@ -112,6 +112,17 @@ fn open_slot(slot: &Path) -> Result<FileSystem<File>, Failure> {
 
 fn unreadable(e: FatError) -> Failure {
     Failure::new("the slot just made cannot be read back").because(e)
+}
+
+/// A folder with all parts under their names in the slot.
+pub fn gather(parts: &[(String, PathBuf)], dir: &Path) -> Result<tempfile::TempDir, Failure> {
+    let gathered =
+        tempfile::tempdir_in(dir).map_err(|e| disk_failure("create a folder in", dir, e))?;
+    for (name, from) in parts {
+        let to = gathered.path().join(name);
+        std::fs::copy(from, &to).map_err(|e| disk_failure("copy", from, e))?;
+    }
+    Ok(gathered)
 }
 
 /// First sector of `root.img` in the slot, once it is sure to lie in one piece

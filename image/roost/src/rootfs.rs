@@ -48,6 +48,19 @@ pub struct Verity {
     pub salt: String,
 }
 
+impl Verity {
+    /// Reads what the root step left in its output `root`.
+    pub fn load(root: &Path) -> Result<Self, Failure> {
+        let path = root.join("verity.json");
+        let text = std::fs::read_to_string(&path).map_err(|e| disk_failure("read", &path, e))?;
+        serde_json::from_str(&text).map_err(|e| {
+            Failure::new(format!("{} is damaged", path.display()))
+                .because(e)
+                .hint("remove that folder and build again")
+        })
+    }
+}
+
 const BLOCK: u64 = 4096;
 
 impl Tree {

@@ -86,6 +86,11 @@ fn trusted(args: &VerifyArgs) -> Result<TrustedKeys, Failure> {
     if !args.key.is_empty() {
         return Ok(TrustedKeys::new(args.key.iter().copied()));
     }
+    if !args.config.exists() {
+        return Err(Failure::usage("there is no key to check the bundle with")
+            .because(format!("{} does not exist", args.config.display()))
+            .hint("name the key with --key, or the box's configuration with --config"));
+    }
     let keys = Config::load(&args.config)?.update.keys;
     if keys.is_empty() {
         return Err(Failure::usage(format!(

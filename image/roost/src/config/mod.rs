@@ -293,6 +293,11 @@ impl Config {
         self.overrides.get(&Component::from_name(name)?)
     }
 
+    /// [`Config::settings`] as the box reads them.
+    pub fn settings_json(&self) -> String {
+        serde_json::to_string_pretty(&self.settings()).expect("settings are plain data")
+    }
+
     /// What the box needs of it at run time.
     pub fn settings(&self) -> Settings {
         Settings {

@@ -58,7 +58,9 @@ fn stable(shown: &str) -> String {
             .any(|name| line.starts_with(name))
     };
     let lines: Vec<&str> = shown.lines().filter(|line| !hidden(line)).collect();
-    lines.join("\n")
+    lines
+        .join("\n")
+        .replace(env!("CARGO_PKG_VERSION"), "VERSION")
 }
 
 /// The texts of a failure, without keys and places that differ from run to run.
@@ -184,6 +186,11 @@ fn what_is_no_good_bundle_is_refused_with_the_reason() {
 
     let out = roost(dir, &["bundle", "inspect", "none.bundle"]);
     insta::assert_snapshot!("bundle_missing", failure(dir, &out, 1));
+    let out = roost(
+        dir,
+        &["bundle", "verify", "bad.bundle", "--config", "no.toml"],
+    );
+    insta::assert_snapshot!("bundle_without_keys", failure(dir, &out, 2));
     let out = roost(dir, &["bundle", "verify", "bad.bundle", "--key", "abc"]);
     insta::assert_snapshot!("bundle_key_is_none", failure(dir, &out, 2));
 }
