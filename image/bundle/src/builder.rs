@@ -10,7 +10,7 @@ use crate::limits::{
 use crate::local::{Piece, pieces};
 use crate::manifest::{Manifest, Release, Slot, TableRef};
 use crate::parallel;
-use crate::payload::pack;
+use crate::payload::{pack, unpack_frame};
 use crate::tables::{Chunk, Delta, Tables, encode_chunks, encode_deltas};
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -90,8 +90,8 @@ pub struct Summary {
     pub delta: u64,
 }
 
-/// Makes bundles. Equal input, keys and settings give equal bytes, on any
-/// number of threads.
+/// Makes bundles. Equal input, keys, settings and known payloads give equal
+/// bytes, on any number of threads.
 pub struct Builder<'a> {
     release: Release,
     root_hash: Hash,
@@ -100,6 +100,7 @@ pub struct Builder<'a> {
     level: i32,
     threads: usize,
     progress: &'a (dyn Fn(u64, u64) + Sync),
+    known: &'a (dyn Fn(&Hash) -> Option<Vec<u8>> + Sync),
 }
 
 impl<'a> Builder<'a> {
@@ -114,6 +115,7 @@ impl<'a> Builder<'a> {
             level: LEVEL,
             threads: 1,
             progress: &|_, _| {},
+            known: &|_| None,
         }
     }
 
@@ -136,6 +138,14 @@ impl<'a> Builder<'a> {
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
+        self
+    }
+
+    /// Asked for the plain payload of a chunk before it is packed: that of an
+    /// earlier bundle serves again. It is used if it unpacks to the chunk.
+    #[must_use]
+    pub fn known(mut self, payload: &'a (dyn Fn(&Hash) -> Option<Vec<u8>> + Sync)) -> Self {
+        self.known = payload;
         self
     }
 
@@ -273,12 +283,19 @@ impl<'a> Builder<'a> {
     ) -> Result<Vec<Chunk>, BuildError> {
         let mut packed: HashMap<Hash, (Check, u64, u32)> = HashMap::new();
         for batch in distinct.chunks(BATCH) {
-            let mut raw = Vec::with_capacity(batch.len());
+            let mut read = Vec::with_capacity(batch.len());
             for piece in batch {
-                raw.push(read_at(slot, piece.at, piece.len.into(), "slot image")?);
+                let raw = read_at(slot, piece.at, piece.len.into(), "slot image")?;
+                read.push((raw, piece.hash));
             }
-            let stored = parallel::map(&raw, self.threads, |raw| {
-                let stored = pack(raw, &[], self.level);
+            let stored = parallel::map(&read, self.threads, |(raw, hash)| {
+                let right = |stored: &Vec<u8>| {
+                    unpack_frame(stored, &[], raw.len()).is_ok_and(|unpacked| unpacked == *raw)
+                };
+                let stored = match (self.known)(hash).filter(right) {
+                    Some(known) => Ok(known),
+                    None => pack(raw, &[], self.level),
+                };
                 work.done(raw.len());
                 stored
             });

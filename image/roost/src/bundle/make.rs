@@ -18,9 +18,10 @@ use roost_board::layout::{Layout, Slot};
 use roost_bundle::{ActiveSlot, BuildError, Builder, Component, Hash, PublicKey, SigningKey, plan};
 use roost_service::settings;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::BufWriter;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -227,10 +228,26 @@ fn pack(
         total.call_once(|| step.total_bytes(all));
         step.position(done);
     };
+    // What the bundle before has packed already.
+    let before = super::open(&bundle, None).ok();
+    let packed: HashMap<Hash, (u64, u32)> = before
+        .iter()
+        .flat_map(|opened| opened.tables.chunks())
+        .filter(|chunk| !chunk.is_zero())
+        .map(|chunk| (chunk.hash, (chunk.payload, chunk.stored)))
+        .collect();
+    let known = |hash: &Hash| {
+        let (opened, (at, len)) = (before.as_ref()?, packed.get(hash)?);
+        let mut stored = vec![0; *len as usize];
+        let at = opened.verified.payload_start() + at;
+        let file = opened.from.get_ref();
+        file.read_exact_at(&mut stored, at).ok().map(|()| stored)
+    };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let summary = builder
         .threads(threads)
         .progress(&progress)
+        .known(&known)
         .write(
             &mut slot,
             &mut images,
