@@ -460,7 +460,7 @@ fn spam_filter(out: &mut String, settings: &Settings) {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use roost_service::settings::{Account, Mail, Network};
+    use roost_service::settings::{Account, Mail, Network, Update};
 
     pub(crate) fn settings() -> Settings {
         Settings {
@@ -478,6 +478,7 @@ pub(crate) mod tests {
                 max_message_size: 26_214_400,
                 spam_filter: true,
             },
+            update: Update::default(),
         }
     }
 
