@@ -109,3 +109,57 @@ fn unpack(path: &Path, scratch: &Path) -> Result<File, Failure> {
     }
     Ok(slot)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::release::record;
+    use crate::ui::Mode;
+
+    /// Releases 1 to 6; that of 4 differs in nothing from 3, and the cache has lost 5.
+    #[test]
+    fn the_last_three_slots_that_are_left_are_taken_and_those_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut release = None;
+        for (number, slot) in [
+            (1, "a"),
+            (2, "b"),
+            (3, "c"),
+            (4, "c"),
+            (5, "gone"),
+            (6, "d"),
+        ] {
+            release = Some(record(release, number, "key", slot));
+            if slot != "gone" {
+                let output = dir.path().join("steps/slot").join(slot);
+                std::fs::create_dir_all(&output).unwrap();
+                std::fs::write(output.join(disk::SLOT_IMAGE), slot).unwrap();
+            }
+        }
+        let mut release = release.unwrap();
+        let store = Store::new(dir.path());
+        let ui = Ui::new(Mode::Quiet);
+        let names = |release: &Release, wanted: &[u64]| -> Vec<String> {
+            let found = recent(release, wanted, &store, &ui).unwrap();
+            found.into_iter().map(|base| base.name).collect()
+        };
+        assert_eq!(
+            names(&release, &[]),
+            ["release 4", "release 2", "release 1"]
+        );
+        for (number, slot) in [(7, "a"), (8, "d"), (9, "b"), (10, "e")] {
+            release = record(Some(release), number, "key", slot);
+        }
+        let recent = ["release 9", "release 8", "release 7"];
+        assert_eq!(names(&release, &[]), recent);
+        // Release 3 is further back; 2 is what 9 is; nobody knows 99.
+        let asked = [&recent[..], &["release 3"]].concat();
+        assert_eq!(names(&release, &[3, 2, 99]), asked);
+        // What is built now is no base of itself, whatever its number was before.
+        release = record(Some(release), 11, "key", "b");
+        assert_eq!(
+            names(&release, &[]),
+            ["release 8", "release 7", "release 4"]
+        );
+    }
+}
