@@ -20,9 +20,10 @@ pub const ALIGNMENT: u64 = 4 << 20;
 /// must have at least 65,525 clusters of 512 bytes: mtools refuses a FAT32 of
 /// 32 MiB, and FAT16 is left to firmware that was never tested with it.
 pub const SELECTOR_SIZE: u64 = 64 << 20;
-/// Bytes of a slot. An image takes about 80 MB of it; a slot cannot grow once
-/// cards are in the field, so the rest is room for years of updates.
-pub const SLOT_SIZE: u64 = 256 << 20;
+/// Bytes of a slot. An image takes about 100 MB of it; a slot cannot grow once
+/// cards are in the field, so the rest is room for years of updates. FAT32 must
+/// have at least 65,525 clusters: with 4 KiB each, no slot below 257 MiB has them.
+pub const SLOT_SIZE: u64 = 320 << 20;
 /// Bytes of the data partition at build time: enough for ext4 with a journal
 /// and the first boot before it grows; small, to keep the image small.
 pub const DATA_SIZE: u64 = 64 << 20;
@@ -192,7 +193,7 @@ mod tests {
             assert_eq!(extent.bytes() % ALIGNMENT, 0, "{extent:?}");
         }
         assert_eq!(l.selector.offset(), 4 << 20);
-        assert_eq!(l.total_bytes(), 644 << 20);
+        assert_eq!(l.total_bytes(), 772 << 20);
     }
 
     #[test]

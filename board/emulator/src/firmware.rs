@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 /// No text file of the firmware is larger; more is damage.
 const MAX_TEXT: u64 = 64 << 10;
-/// Largest kernel or initramfs taken out of a slot: a slot has 256 MiB in all.
+/// Largest kernel or initramfs taken out of a slot; a whole slot has 320 MiB.
 const MAX_FILE: u64 = 256 << 20;
 
 /// How the firmware came to start a kernel; it tells the kernel so.

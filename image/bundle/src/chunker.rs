@@ -7,7 +7,7 @@
 //!
 //! 1. Zeros and data do not mix for long. A run of zeros is a chunk of its own,
 //!    cut where data begin or at [`MAX_ZERO`] blocks. A chunk of data ends
-//!    after [`MIN`] blocks of zeros in a row, and then the run begins.
+//!    after [`TAIL`] blocks of zeros in a row, and then the run begins.
 //! 2. A chunk of data of at least [`MIN`] blocks ends after a block whose
 //!    [`mark`] ends in [`MASK`] zero bits, and always at [`MAX_DATA`] blocks.
 //!
@@ -16,15 +16,19 @@
 use crate::limits::{BLOCK, MAX_CHUNK};
 use std::io::{self, Read};
 
-/// Blocks of the smallest chunk that a mark ends (16 KiB): below, a chunk's
+/// Blocks of the smallest chunk that a mark ends (64 KiB): below, a chunk's
 /// row costs too much of what it saves.
-pub const MIN: usize = 4;
-/// Blocks after which data are cut anywhere (256 KiB).
-pub const MAX_DATA: usize = 64;
+pub const MIN: usize = 16;
+/// Blocks of zeros after which a chunk of data ends (16 KiB).
+pub const TAIL: usize = 4;
+/// Blocks after which data are cut anywhere (1 MiB).
+pub const MAX_DATA: usize = MAX_CHUNK as usize / BLOCK;
 /// Blocks after which a run of zeros is cut (1 MiB).
 pub const MAX_ZERO: usize = MAX_CHUNK as usize / BLOCK;
-/// A block in 16 is marked, so chunks of data have 64 KiB to 80 KiB on average.
-pub const MASK: u64 = 15;
+/// A block in 64 is marked, so chunks of data have some 300 KiB on average.
+/// Smaller ones would cost less where little has changed and there is no delta,
+/// but every update sends 64 bytes for each of them.
+pub const MASK: u64 = 63;
 
 /// Whether all bytes are zero.
 pub fn is_zero(bytes: &[u8]) -> bool {
@@ -83,7 +87,7 @@ impl<R: Read> Chunker<R> {
             let full = if zeros {
                 blocks == MAX_ZERO
             } else {
-                blocks == MAX_DATA || tail == MIN || (blocks >= MIN && marked)
+                blocks == MAX_DATA || tail == TAIL || (blocks >= MIN && marked)
             };
             if full {
                 return Ok(true);

@@ -172,7 +172,7 @@ impl Error {
             Self::Truncated { .. } | Self::Length { .. } => {
                 "transfer the bundle again; the transfer continues where it ended"
             }
-            Self::NotABundle => "give a file made by `roost bundle`",
+            Self::NotABundle => "give a file made by `roost bundle make`",
             Self::Format { .. } => "build the bundle with the `roost` that fits the box's version",
             Self::UnknownSigner { .. } => {
                 "sign with the key whose public half is in the box's image, or change keys with a bundle signed by both"

@@ -12,6 +12,16 @@ use std::fmt;
 pub struct PublicKey(pub [u8; 32]);
 
 impl PublicKey {
+    /// The key that these 64 hexadecimal digits spell, if it is one that
+    /// signatures can be checked with: a point of the curve, and not one of the few
+    /// that fit signatures of anybody. Half of all typing mistakes are noticed.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).ok()?;
+        let key = VerifyingKey::from_bytes(&bytes).ok()?;
+        (!key.is_weak()).then_some(Self(bytes))
+    }
+
     /// Whether `signature` over `message` is this key's. Strict: keys and
     /// signatures with more than one spelling are refused, so that one message
     /// has one valid signature of a key and all libraries agree on it.

@@ -26,16 +26,14 @@ pub const MAX_NAME: usize = 128;
 pub const MAX_NOTES: usize = 16 << 10;
 
 /// Bytes of a block, the unit of chunks and base ranges: that of the root file
-/// system, most of a slot. The FAT around it has clusters of 2 KiB, so what lies
-/// behind a file that grew may move by half a block; no chunk is found again
-/// then, but deltas make up for it (1.1 kB for 3.4 MB that moved, measured).
+/// system, most of a slot, and of the clusters of the FAT around it.
 pub const BLOCK: usize = 4096;
-/// Bytes of a slot image. Slots have 256 MiB; a box cannot grow them.
+/// Bytes of a slot image. Slots have 320 MiB; a box cannot grow them.
 pub const MAX_SLOT: u64 = 1 << 30;
 /// Bytes of one chunk as it lies in the slot. A reader holds one in memory.
 pub const MAX_CHUNK: u32 = 1 << 20;
-/// Rows of the chunk table: the largest slot in the smallest usual chunks
-/// (16 KiB). A reader holds the table in memory: at most 4 MiB.
+/// Rows of the chunk table: four times as many as the largest slot has in the
+/// smallest usual chunks (64 KiB). A reader holds the table in memory: at most 4 MiB.
 pub const MAX_CHUNKS: u32 = 1 << 16;
 /// Rows of the delta table: the largest slot, wholly changed, in chunks of
 /// 64 KiB. A reader holds the table in memory: at most 1.2 MiB.

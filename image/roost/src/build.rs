@@ -1,38 +1,48 @@
 //! `roost build`: from `roost.toml` to an image, step by step.
 
 use crate::cli::BuildArgs;
-use crate::compile::{self, INIT, MAIL, Program, STAGE1};
+use crate::compile::{self, PROGRAMS, Program};
 use crate::config::Config;
 use crate::cpio;
 use crate::disk;
 use crate::error::Failure;
+use crate::extras;
 use crate::fetch::Downloads;
 use crate::kernel::{self, LoadOrder};
 use crate::lock::{Lock, Purpose};
 use crate::modules::Boards;
+use crate::release::{self, Release};
 use crate::report::{self, Report, StepTime};
 use crate::rootfs::{Tree, Verity};
 use crate::sbom;
 use crate::sdk::{self, Sdk};
+use crate::services;
 use crate::store::{Key, KeyBuilder, Output, Store, disk_failure, sha256_file};
 use crate::tryboot;
 use crate::ui::{Step, Ui, size};
 use crate::workspace::Workspace;
-use roost_service::spec::ServiceSpec;
+use roost_service::settings;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// `roost build`.
 pub fn run(args: &BuildArgs, ui: &Ui) -> Result<(), Failure> {
     let began = Instant::now();
-    let config = Config::load(&args.config)?;
-    let build = Build::new(args, config, ui)?;
-    let report = match build.unchanged()? {
-        Some(report) => report,
-        None => build.make()?,
-    };
+    let report = image(args, Config::load(&args.config)?, ui)?;
     ui.result(report.render(began.elapsed()), &report);
     Ok(())
+}
+
+/// Makes the image, or finds that the last one is what would be made.
+pub fn image(args: &BuildArgs, config: Config, ui: &Ui) -> Result<Report, Failure> {
+    if config.update.keys.is_empty() {
+        ui.info("roost.toml has no keys in [update]: this box will take no updates");
+    }
+    let build = Build::new(args, config, ui)?;
+    match build.unchanged()? {
+        Some(report) => Ok(report),
+        None => build.make(),
+    }
 }
 
 /// Everything that a build is made from, and what it did so far.
@@ -46,7 +56,9 @@ struct Build<'a> {
     downloads: Downloads,
     store: Store,
     boards: Boards,
-    /// Hash of everything that decides the image's bytes.
+    /// What the build before was.
+    before: Option<Release>,
+    /// Hash of everything outside of this program that decides the image's bytes.
     key: Key,
     /// The same and this program's own code: while it stays, nothing needs to be looked at again.
     stamp: Key,
@@ -66,7 +78,7 @@ impl<'a> Build<'a> {
         let sdk = sdk::locate(&lock, &workspace.cache);
         let boards = Boards::load(&workspace.source)?;
         let mut programs = Vec::new();
-        for program in [&STAGE1, &INIT, &MAIL] {
+        for program in PROGRAMS {
             let key = match config.component(program.name) {
                 Some(o) => KeyBuilder::new("override", 1).text(&o.sha256).finish(),
                 None => compile::key(program, &workspace.source, &sdk)?,
@@ -78,9 +90,9 @@ impl<'a> Build<'a> {
             .map_err(|e| Failure::new("cannot find the roost program").because(e))?;
         let mut key = KeyBuilder::new("build", 1)
             .text(&lock.render())
-            .text(&settings_json(&config))
+            .text(&config.settings_json())
             .text(&boards.fingerprint())
-            .text(&services_json(&specs(&workspace)?))
+            .text(&services::json(&services::specs(&workspace)?))
             .tree(&workspace.source.join("services/mail/share"))?
             .key(&tryboot);
         for (_, k) in &programs {
@@ -94,6 +106,7 @@ impl<'a> Build<'a> {
         Ok(Self {
             args,
             ui,
+            before: Release::load(&args.config)?,
             config,
             downloads: Downloads::new(&workspace.cache),
             store: Store::new(&workspace.cache),
@@ -122,7 +135,14 @@ impl<'a> Build<'a> {
             return Ok(None);
         };
         let same = report.key == self.stamp.full() && report.marks == self.marks();
-        if !same {
+        let numbered = self.before.as_ref().is_some_and(|before| {
+            (before.number, &before.key) == (report.number, &report.release_key)
+                && self
+                    .args
+                    .release
+                    .is_none_or(|wanted| wanted == report.number)
+        });
+        if !same || !numbered {
             return Ok(None);
         }
         // The folder may have another name from here.
@@ -252,10 +272,10 @@ impl<'a> Build<'a> {
             "unpack firmware and tools",
             "extras",
             &extras_key,
-            |dir, _| self.unpack_extras(dir),
+            |dir, _| extras::unpack(&self.lock, &self.downloads, dir),
         )?;
 
-        let initrd_key = KeyBuilder::new("initramfs", 1)
+        let initrd_key = KeyBuilder::new("initramfs", 2)
             .key(&kernel_key)
             .file(program("stage1"))?
             .finish();
@@ -263,10 +283,35 @@ impl<'a> Build<'a> {
             initramfs(&kernel, program("stage1"), dir)
         })?;
 
-        let tree = self.tree(&program, &extras)?;
+        let mut tree = self.tree(&program, &extras)?;
         let identity = self.identity("root");
-        let root_key = tree
-            .fingerprint(KeyBuilder::new("root", 2).key(&self.sdk.key).key(&identity))?
+        let disk_id = self.disk_id();
+        // All but the number decides whether the number grows.
+        let unnumbered = tree
+            .fingerprint(KeyBuilder::new("root", 3).key(&self.sdk.key).key(&identity))?
+            .finish();
+        let slot_key = |root: &Key| {
+            KeyBuilder::new("slot", 3)
+                .text(&disk::inputs(disk_id))
+                .key(root)
+                .key(&initrd_key)
+                .key(&kernel_key)
+                .key(&extras_key)
+                .text(&self.boards.fingerprint())
+                .finish()
+        };
+        let release_key = slot_key(&unnumbered);
+        let number = release::number(self.before.as_ref(), release_key.full(), self.args.release);
+        let release = serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "number": number,
+            "settings_format": settings::FORMAT,
+            "build": self.key.short(),
+        });
+        tree.bytes("settings", "etc/roost/release.json", release.to_string());
+        let root_key = KeyBuilder::new("root, numbered", 1)
+            .key(&unnumbered)
+            .text(&release.to_string())
             .finish();
         let root = self.step("make the root file system", "root", &root_key, |dir, _| {
             let verity = tree.build(&self.sdk, identity.full(), dir)?;
@@ -274,20 +319,12 @@ impl<'a> Build<'a> {
             std::fs::write(&path, serde_json::to_string(&verity).expect("plain data"))
                 .map_err(|e| disk_failure("write", &path, e))
         })?;
-        let verity = read_verity(&root)?;
+        let verity = Verity::load(&root)?;
 
-        let disk_id = self.disk_id();
-        let slot_key = KeyBuilder::new("slot", 2)
-            .text(&disk::inputs(disk_id))
-            .key(&root_key)
-            .key(&initrd_key)
-            .key(&kernel_key)
-            .key(&extras_key)
-            .text(&self.boards.fingerprint())
-            .finish();
+        let slot_key = slot_key(&root_key);
         let parts = self.slot_parts(&root, &initrd, &kernel, &extras)?;
         let slot = self.step("make the slot", "slot", &slot_key, |dir, _| {
-            let gathered = gather(&parts, dir)?;
+            let gathered = disk::gather(&parts, dir)?;
             let names: Vec<String> = parts.iter().map(|(name, _)| name.clone()).collect();
             disk::slot(&self.sdk, gathered.path(), &names, disk_id, &verity, dir)
         })?;
@@ -314,12 +351,13 @@ impl<'a> Build<'a> {
             disk::data(&self.sdk, &crate::rootfs::uuid(data_seed.full()), dir)
         })?;
 
+        let slot_image = slot.join(disk::SLOT_IMAGE);
         let image = self.output(report::IMAGE);
         let sha256 = self.timed("write the image", false, || {
             let step = self.ui.step("write the image");
             disk::assemble(
                 &selector.join(disk::SELECTOR_IMAGE),
-                &slot.join(disk::SLOT_IMAGE),
+                &slot_image,
                 &data.join(disk::DATA_IMAGE),
                 disk_id,
                 &image,
@@ -356,11 +394,17 @@ impl<'a> Build<'a> {
         let report = Report {
             key: self.stamp.full().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            number,
+            release_key: release_key.full().to_owned(),
             image: image.clone(),
             marks: self.marks(),
             image_bytes: image
                 .metadata()
                 .map_err(|e| disk_failure("read", &image, e))?
+                .len(),
+            slot_bytes: slot_image
+                .metadata()
+                .map_err(|e| disk_failure("read", &slot_image, e))?
                 .len(),
             compressed: self.output(report::COMPRESSED),
             compressed_bytes: compressed,
@@ -376,6 +420,16 @@ impl<'a> Build<'a> {
             serde_json::to_string_pretty(&report).expect("plain data"),
         )
         .map_err(|e| disk_failure("write", &stamp, e))?;
+        // Last: a build that failed has no number.
+        let release = release::record(
+            self.before.clone(),
+            number,
+            &report.release_key,
+            slot_key.short(),
+        );
+        if self.before.as_ref() != Some(&release) {
+            release.save(&self.args.config)?;
+        }
         Ok(report)
     }
 
@@ -445,34 +499,7 @@ impl<'a> Build<'a> {
         id.max(1)
     }
 
-    fn unpack_extras(&self, dir: &Path) -> Result<(), Failure> {
-        let scratch =
-            tempfile::tempdir_in(dir).map_err(|e| disk_failure("create a folder in", dir, e))?;
-        for name in ["e2fsck-static", "ca-certificates", "raspi-firmware"] {
-            let package = self.downloads.verify(self.lock.image_package(name)?)?;
-            sdk::unpack(
-                &package,
-                scratch.path(),
-                &["usr/share/doc", "usr/share/man"],
-            )?;
-        }
-        let firmware = dir.join("firmware");
-        let from = scratch.path().join("usr/lib/raspi-firmware");
-        std::fs::rename(&from, &firmware).map_err(|e| disk_failure("move", &from, e))?;
-        let from = scratch.path().join("usr/sbin/e2fsck.static");
-        std::fs::rename(&from, dir.join("e2fsck")).map_err(|e| disk_failure("move", &from, e))?;
-        // What Debian's update-ca-certificates does: all of Mozilla's roots in one file.
-        let mut bundle = Vec::new();
-        for path in
-            crate::store::files_below(&scratch.path().join("usr/share/ca-certificates/mozilla"))?
-        {
-            bundle.extend(std::fs::read(&path).map_err(|e| disk_failure("read", &path, e))?);
-        }
-        let path = dir.join("ca-certificates.crt");
-        std::fs::write(&path, bundle).map_err(|e| disk_failure("write", &path, e))
-    }
-
-    /// Everything in the root file system.
+    /// Everything in the root file system but the release's number.
     fn tree<'p>(
         &self,
         program: &impl Fn(&str) -> &'p Path,
@@ -481,20 +508,18 @@ impl<'a> Build<'a> {
         let mut tree = Tree::default();
         tree.program("init", "bin/init", program("init"));
         tree.program("mail", "bin/mail", program("mail"));
+        tree.program("updater", "bin/updater", program("updater"));
         tree.program("e2fsck", "bin/e2fsck", &extras.join("e2fsck"));
         tree.bytes(
             "settings",
             "etc/roost/settings.json",
-            settings_json(&self.config),
+            self.config.settings_json(),
         );
         tree.bytes(
             "settings",
             "etc/roost/services.json",
-            services_json(&specs(&self.workspace)?),
+            services::json(&services::specs(&self.workspace)?),
         );
-        let release =
-            serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "build": self.key.short() });
-        tree.bytes("settings", "etc/roost/release.json", release.to_string());
         let name = self.config.settings().name;
         tree.bytes(
             "settings",
@@ -518,7 +543,8 @@ impl<'a> Build<'a> {
         Ok(tree)
     }
 
-    /// Every file of the slot but `cmdline.txt`: its name there and where it is now.
+    /// Every file of the slot but `cmdline.txt`: its name there and where it is now. What changes
+    /// often comes last, so that little else moves with it.
     fn slot_parts(
         &self,
         root: &Path,
@@ -526,20 +552,22 @@ impl<'a> Build<'a> {
         kernel: &Path,
         extras: &Path,
     ) -> Result<Vec<(String, PathBuf)>, Failure> {
-        let mut parts = vec![
-            (disk::ROOT.to_owned(), root.join(disk::ROOT)),
-            (disk::KERNEL.to_owned(), kernel.join(disk::KERNEL)),
-            (disk::INITRAMFS.to_owned(), initrd.join(disk::INITRAMFS)),
-            (
-                "config.txt".to_owned(),
-                self.workspace.source.join("board/rpi/config.txt"),
-            ),
-        ];
+        let mut parts = vec![(
+            "config.txt".to_owned(),
+            self.workspace.source.join("board/rpi/config.txt"),
+        )];
         for dtb in self.boards.device_trees() {
             parts.push((dtb.clone(), kernel.join(&dtb)));
         }
         for name in self.boards.firmware() {
             parts.push((name.clone(), extras.join("firmware").join(&name)));
+        }
+        for (name, dir) in [
+            (disk::KERNEL, kernel),
+            (disk::INITRAMFS, initrd),
+            (disk::ROOT, root),
+        ] {
+            parts.push((name.to_owned(), dir.join(name)));
         }
         for (name, path) in &parts {
             if !path.is_file() {
@@ -553,53 +581,13 @@ impl<'a> Build<'a> {
     }
 }
 
-fn settings_json(config: &Config) -> String {
-    serde_json::to_string_pretty(&config.settings()).expect("settings are plain data")
-}
-
-fn services_json(specs: &[ServiceSpec]) -> String {
-    serde_json::to_string_pretty(specs).expect("specs are plain data")
-}
-
-/// The specs of all services of the checkout.
-fn specs(workspace: &Workspace) -> Result<Vec<ServiceSpec>, Failure> {
-    let dir = workspace.source.join("services");
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(&dir).map_err(|e| disk_failure("read", &dir, e))? {
-        let path = entry
-            .map_err(|e| disk_failure("read", &dir, e))?
-            .path()
-            .join("service.toml");
-        if !path.is_file() {
-            continue;
-        }
-        let text = std::fs::read_to_string(&path).map_err(|e| disk_failure("read", &path, e))?;
-        let spec: ServiceSpec = toml::from_str(&text).map_err(|e| {
-            Failure::new(format!("{} is not a valid service spec", path.display())).because(e)
-        })?;
-        found.push(spec);
-    }
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(found)
-}
-
-fn read_verity(root: &Path) -> Result<Verity, Failure> {
-    let path = root.join("verity.json");
-    let text = std::fs::read_to_string(&path).map_err(|e| disk_failure("read", &path, e))?;
-    serde_json::from_str(&text).map_err(|e| {
-        Failure::new(format!("{} is damaged", path.display()))
-            .because(e)
-            .hint("remove that folder and build again")
-    })
-}
-
-/// stage1 and the modules of every board, as the kernel wants them.
+/// stage1 and the modules of every board, as the kernel wants them. Not compressed, for the reason
+/// that [`Tree::build`] gives; stage1, which changes most often, comes last.
 fn initramfs(kernel: &Path, stage1: &Path, into: &Path) -> Result<(), Failure> {
     let read = |path: &Path| std::fs::read(path).map_err(|e| disk_failure("read", path, e));
     let order: LoadOrder = serde_json::from_slice(&read(&kernel.join(kernel::LOAD_ORDER))?)
         .map_err(|e| Failure::new("the kernel step's output is damaged").because(e))?;
     let mut archive = cpio::Archive::default();
-    archive.program("init", &read(stage1)?);
     for mount_point in ["dev", "proc", "root", "sys"] {
         archive.directory(mount_point);
     }
@@ -618,18 +606,7 @@ fn initramfs(kernel: &Path, stage1: &Path, into: &Path) -> Result<(), Failure> {
             .into_owned();
         archive.file(&format!("modules/{name}"), &read(&path)?);
     }
+    archive.program("init", &read(stage1)?);
     let path = into.join(disk::INITRAMFS);
-    std::fs::write(&path, report::gzip(&archive.finish()))
-        .map_err(|e| disk_failure("write", &path, e))
-}
-
-/// A folder with all parts under their names in the slot.
-fn gather(parts: &[(String, PathBuf)], dir: &Path) -> Result<tempfile::TempDir, Failure> {
-    let gathered =
-        tempfile::tempdir_in(dir).map_err(|e| disk_failure("create a folder in", dir, e))?;
-    for (name, from) in parts {
-        let to = gathered.path().join(name);
-        std::fs::copy(from, &to).map_err(|e| disk_failure("copy", from, e))?;
-    }
-    Ok(gathered)
+    std::fs::write(&path, archive.finish()).map_err(|e| disk_failure("write", &path, e))
 }

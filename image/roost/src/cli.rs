@@ -4,6 +4,7 @@ mod device;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use device::{BoxArgs, LogsArgs, RebootArgs, RollbackArgs, ServeArgs, StatusArgs, UpdateArgs};
+use roost_bundle::{Hash, PublicKey};
 use std::path::PathBuf;
 
 const EXIT_CODES: &str = "\
@@ -89,6 +90,10 @@ pub enum Command {
     ///
     /// What you do not give as an option is asked for on a terminal. The file holds only a hash
     /// of the password (Argon2id). With --generate-password a password is made and shown once.
+    ///
+    /// Two keys are made in ~/.config/roost/DOMAIN, unless they are there already: update.key signs
+    /// the updates of the box, laptop.key is how the box knows this computer. roost.toml gets
+    /// their public halves. Keep a copy of both files.
     Init(InitArgs),
     /// Make a password's hash for roost.toml
     ///
@@ -101,6 +106,11 @@ pub enum Command {
     /// compiles the programs of the box: up to half an hour on two cores. Later builds redo
     /// only what changed, and --offline then works.
     Build(BuildArgs),
+    /// Pack the image into a signed update, or look into one
+    ///
+    /// An update bundle holds everything that a box needs to write the new image into its second
+    /// slot, and nothing else: of a change in one program a box fetches about a hundred kilobytes.
+    Bundle(BundleArgs),
     /// Start the image in an emulator (QEMU)
     ///
     /// The box's ports are forwarded to 127.0.0.1 at their number plus the offset: with the
@@ -216,6 +226,117 @@ pub struct BuildArgs {
     /// Use no network; fail with exit code 3 if something is not there yet
     #[arg(long)]
     pub offline: bool,
+    /// Give the image this number, which a box compares to tell what is newer
+    ///
+    /// Without it the number is that of the last build, plus one if anything has changed.
+    /// It is kept in roost.release.json beside the configuration.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=crate::release::MAX_NUMBER))]
+    pub release: Option<u64>,
+}
+
+/// Options of `roost bundle`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  roost bundle make --notes \"Faster, and a leak less.\"
+  roost bundle inspect build/roost.bundle
+  roost bundle verify build/roost.bundle")]
+pub struct BundleArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: BundleCommand,
+}
+
+/// What to do with bundles.
+#[derive(Debug, Clone, Subcommand)]
+pub enum BundleCommand {
+    /// Build what has changed, and pack it into roost.bundle beside the image
+    ///
+    /// The bundle is signed with update.key, which `roost init` made. It has deltas against the
+    /// last three releases: a box that runs one of them fetches only what differs.
+    Make(Box<MakeArgs>),
+    /// Show what is in a bundle
+    Inspect(InspectArgs),
+    /// Check the signature of a bundle and every byte in it
+    Verify(VerifyArgs),
+}
+
+/// Options of `roost bundle make`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  roost bundle make
+  roost bundle make --from 12 --base old/roost.bundle
+  roost bundle make --signing-key old.key --new-key ~/.config/roost/example.org/update.key")]
+pub struct MakeArgs {
+    /// Options of the build that comes first.
+    #[command(flatten)]
+    pub build: BuildArgs,
+    /// What has changed, for the people who see the update
+    #[arg(long, value_name = "TEXT")]
+    pub notes: Option<String>,
+    /// Say that the release before cannot run again after this one; updates then ask first
+    #[arg(long)]
+    pub irreversible: bool,
+    /// Make deltas also for boxes that run release N, if its slot is still in the cache
+    #[arg(long, value_name = "N")]
+    pub from: Vec<u64>,
+    /// Make deltas also against the slot in this bundle or slot image
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub base: Vec<PathBuf>,
+    /// File of the key that signs [default: update.key in ~/.config/roost/DOMAIN]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub signing_key: Option<PathBuf>,
+    /// File of the key that the box shall trust from now on instead; signs as well
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub new_key: Option<PathBuf>,
+    /// Build nothing; pack this slot image (for tests of damaged slots)
+    #[arg(
+        long,
+        value_name = "FILE",
+        hide = true,
+        requires = "root_hash",
+        requires = "release"
+    )]
+    pub slot: Option<PathBuf>,
+    /// Root hash of dm-verity in that slot
+    #[arg(long, value_name = "HEX", hide = true, value_parser = hash)]
+    pub root_hash: Option<Hash>,
+    /// Say that the bundle is for this board only
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub board: Vec<String>,
+}
+
+/// Options of `roost bundle inspect`.
+#[derive(Debug, Clone, Args)]
+pub struct InspectArgs {
+    /// The bundle
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    pub file: PathBuf,
+}
+
+/// Options of `roost bundle verify`.
+#[derive(Debug, Clone, Args)]
+pub struct VerifyArgs {
+    /// The bundle
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// A key to trust, 64 hexadecimal digits [default: those in [update] of the configuration]
+    #[arg(long, value_name = "HEX", value_parser = public_key)]
+    pub key: Vec<PublicKey>,
+    /// The box's configuration; only its keys matter here
+    #[arg(long, value_name = "FILE", default_value = "roost.toml", value_hint = clap::ValueHint::FilePath)]
+    pub config: PathBuf,
+}
+
+fn public_key(text: &str) -> Result<PublicKey, String> {
+    PublicKey::parse(text)
+        .ok_or_else(|| "expected an Ed25519 public key of 64 hexadecimal digits".to_owned())
+}
+
+fn hash(text: &str) -> Result<Hash, String> {
+    text.parse()
+        .map_err(|_| "expected 64 hexadecimal digits".to_owned())
 }
 
 /// Options of `roost run`.

@@ -97,6 +97,9 @@ pub const UPDATER: Program = Program {
     rustc_wrapper: None,
 };
 
+/// Every program that a build compiles, in the order in which it does.
+pub const PROGRAMS: [&Program; 4] = [&STAGE1, &INIT, &UPDATER, &MAIL];
+
 /// What C code takes for the time of its compilation, in seconds since 1970
 /// (reproducible-builds.org/specs/source-date-epoch): mimalloc has it in a text.
 const SOURCE_DATE_EPOCH: &str = "315532800";

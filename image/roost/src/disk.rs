@@ -6,16 +6,16 @@ use crate::rootfs::Verity;
 use crate::sdk::Sdk;
 use crate::store::disk_failure;
 use roost_board::cmdline::{BootArgs, RootSpec, cmdline_txt};
-use roost_board::fat::FileSystem;
+use roost_board::fat::{FatError, FileSystem};
 use roost_board::layout::{Layout, SECTOR, Slot};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// File names in a slot that the builder itself makes.
 pub const KERNEL: &str = "Image.gz";
 /// The initramfs.
-pub const INITRAMFS: &str = "initrd.gz";
+pub const INITRAMFS: &str = "initrd.img";
 /// The verity-protected root file system.
 pub const ROOT: &str = "root.img";
 /// The finished slot, `into/slot.img`.
@@ -24,6 +24,9 @@ pub const SLOT_IMAGE: &str = "slot.img";
 pub const SELECTOR_IMAGE: &str = "selector.img";
 /// The data file system as built.
 pub const DATA_IMAGE: &str = "data.img";
+
+/// Bytes of a block of an update, and of the root file system.
+pub const BLOCK: u64 = roost_bundle::limits::BLOCK as u64;
 
 /// What of our own code decides the bytes of the partitions, for cache keys:
 /// sizes and places, the boot selection, the words of the command line.
@@ -42,7 +45,10 @@ pub fn inputs(disk_id: u32) -> String {
     )
 }
 
-/// Makes `slot.img` in `into` from the files in `parts` (which holds [`ROOT`] and everything else but `cmdline.txt`).
+/// Makes `slot.img` in `into` from the files in `parts` (which holds everything but `cmdline.txt`), in
+/// their order; [`ROOT`] is the last of them.
+///
+/// The file ends where the slot's last file ends: what lies behind it on a card means nothing.
 pub fn slot(
     sdk: &Sdk,
     parts: &Path,
@@ -51,18 +57,19 @@ pub fn slot(
     verity: &Verity,
     into: &Path,
 ) -> Result<(), Failure> {
-    // 2 KiB clusters: about 130,000 of them, as FAT32 wants, and few enough for a quick boot ROM.
+    // Clusters of 4 KiB, which mkfs.vfat puts at multiples of 4 KiB: so every file begins with a block
+    // of an update, and is found again when it has moved.
     fat::format(
         sdk,
         into,
         SLOT_IMAGE,
         Layout::STANDARD.slot(Slot::A).bytes(),
-        4,
+        8,
         "ROOST",
         disk_id,
     )?;
-    // First of all, so that it lies in one piece.
-    fat::copy(sdk, into, SLOT_IMAGE, parts, &[ROOT.to_owned()])?;
+    // Into an empty file system, so that each lies in one piece behind the one before.
+    fat::copy(sdk, into, SLOT_IMAGE, parts, files)?;
     let path = into.join(SLOT_IMAGE);
     let start_sector = root_start(&path)?;
     let hash = |text: &str| -> Result<[u8; 32], Failure> {
@@ -90,24 +97,80 @@ pub fn slot(
         cmdline.path(),
         &["cmdline.txt".to_owned()],
     )?;
-    let others: Vec<String> = files.iter().filter(|f| *f != ROOT).cloned().collect();
-    fat::copy(sdk, into, SLOT_IMAGE, parts, &others)
+    let end = used(&path)?;
+    OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .and_then(|file| file.set_len(end))
+        .map_err(|e| disk_failure("cut", &path, e))
 }
 
-/// First sector of `root.img` in the slot, once it is sure to lie in one piece.
-fn root_start(slot: &Path) -> Result<u64, Failure> {
+fn open_slot(slot: &Path) -> Result<FileSystem<File>, Failure> {
     let file = File::open(slot).map_err(|e| disk_failure("read", slot, e))?;
-    let broken = |e: &dyn std::error::Error| {
-        Failure::new("the slot just made cannot be read back").because(e.to_string())
-    };
-    let mut fs = FileSystem::open(file).map_err(|e| broken(&e))?;
-    let extents = fs.extents(ROOT).map_err(|e| broken(&e))?;
+    FileSystem::open(file).map_err(unreadable)
+}
+
+fn unreadable(e: FatError) -> Failure {
+    Failure::new("the slot just made cannot be read back").because(e)
+}
+
+/// A folder with all parts under their names in the slot.
+pub fn gather(parts: &[(String, PathBuf)], dir: &Path) -> Result<tempfile::TempDir, Failure> {
+    let gathered =
+        tempfile::tempdir_in(dir).map_err(|e| disk_failure("create a folder in", dir, e))?;
+    for (name, from) in parts {
+        let to = gathered.path().join(name);
+        std::fs::copy(from, &to).map_err(|e| disk_failure("copy", from, e))?;
+    }
+    Ok(gathered)
+}
+
+/// First sector of `root.img` in the slot, once it is sure to lie in one piece
+/// and to begin with a block of 4096 bytes.
+fn root_start(slot: &Path) -> Result<u64, Failure> {
+    let extents = open_slot(slot)?.extents(ROOT).map_err(unreadable)?;
     match extents.as_slice() {
-        [one] => Ok(one.offset / SECTOR),
+        [one] if one.offset.is_multiple_of(BLOCK) => Ok(one.offset / SECTOR),
+        [one] => Err(Failure::new(format!(
+            "{ROOT} begins at byte {} of the slot, no multiple of {BLOCK}",
+            one.offset
+        ))),
         _ => Err(Failure::new(format!(
             "{ROOT} lies in {} pieces in the slot",
             extents.len()
         ))),
+    }
+}
+
+/// Bytes of the slot up to the end of its last file, in whole blocks.
+///
+/// Its folder may have clusters behind that; they hold names, so they are not zeros.
+fn used(slot: &Path) -> Result<u64, Failure> {
+    let mut fs = open_slot(slot)?;
+    let mut end = last_data(slot)?;
+    for item in fs.list("").map_err(unreadable)? {
+        for extent in fs.extents(&item.name).map_err(unreadable)? {
+            end = end.max(extent.offset + extent.bytes);
+        }
+    }
+    Ok(end.next_multiple_of(BLOCK))
+}
+
+/// Where the last byte that is not zero ends.
+fn last_data(path: &Path) -> Result<u64, Failure> {
+    let fail = |e| disk_failure("read", path, e);
+    let mut file = File::open(path).map_err(fail)?;
+    let (mut at, mut end) = (0, 0);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let n = file.read(&mut buffer).map_err(fail)?;
+        if n == 0 {
+            return Ok(end);
+        }
+        if let Some(last) = buffer[..n].iter().rposition(|b| *b != 0) {
+            end = at + last as u64 + 1;
+        }
+        at += n as u64;
     }
 }
 

@@ -8,22 +8,15 @@ use std::path::Path;
 /// 1980-01-01, the first moment that FAT can express.
 const EPOCH: &str = "315532800";
 
-/// Sizes inside a file system, in sectors of 512 bytes.
-#[derive(Debug, Clone, Copy)]
-pub struct Geometry {
-    /// Of a cluster. FAT32 needs at least 65,525 of them, so it must suit the size.
-    pub cluster: u8,
-    /// Before the first FAT; 32 is usual.
-    pub reserved: u16,
-}
-
 /// Makes an empty FAT32 file system of `size` bytes at `dir/name`.
+///
+/// FAT32 needs at least 65,525 clusters, so `cluster` (in sectors of 512 bytes) must suit the size.
 pub fn format(
     sdk: &Sdk,
     dir: &Path,
     name: &str,
     size: u64,
-    geometry: Geometry,
+    cluster: u8,
     label: &str,
     id: u32,
 ) -> Result<(), Failure> {
@@ -43,9 +36,7 @@ pub fn format(
                 "-F",
                 "32",
                 "-s",
-                &geometry.cluster.to_string(),
-                "-R",
-                &geometry.reserved.to_string(),
+                &cluster.to_string(),
                 "-S",
                 "512",
                 "-n",

@@ -1,4 +1,4 @@
-//! `roost init`: writes the commented `roost.toml` of a new box.
+//! `roost init`: writes the commented `roost.toml` of a new box, and makes the owner's keys.
 
 use crate::cli::InitArgs;
 use crate::config::Config;
@@ -6,6 +6,7 @@ use crate::config::names::{AccountName, BoxName, Domain, printable_text};
 use crate::config::page;
 use crate::config::read::Reason;
 use crate::error::Failure;
+use crate::keys::{self, Kept, Purpose};
 use crate::password::{self, Password, can_ask, no_answer};
 use crate::ui::Ui;
 use serde::Serialize;
@@ -26,6 +27,13 @@ struct Answers {
     password: Password,
 }
 
+/// The owner's keys, and where they are.
+struct Keys {
+    folder: PathBuf,
+    update: Kept,
+    laptop: Kept,
+}
+
 /// Writes the file.
 pub fn run(args: &InitArgs, ui: &Ui) -> Result<(), Failure> {
     #[derive(Serialize)]
@@ -34,6 +42,14 @@ pub fn run(args: &InitArgs, ui: &Ui) -> Result<(), Failure> {
         address: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         password: Option<&'a str>,
+        keys: ShownKeys,
+    }
+    #[derive(Serialize)]
+    struct ShownKeys {
+        folder: PathBuf,
+        update: String,
+        laptop: String,
+        made: Vec<&'static str>,
     }
     let path = match args.dir.as_path() {
         dir if dir == Path::new(".") => PathBuf::from(FILE),
@@ -45,7 +61,8 @@ pub fn run(args: &InitArgs, ui: &Ui) -> Result<(), Failure> {
     }
     let answers = collect(args, ui)?;
     let hash = answers.password.hash()?;
-    let text = render(&answers, hash.as_str());
+    let keys = keep_keys(&answers.domain, ui)?;
+    let text = render(&answers, hash.as_str(), &keys);
     if let Err(problems) = Config::parse(FILE, text.as_bytes(), &args.dir) {
         return Err(Failure::new(
             "roost init made a file that roost refuses: a fault of roost itself",
@@ -60,6 +77,23 @@ pub fn run(args: &InitArgs, ui: &Ui) -> Result<(), Failure> {
     if let Some(password) = password {
         shown += &format!("  password  {password}   (shown only now; the file has but its hash)\n");
     }
+    shown += &format!("  keys      {}\n", keys.folder.display());
+    let mut made = Vec::new();
+    for (purpose, kept) in [
+        (Purpose::Update, &keys.update),
+        (Purpose::Laptop, &keys.laptop),
+    ] {
+        let name = purpose.file_name();
+        shown += &match kept.new {
+            true => {
+                format!("            {name}, made now: keep a copy, the box believes no other\n")
+            }
+            false => format!("            {name}, there already: used as it is\n"),
+        };
+        if kept.new {
+            made.push(name);
+        }
+    }
     shown += &match args.dir.as_path() {
         dir if dir == Path::new(".") => "Next: roost build\n".to_owned(),
         dir => format!("Next: cd {} && roost build\n", dir.display()),
@@ -70,9 +104,24 @@ pub fn run(args: &InitArgs, ui: &Ui) -> Result<(), Failure> {
             file: path.display().to_string(),
             address: &address,
             password,
+            keys: ShownKeys {
+                update: keys.update.public.to_string(),
+                laptop: keys.laptop.public.to_string(),
+                folder: keys.folder,
+                made,
+            },
         },
     );
     Ok(())
+}
+
+fn keep_keys(domain: &Domain, ui: &Ui) -> Result<Keys, Failure> {
+    let folder = keys::folder(domain)?;
+    Ok(Keys {
+        update: keys::keep(&folder, domain, Purpose::Update, ui)?,
+        laptop: keys::keep(&folder, domain, Purpose::Laptop, ui)?,
+        folder,
+    })
 }
 
 /// Takes what the options say and asks for the rest.
@@ -199,12 +248,15 @@ fn login_name() -> Option<String> {
         .filter(|name| AccountName::parse(name).is_ok())
 }
 
-fn render(answers: &Answers, hash: &str) -> String {
+fn render(answers: &Answers, hash: &str, keys: &Keys) -> String {
+    let list = |kept: &Kept| format!("[{}]", page::quoted(&kept.public.to_string()));
     let mut values = vec![
         ("box", "name", page::quoted(answers.name.as_str())),
         ("box", "domain", page::quoted(answers.domain.as_str())),
         ("account", "name", page::quoted(answers.account.as_str())),
         ("account", "password_hash", page::quoted(hash)),
+        ("update", "keys", list(&keys.update)),
+        ("update", "laptops", list(&keys.laptop)),
     ];
     if let Some(display_name) = &answers.display_name {
         values.push(("account", "display_name", page::quoted(display_name)));

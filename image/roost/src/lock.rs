@@ -5,7 +5,7 @@
 
 use crate::debian::{Apt, Recipe};
 use crate::error::Failure;
-use crate::store::disk_failure;
+use crate::store::write_atomically;
 use crate::workspace::Workspace;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -171,19 +171,5 @@ pub fn run(args: &crate::cli::LockArgs, ui: &crate::ui::Ui) -> Result<(), Failur
         text,
         &serde_json::json!({ "changed": changed, "new": newer, "kernel": lock.kernel }),
     );
-    Ok(())
-}
-
-fn write_atomically(path: &Path, text: &str) -> Result<(), Failure> {
-    use std::io::Write;
-    let fail = |e| disk_failure("write", path, e);
-    let dir = path.parent().expect("the lock lies in the checkout");
-    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(fail)?;
-    file.write_all(text.as_bytes()).map_err(fail)?;
-    use std::os::unix::fs::PermissionsExt;
-    file.as_file()
-        .set_permissions(std::fs::Permissions::from_mode(0o644))
-        .map_err(fail)?;
-    file.persist(path).map_err(|e| fail(e.error))?;
     Ok(())
 }

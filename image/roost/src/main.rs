@@ -1,6 +1,7 @@
 //! `roost`: builds, runs and looks after a mail box.
 
 mod build;
+mod bundle;
 mod cli;
 mod compile;
 mod completions;
@@ -10,15 +11,18 @@ mod debian;
 mod device;
 mod disk;
 mod error;
+mod extras;
 mod fat;
 mod fetch;
 mod init;
 mod kernel;
+mod keys;
 mod lock;
 mod logs;
 mod modules;
 mod password;
 mod reboot;
+mod release;
 mod report;
 mod rollback;
 mod rootfs;
@@ -26,6 +30,7 @@ mod run;
 mod sbom;
 mod sdk;
 mod serve;
+mod services;
 mod status;
 mod store;
 mod tryboot;
@@ -61,6 +66,7 @@ fn dispatch(command: &cli::Command, ui: &Ui) -> Result<(), Failure> {
         cli::Command::Init(args) => init::run(args, ui),
         cli::Command::Password(args) => password::run(args, ui),
         cli::Command::Build(args) => build::run(args, ui),
+        cli::Command::Bundle(args) => bundle::run(args, ui),
         cli::Command::Run(args) => run::run(args, ui),
         cli::Command::Sdk(args) => sdk::run(args, ui),
         cli::Command::Lock(args) => lock::run(args, ui),

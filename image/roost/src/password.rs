@@ -100,7 +100,8 @@ impl Password {
     }
 }
 
-fn random<const N: usize>() -> Result<[u8; N], Failure> {
+/// Bytes of the system's random generator.
+pub fn random<const N: usize>() -> Result<[u8; N], Failure> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes)
         .map_err(|e| Failure::new("the system gives no random numbers").because(e))?;

@@ -1,10 +1,11 @@
 //! What a build says of itself at its end.
 
-use crate::compile::{INIT, MAIL, Program, STAGE1, crates_of};
+use crate::compile::{INIT, MAIL, Program, STAGE1, UPDATER, crates_of};
 use crate::config::Config;
 use crate::disk;
 use crate::error::Failure;
 use crate::lock::Lock;
+use crate::release;
 use crate::rootfs::Tree;
 use crate::sbom::purl;
 use crate::sdk::Sdk;
@@ -54,7 +55,7 @@ pub struct Component {
     pub version: Option<String>,
     /// SPDX licence expression; none of a program that the owner gave.
     pub licence: Option<String>,
-    /// Bytes that it takes in the image, compressed as it is there.
+    /// Bytes that it takes in the (raw) image.
     pub bytes: u64,
     /// What it is, for the bill of materials (package URL), if it is somebody else's.
     pub purl: Option<String>,
@@ -80,12 +81,18 @@ pub struct Report {
     pub key: String,
     /// Image version.
     pub version: String,
+    /// Number of the release.
+    pub number: u64,
+    /// Hash of all that the slot is made from but for the number.
+    pub release_key: String,
     /// The image.
     pub image: PathBuf,
     /// Size and time of image, compressed image and bill of materials, to notice that somebody touched them.
     pub marks: Vec<Option<String>>,
     /// Bytes of the image.
     pub image_bytes: u64,
+    /// Bytes of the slot in it up to the end of its last file.
+    pub slot_bytes: u64,
     /// The compressed image.
     pub compressed: PathBuf,
     /// Its bytes.
@@ -137,6 +144,7 @@ impl Report {
         let mut line = |name: &str, value: String| {
             writeln!(text, "  {name:<12}{value}").expect("writing to a string")
         };
+        line("release", release::name(self.number));
         line(
             "image",
             format!("{} ({})", self.image.display(), size(self.image_bytes)),
@@ -173,7 +181,7 @@ pub fn compress(from: &Path, to: &Path, step: &Step<'_>) -> Result<u64, Failure>
     let write = |e| disk_failure("write", to, e);
     let mut source = File::open(from).map_err(read)?;
     step.total_bytes(source.metadata().map_err(read)?.len());
-    // The parts are compressed already: a higher level costs minutes and gains nothing.
+    // A higher level costs minutes and gains little.
     let mut encoder = zstd::Encoder::new(File::create(to).map_err(write)?, 6).map_err(write)?;
     encoder.include_checksum(true).map_err(write)?;
     let mut buffer = vec![0; 1 << 20];
@@ -187,13 +195,6 @@ pub fn compress(from: &Path, to: &Path, step: &Step<'_>) -> Result<u64, Failure>
     }
     let file = encoder.finish().map_err(write)?;
     Ok(file.metadata().map_err(write)?.len())
-}
-
-/// gzip without time or name, so that equal bytes stay equal.
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    encoder.write_all(bytes).expect("writing to memory");
-    encoder.finish().expect("writing to memory")
 }
 
 /// Where the parts of a finished image are.
@@ -340,6 +341,7 @@ pub fn components(
         program(&STAGE1, STAGE1.name, stage1_bytes),
         program(&INIT, INIT.name, of("init")),
         program(&MAIL, &mail_name, of("mail")),
+        program(&UPDATER, UPDATER.name, of("updater")),
         debian(
             "e2fsck",
             Kind::Application,
@@ -417,9 +419,12 @@ mod tests {
         let report = Report {
             key: String::new(),
             version: "0.1.0".into(),
+            number: 14,
+            release_key: String::new(),
             image: "build/roost.img".into(),
             marks: Vec::new(),
             image_bytes: 640 << 20,
+            slot_bytes: 130_000_000,
             compressed: "build/roost.img.zst".into(),
             compressed_bytes: 70_000_000,
             sha256: "ab".repeat(32),

@@ -48,6 +48,19 @@ pub struct Verity {
     pub salt: String,
 }
 
+impl Verity {
+    /// Reads what the root step left in its output `root`.
+    pub fn load(root: &Path) -> Result<Self, Failure> {
+        let path = root.join("verity.json");
+        let text = std::fs::read_to_string(&path).map_err(|e| disk_failure("read", &path, e))?;
+        serde_json::from_str(&text).map_err(|e| {
+            Failure::new(format!("{} is damaged", path.display()))
+                .because(e)
+                .hint("remove that folder and build again")
+        })
+    }
+}
+
 const BLOCK: u64 = 4096;
 
 impl Tree {
@@ -155,13 +168,12 @@ impl Tree {
         self.write_below(&tree)?;
         let sandbox = sdk.sandbox().read(&tree, "/work/").write(into, "/target");
         // Owners, times and the volume's id are fixed: equal trees give equal bytes.
-        // lz4 unpacks faster than any card reads; 64 KiB clusters cost a random read little.
+        // Nothing is compressed: one changed line in a program would change every compressed byte
+        // behind it, and all of them would be in the update.
         sandbox.run(
             "mkfs.erofs",
             &[
                 "--quiet",
-                "-zlz4hc,12",
-                "-C65536",
                 "-T0",
                 "-x-1",
                 "--all-root",

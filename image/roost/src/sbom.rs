@@ -1,6 +1,6 @@
 //! The bill of materials in CycloneDX 1.6 (ECMA-424).
 
-use crate::compile::{self, INIT, MAIL, Program, STAGE1};
+use crate::compile::{self, PROGRAMS, Program};
 use crate::error::Failure;
 use crate::lock::{Lock, Package, Purpose};
 use crate::report::Component;
@@ -23,7 +23,7 @@ pub fn write(
     to: &Path,
 ) -> Result<(), Failure> {
     // Nobody here knows what a program that the owner gave is made of.
-    let compiled: Vec<&Program> = [&STAGE1, &INIT, &MAIL]
+    let compiled: Vec<&Program> = PROGRAMS
         .into_iter()
         .filter(|p| {
             let given = |c: &Component| c.name == p.name && c.given.is_some();
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn only_what_is_linked_is_listed() {
-        let crates = crates(checkout(), &[&INIT]).unwrap();
+        let crates = crates(checkout(), &[&compile::INIT]).unwrap();
         let names: Vec<&str> = crates.iter().filter_map(|c| c["name"].as_str()).collect();
         // Used at run time; through a macro crate; by tests; ours.
         for (name, linked) in [

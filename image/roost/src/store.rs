@@ -6,8 +6,9 @@
 
 use crate::error::Failure;
 use sha2::{Digest, Sha256};
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::{File, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Hash of a step's inputs, in hex.
@@ -189,6 +190,25 @@ impl Making {
     }
 }
 
+/// Writes a small file whole or not at all; everybody may read it.
+pub fn write_atomically(path: &Path, text: &str) -> Result<(), Failure> {
+    let fail = |e| disk_failure("write", path, e);
+    let dir = match path.parent() {
+        Some(dir) if dir != Path::new("") => dir,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::Builder::new()
+        .prefix(".roost-")
+        .permissions(Permissions::from_mode(0o644))
+        .tempfile_in(dir)
+        .map_err(fail)?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(fail)?;
+    file.persist(path).map_err(|e| fail(e.error))?;
+    Ok(())
+}
+
 /// Where steps put their outputs.
 pub struct Store {
     root: PathBuf,
@@ -227,6 +247,12 @@ impl Store {
         make(fresh.path())?;
         let cached = !fresh.finish(&dir)?;
         Ok(Output { dir, cached })
+    }
+
+    /// The output folder of `step` for the key whose [`Key::short`] this is, if there is one.
+    pub fn find(&self, step: &str, short: &str) -> Option<PathBuf> {
+        let dir = self.root.join(step).join(short);
+        dir.is_dir().then_some(dir)
     }
 }
 

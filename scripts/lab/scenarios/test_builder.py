@@ -28,7 +28,7 @@ def build(
     """The command line of a build into `output`."""
     environment = [f"ROOST_CACHE={cache}"] if cache else []
     # A shell starts background jobs with Ctrl-C switched off; the builds here must feel it.
-    return ["env", "--default-signal=INT", *environment, str(subject.roost), "build", "--config", str(config), "--release", "1", "--output", str(output), *options]
+    return ["env", "--default-signal=INT", *environment, str(subject.roost), "build", "--config", str(config), "--output", str(output), "--release", "1", *options]
 
 
 def shared_cache() -> Path:

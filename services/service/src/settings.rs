@@ -6,6 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Where the builder puts the settings and every service reads them.
 pub const PATH: &str = "/etc/roost/settings.json";
 
+/// Number of the format of [`Settings`]. It grows when an older box could not read them.
+pub const FORMAT: u32 = 1;
+
 /// Everything the owner chose in `roost.toml` that the box needs at run time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,7 +25,7 @@ pub struct Settings {
     pub time_servers: Vec<String>,
     /// Mail options.
     pub mail: Mail,
-    /// Who may update the box, and where it looks for updates itself.
+    /// Whose updates and whose calls the box takes.
     #[serde(default)]
     pub update: Update,
 }
@@ -72,22 +75,17 @@ pub struct Mail {
     pub spam_filter: bool,
 }
 
-/// Updates. The default is that nobody may.
+/// Whose updates and whose calls the box takes; by default nobody's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Update {
-    /// Ed25519 public keys whose bundles are taken, 64 hexadecimal digits each.
-    #[serde(default)]
+    /// Public keys (Ed25519, 64 lower-case hexadecimal digits) whose bundles are taken.
     pub keys: Vec<String>,
-    /// Ed25519 public keys of laptops that may use the device API, 64
-    /// hexadecimal digits each.
-    #[serde(default)]
+    /// Public keys (as above) of the laptops that may use the device API.
     pub laptops: Vec<String>,
-    /// Where the box looks for new bundles; `None`: nowhere.
-    #[serde(default)]
+    /// Where the box looks for a bundle once a day, if it shall.
     pub url: Option<String>,
-    /// Hours of the day in UTC between which such an update may be installed,
-    /// first and behind the last; `None`: always.
-    #[serde(default)]
+    /// Hours of the day (UTC, 0 to 23) from and until which such a bundle may
+    /// be installed; the span may go over midnight. `None`: at any time.
     pub window: Option<(u8, u8)>,
 }

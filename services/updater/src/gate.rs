@@ -7,6 +7,9 @@
 //! | no required service was started again meanwhile | as above |
 //! | every required service with a probe has answered without fault twice in a row, [`APART`] apart | running is not working |
 //!
+//! It fails before its deadline when waiting cannot help: in the rescue state,
+//! or when a required service was started again [`RESTARTS`] times.
+//!
 //! The internet is no part of it: a line that is down says nothing about the version.
 
 use roost_service::control::BoxStatus;
@@ -20,6 +23,9 @@ use std::time::Duration;
 pub const DEADLINE: Duration = Duration::from_secs(480);
 /// Time between two answers that count, and that readiness must last.
 pub const APART: Duration = Duration::from_secs(10);
+/// So many restarts of a required service are a crash loop. Init waits longer
+/// before each, so that this takes a minute at least.
+pub const RESTARTS: u32 = 8;
 /// Time between two looks at the status.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -64,7 +70,8 @@ pub struct Gate {
     ready_since: Option<Duration>,
     /// Restarts of the required services, as last seen.
     restarts: Option<u32>,
-    rescue: Option<String>,
+    /// Why waiting cannot help.
+    hopeless: Option<String>,
     next_look: Duration,
     /// The last look was after everything that counts.
     looked_last: bool,
@@ -90,7 +97,7 @@ impl Gate {
                 .collect(),
             ready_since: None,
             restarts: None,
-            rescue: None,
+            hopeless: None,
             next_look: Duration::ZERO,
             looked_last: false,
             detail: "not asked yet".into(),
@@ -99,8 +106,8 @@ impl Gate {
 
     /// What to do next.
     pub fn next(&self, now: Duration) -> Next {
-        if let Some(reason) = &self.rescue {
-            return Next::Fail(format!("the box is in the rescue state: {reason}"));
+        if let Some(reason) = &self.hopeless {
+            return Next::Fail(reason.clone());
         }
         let lasting = self.ready_since.is_some_and(|since| now >= since + APART);
         if lasting && self.looked_last && self.probes.iter().all(|probe| probe.passed) {
@@ -131,7 +138,7 @@ impl Gate {
             Err(error) => return self.not_ready(format!("init does not answer: {error}")),
         };
         if let Some(reason) = &status.rescue {
-            self.rescue = Some(reason.clone());
+            self.hopeless = Some(format!("the box is in the rescue state: {reason}"));
             return self.not_ready(reason.clone());
         }
         let required = || {
@@ -143,6 +150,12 @@ impl Gate {
             .filter(|service| service.state != "ready")
             .map(|service| format!("{} is {} ({})", service.name, service.state, service.detail))
             .collect();
+        if let Some(looping) = required().find(|service| service.restarts >= RESTARTS) {
+            self.hopeless = Some(format!(
+                "{} was started again {} times: {}",
+                looping.name, looping.restarts, looping.detail
+            ));
+        }
         let before = self.restarts.replace(restarts);
         if !status.ready {
             return self.not_ready(if unready.is_empty() {

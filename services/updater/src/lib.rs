@@ -16,6 +16,7 @@ pub mod facts;
 pub mod feed;
 pub mod gate;
 pub mod identity;
+pub mod letter;
 mod logs;
 pub mod pull;
 pub mod reconcile;

@@ -15,7 +15,7 @@ use roost_updater::identity::Identity;
 use roost_updater::reconcile::Then;
 use roost_updater::start::start;
 use roost_updater::updater::{Places, Updater};
-use roost_updater::{pull, tls, trial};
+use roost_updater::{letter, pull, tls, trial};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,8 @@ use tokio::sync::watch;
 
 /// The service's data folder; set by init.
 const DATA_ENV: &str = "ROOST_DATA";
+/// Where the mail service takes mail (RFC 5321).
+const SMTP: u16 = 25;
 /// One thread for the doors; the disk has threads of its own.
 const WORKERS: usize = 1;
 /// Longest wait for a thread inside a write: a sync of a slow card.
@@ -100,6 +102,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
         let window = settings.update.window;
         tokio::spawn(pull::run(updater.clone(), url, window))
     });
+    let letter = tokio::spawn(letter::run(updater.clone(), settings.clone(), SMTP));
     let server = open(&updater, &settings.update, &data, stopping).await?;
     notifier.ready();
     println!("updater: ready");
@@ -112,9 +115,9 @@ async fn run(notifier: &Notifier) -> Result<()> {
     if let Some(server) = server {
         let _ = server.await;
     }
-    // A trial that is not over goes on after the restart, and so does a
-    // transfer.
-    for task in [gate, pull].into_iter().flatten() {
+    // A trial that is not over goes on after the restart, and so do a transfer
+    // and a message to the owner.
+    for task in [gate, pull, Some(letter)].into_iter().flatten() {
         task.abort();
     }
     Ok(())

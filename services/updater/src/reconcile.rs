@@ -218,6 +218,7 @@ fn record_rollback(state: &mut State, now: u64) {
     };
     state.add_failed(trial.to.version.number);
     state.last = Some(outcome(&trial, now, Some(reason)));
+    state.untold = true;
 }
 
 fn outcome(trial: &TrialRecord, now: u64, rolled_back: Option<Reason>) -> Outcome {

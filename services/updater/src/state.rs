@@ -116,6 +116,8 @@ pub struct State {
     pub stage: Stage,
     /// How the last one ended.
     pub last: Option<Outcome>,
+    /// The owner does not know yet that it ended badly.
+    pub untold: bool,
     /// Numbers of versions whose trial went wrong, oldest first.
     failed: Vec<u64>,
 }
@@ -130,6 +132,7 @@ impl State {
             b: None,
             stage: Stage::Idle,
             last: None,
+            untold: false,
             failed: Vec::new(),
         }
     }

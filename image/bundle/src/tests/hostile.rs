@@ -250,7 +250,7 @@ fn a_signed_manifest_is_still_checked() {
 
 /// Good tables, for changing.
 fn good_tables() -> (Vec<Chunk>, Vec<Delta>, u64, u64) {
-    let base = noise(1, 40);
+    let base = noise(1, 200);
     let mut slot = base.clone();
     for at in (0..slot.len()).step_by(BLOCK) {
         slot[at] ^= 1;

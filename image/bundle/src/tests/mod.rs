@@ -11,6 +11,7 @@ mod round_trip;
 use crate::limits::BLOCK;
 use crate::{Builder, Component, Hash, Release, SigningKey, TrustedKeys, Unverified, Verified};
 use std::io::Cursor;
+use std::sync::LazyLock;
 
 /// The lowest level that finds what noise shares with a base range.
 const LEVEL: i32 = 6;
@@ -58,13 +59,13 @@ fn build(slot: &[u8], bases: &[&[u8]]) -> Vec<u8> {
     build_with(slot, bases, |builder| builder)
 }
 
-fn build_with(
+fn build_with<'a>(
     slot: &[u8],
     bases: &[&[u8]],
-    change: impl for<'a> FnOnce(Builder<'a>) -> Builder<'a>,
+    change: impl FnOnce(Builder<'a>) -> Builder<'a>,
 ) -> Vec<u8> {
-    let key = key(1);
-    let builder = change(Builder::new(release(7), Hash([9; 32]), &key).level(LEVEL));
+    static KEY: LazyLock<SigningKey> = LazyLock::new(|| key(1));
+    let builder = change(Builder::new(release(7), Hash([9; 32]), &KEY).level(LEVEL));
     let mut bases: Vec<_> = bases.iter().map(|base| Cursor::new(*base)).collect();
     let mut out = Vec::new();
     let summary = builder

@@ -32,7 +32,7 @@ fn steps_merge() {
 
 #[test]
 fn what_is_done_is_left_out_and_copied_from() {
-    let part = noise(3, 64);
+    let part = noise(3, 300);
     let slot = [part.clone(), vec![0; 8 * BLOCK], part].concat();
     let bundle = build(&slot, &[]);
     let (_, tables) = open(&bundle);

@@ -5,6 +5,7 @@ use super::names::{AccountName, BoxName, Domain};
 use super::read::MAKE_A_HASH;
 use super::schema::{Absent, Field, Section};
 use super::values::{self, NetworkMode};
+use roost_bundle::PublicKey;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
@@ -47,6 +48,13 @@ pub static SECTIONS: &[Section] = &[
         fields: &[&MAIL_HOST, &MAIL_MAX_MESSAGE_SIZE, &MAIL_SPAM_FILTER],
     },
     Section {
+        name: "update",
+        doc: "Updates over the network. The private halves of the keys stay on your computer: \
+              `roost init` makes them. Without this table the box takes no updates.",
+        members: &[],
+        fields: &[&UPDATE_KEYS, &UPDATE_LAPTOPS, &UPDATE_URL, &UPDATE_WINDOW],
+    },
+    Section {
         name: "build",
         doc: "How `roost build` works on this machine. Nothing of it reaches the box.",
         members: &[],
@@ -56,7 +64,7 @@ pub static SECTIONS: &[Section] = &[
         name: "components",
         doc: "Programs built elsewhere that replace those of Roost, one table for each: \
               static programs for 64-bit ARM Linux.",
-        members: &["mail", "init", "stage1"],
+        members: &["mail", "init", "stage1", "updater"],
         fields: &[&COMPONENT_PATH, &COMPONENT_SHA256],
     },
 ];
@@ -207,6 +215,50 @@ pub static MAIL_SPAM_FILTER: Field<bool> = Field {
     absent: Absent::Default("true"),
     example: "false",
     parse: values::switch,
+};
+
+/// `[update] keys`
+pub static UPDATE_KEYS: Field<Vec<PublicKey>> = Field {
+    key: "keys",
+    doc: "Public halves of the keys that sign your updates (Ed25519). The box installs nothing that none of \
+          them has signed.",
+    kind: "list of 64 hexadecimal digits each",
+    absent: Absent::Otherwise("the box takes no updates"),
+    example: "[\"2cbc975c77416f3831b2af4e6321a84a38b8595b1d47c88c0084f34749f3340d\"]",
+    parse: values::public_keys,
+};
+
+/// `[update] laptops`
+pub static UPDATE_LAPTOPS: Field<Vec<PublicKey>> = Field {
+    key: "laptops",
+    doc: "Public halves of the keys of the computers that may update the box, restart it and read its logs \
+          over the network (Ed25519).",
+    kind: "list of 64 hexadecimal digits each",
+    absent: Absent::Otherwise("nobody may"),
+    example: "[\"141a497f769047ab4001e798d766839e58d48e58bd68150375acc430b82f725b\"]",
+    parse: values::public_keys,
+};
+
+/// `[update] url`
+pub static UPDATE_URL: Field<String> = Field {
+    key: "url",
+    doc: "Where the box looks once a day for an update of its own accord: the address of a file that \
+          `roost bundle` made.",
+    kind: "http or https address",
+    absent: Absent::Otherwise("it looks nowhere; you bring updates with `roost update`"),
+    example: "\"https://example.org/roost.bundle\"",
+    parse: values::bundle_url,
+};
+
+/// `[update] window`
+pub static UPDATE_WINDOW: Field<(u8, u8)> = Field {
+    key: "window",
+    doc: "With `url` only: the hours of the day, in UTC, from and until which the box may install what it \
+          found and restart. The span may go over midnight.",
+    kind: "list of two hours from 0 to 23",
+    absent: Absent::Otherwise("at any time"),
+    example: "[2, 5]",
+    parse: values::window,
 };
 
 /// `[build] mirror`

@@ -2,7 +2,7 @@
 //!
 //! - [`fields`] defines every key; [`schema`] says what a definition is.
 //! - [`read`] walks the file by the definitions and collects all that is wrong.
-//! - [`values`], [`names`], [`hash`] and [`network`] check what the keys hold.
+//! - [`values`], [`names`], [`hash`], [`network`] and [`update`] check what the keys hold.
 //! - [`page`] makes the reference page and the commented file from the definitions.
 //! - [`problem`] shows one fault with its place.
 
@@ -16,6 +16,7 @@ pub mod read;
 pub mod schema;
 #[cfg(test)]
 mod tests;
+mod update;
 pub mod values;
 
 use crate::error::Failure;
@@ -23,6 +24,7 @@ use hash::PasswordHash;
 use names::{AccountName, BoxName, Domain};
 use problem::Problem;
 use read::{Reader, Reason, Report, kind_of, nearest, printable};
+use roost_bundle::PublicKey;
 use roost_service::settings::{self, Network, Settings};
 use schema::Section;
 use std::collections::BTreeMap;
@@ -50,6 +52,8 @@ pub struct Config {
     pub time_servers: Vec<String>,
     /// Mail options.
     pub mail: Mail,
+    /// Whose updates and calls the box takes.
+    pub update: Update,
     /// Debian mirror without a slash at its end; none means the one that apt uses.
     pub mirror: Option<String>,
     /// Programs that replace those of Roost.
@@ -78,6 +82,19 @@ pub struct Mail {
     pub spam_filter: bool,
 }
 
+/// Whose updates and calls the box takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Update {
+    /// Keys that sign updates; empty: none are taken.
+    pub keys: Vec<PublicKey>,
+    /// Keys of the laptops that may use the device API.
+    pub laptops: Vec<PublicKey>,
+    /// Where the box looks for updates of its own accord.
+    pub url: Option<String>,
+    /// Hours (UTC) from and until which it may install what it finds there.
+    pub window: Option<(u8, u8)>,
+}
+
 /// A program of the box that may be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Component {
@@ -87,6 +104,8 @@ pub enum Component {
     Init,
     /// The program of the initramfs.
     Stage1,
+    /// The update service.
+    Updater,
 }
 
 impl Component {
@@ -95,6 +114,7 @@ impl Component {
             "mail" => Some(Self::Mail),
             "init" => Some(Self::Init),
             "stage1" => Some(Self::Stage1),
+            "updater" => Some(Self::Updater),
             _ => None,
         }
     }
@@ -220,6 +240,7 @@ impl Config {
         let network = plain(document, "network", report);
         let time = plain(document, "time", report);
         let mail = plain(document, "mail", report);
+        let update = plain(document, "update", report);
         let build = plain(document, "build", report);
         let the_box = plain(document, "box", report);
 
@@ -234,6 +255,7 @@ impl Config {
         let host = mail.get(&fields::MAIL_HOST, report);
         let max_message_size = mail.get(&fields::MAIL_MAX_MESSAGE_SIZE, report);
         let spam_filter = mail.get(&fields::MAIL_SPAM_FILTER, report);
+        let update = update::read(&update, report);
         let mirror = build.get(&fields::BUILD_MIRROR, report);
         let overrides = overrides(document, folder, report);
 
@@ -263,6 +285,7 @@ impl Config {
                 max_message_size: max_message_size?,
                 spam_filter: spam_filter?,
             },
+            update: update?,
             mirror,
             overrides,
         })
@@ -271,6 +294,11 @@ impl Config {
     /// The program that replaces the component called `name`, if any.
     pub fn component(&self, name: &str) -> Option<&Override> {
         self.overrides.get(&Component::from_name(name)?)
+    }
+
+    /// [`Config::settings`] as the box reads them.
+    pub fn settings_json(&self) -> String {
+        serde_json::to_string_pretty(&self.settings()).expect("settings are plain data")
     }
 
     /// What the box needs of it at run time.
@@ -290,7 +318,14 @@ impl Config {
                 max_message_size: self.mail.max_message_size,
                 spam_filter: self.mail.spam_filter,
             },
-            update: settings::Update::default(),
+            update: settings::Update {
+                keys: self.update.keys.iter().map(PublicKey::to_string).collect(),
+                laptops: (self.update.laptops.iter())
+                    .map(PublicKey::to_string)
+                    .collect(),
+                url: self.update.url.clone(),
+                window: self.update.window,
+            },
         }
     }
 }

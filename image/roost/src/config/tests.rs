@@ -12,6 +12,9 @@ name = "alice"
 password_hash = "$6$salt$IxDD3jeSOb5eB1CX5LBsqZFVkJdido3OUILO5Ifz5iwMuTS4XMS130MTSuDDl3aCI6WouIL9AjRbLCelDCy.g."
 "#;
 
+/// A public key of which nobody knows the other half.
+const KEY: &str = "2cbc975c77416f3831b2af4e6321a84a38b8595b1d47c88c0084f34749f3340d";
+
 fn parse(text: &str) -> Result<Config, Vec<Problem>> {
     Config::parse("roost.toml", text.as_bytes(), Path::new("home"))
 }
@@ -103,6 +106,20 @@ refused! {
     refused_component_incomplete: with("[components.mail]\npath = \"~/mail\"");
     refused_component_no_table: with("[components]\nmail = \"parts/mail\"");
     refused_component_sha256: with("[components.mail]\npath = \"mail\"\nsha256 = \"abc\"");
+    refused_update_keys: with(&format!(
+        "[update]\nkeys = [\"{KEY}\", \"abc\", \"{}\"]\nlaptops = [\"{KEY}\", \"{}\"]",
+        KEY.replace("0d", "0e"),
+        KEY.to_uppercase(),
+    ));
+    refused_update_weak_key: with(&format!("[update]\nkeys = [\"01{}\"]", "0".repeat(62)));
+    refused_update_alone: with("[update]\nurl = \"https://example.org/roost.bundle\"\nwindow = [2, 5]");
+    refused_update_window_alone: with(&format!("[update]\nkeys = [\"{KEY}\"]\nwindow = [2, 5]"));
+    refused_update_url: with(&format!("[update]\nkeys = [\"{KEY}\"]\nurl = \"https://example.org/\""));
+    refused_update_url_scheme: with(&format!("[update]\nkeys = [\"{KEY}\"]\nurl = \"file:///roost.bundle\""));
+    refused_update_window: with(&format!(
+        "[update]\nkeys = [\"{KEY}\"]\nurl = \"http://a.example/b\"\nwindow = [22, 24]"));
+    refused_update_window_empty: with(&format!(
+        "[update]\nkeys = [\"{KEY}\"]\nurl = \"http://a.example/b\"\nwindow = [5, 5]"));
     refused_many_at_once: "[box]\nname = \"Box!\"\ndomain = \"org\"\nsize = 1\n\n[account]\nname = \"root\"\n\n\
          [mail]\nmax_message_size = \"1 B\"\nspam_filter = 1\n";
 }
@@ -139,6 +156,11 @@ servers = ["10.1.0.1", "Time.example.net"]
 host = "mx.example.net"
 max_message_size = "25 MB"
 spam_filter = false
+[update]
+keys = ["{KEY}"]
+laptops = ["{}"]
+url = "https://example.org/~alice/roost.bundle?for=nest"
+window = [22, 5]
 [build]
 mirror = "https://debian.example.net/debian/"
 [components.mail]
@@ -147,7 +169,8 @@ sha256 = "{sha}"
 [components.init]
 path = "/srv/init"
 sha256 = "{sha}"
-"#
+"#,
+        KEY.to_uppercase()
     );
     let config = parse(&text).expect("it is good");
     insta::assert_snapshot!(serde_json::to_string_pretty(&config.settings()).unwrap());

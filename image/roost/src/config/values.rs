@@ -3,6 +3,7 @@
 use super::hash::PasswordHash;
 use super::names::{AccountName, BoxName, Domain, printable_text};
 use super::read::{Node, Reason, Report, kind_of};
+use roost_bundle::PublicKey;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use toml::de::DeValue;
@@ -355,25 +356,101 @@ fn size(value: &str) -> Result<u64, Reason> {
 pub fn mirror(node: &Node<'_>, report: &mut Report<'_>) -> Option<String> {
     let example = "\"https://debian.example.net/debian\"";
     text(node, report, example, |value| {
-        let hint = format!("write it like {example}");
-        let rest = value
-            .strip_prefix("https://")
-            .or_else(|| value.strip_prefix("http://"))
-            .ok_or_else(|| {
-                Reason::new("the address does not begin with https:// or http://").hint(&hint)
-            })?;
         // The address becomes a word in apt's configuration: no blanks, quotes or options may enter it.
-        if let Some(bad) = rest
-            .chars()
-            .find(|c| !(c.is_ascii_alphanumeric() || "-._~:/%+[]".contains(*c)))
-        {
-            return Err(Reason::new(format!("{bad:?} does not belong in the address")).hint(hint));
-        }
-        if rest.split('/').next().is_none_or(str::is_empty) {
-            return Err(Reason::new("the address names no host").hint(hint));
-        }
+        web_address(value, "-._~:/%+[]", example)?;
         Ok(value.trim_end_matches('/').to_owned())
     })
+}
+
+/// Address of a bundle.
+pub fn bundle_url(node: &Node<'_>, report: &mut Report<'_>) -> Option<String> {
+    let example = "\"https://example.org/roost.bundle\"";
+    text(node, report, example, |value| {
+        // RFC 3986 without the fragment, which no server ever sees.
+        let rest = web_address(value, "-._~:/?[]@!$&'()*+,;=%", example)?;
+        if rest.find('/').is_none_or(|at| at + 1 == rest.len()) {
+            return Err(Reason::new("the address names a server, but no file on it")
+                .hint(format!("write it like {example}")));
+        }
+        Ok(value.to_owned())
+    })
+}
+
+/// What follows `http://` or `https://`, which has letters, digits and `signs` only.
+fn web_address<'v>(value: &'v str, signs: &str, example: &str) -> Result<&'v str, Reason> {
+    let hint = format!("write it like {example}");
+    let rest = value
+        .strip_prefix("https://")
+        .or_else(|| value.strip_prefix("http://"))
+        .ok_or_else(|| {
+            Reason::new("the address does not begin with https:// or http://").hint(&hint)
+        })?;
+    if let Some(bad) = rest
+        .chars()
+        .find(|c| !(c.is_ascii_alphanumeric() || signs.contains(*c)))
+    {
+        return Err(Reason::new(format!("{bad:?} does not belong in the address")).hint(hint));
+    }
+    if rest.split('/').next().is_none_or(str::is_empty) {
+        return Err(Reason::new("the address names no host").hint(hint));
+    }
+    Ok(rest)
+}
+
+/// Public halves of keys, each once.
+pub fn public_keys(node: &Node<'_>, report: &mut Report<'_>) -> Option<Vec<PublicKey>> {
+    let keys = list(node, report, "[\"64 hexadecimal digits\"]", |value| {
+        PublicKey::parse(value).ok_or_else(|| {
+            let digits = value.len() == 64 && value.bytes().all(|b| b.is_ascii_hexdigit());
+            Reason::new(if digits {
+                "this is no public key of Ed25519: a digit must be wrong"
+            } else {
+                "a public key has 64 hexadecimal digits"
+            })
+            .hint("`roost init` writes it here; the comment in the key's own file repeats it")
+        })
+    })?;
+    for (i, key) in keys.iter().enumerate() {
+        if keys[..i].contains(key) {
+            let reason = Reason::new(format!("the key {key} stands here twice"));
+            report.add(node.span(), reason.hint("remove one of the two"));
+            return None;
+        }
+    }
+    Some(keys)
+}
+
+/// The first hour of a span and the one at which it ends.
+pub fn window(node: &Node<'_>, report: &mut Report<'_>) -> Option<(u8, u8)> {
+    let hour = |node: &Node<'_>| match node.get_ref() {
+        DeValue::Integer(n) => n
+            .as_str()
+            .parse::<u8>()
+            .ok()
+            .filter(|h| n.radix() == 10 && *h < 24),
+        _ => None,
+    };
+    let found = match node.get_ref() {
+        DeValue::Array(items) => match &items[..] {
+            [from, until] => hour(from).zip(hour(until)),
+            _ => None,
+        },
+        _ => None,
+    };
+    let hint = "write it like [2, 5]: from 2 until 5 o'clock, UTC";
+    match found {
+        Some((from, until)) if from != until => Some((from, until)),
+        Some(_) => {
+            let reason = Reason::new("the span is empty: it ends in the hour in which it begins");
+            report.add(node.span(), reason.hint("remove the line for any time"));
+            None
+        }
+        None => {
+            let reason = Reason::new("expected a list of two hours from 0 to 23");
+            report.add(node.span(), reason.hint(hint));
+            None
+        }
+    }
 }
 
 /// A file of the machine that builds.

@@ -19,6 +19,7 @@ pub mod words;
 use crate::cli::BoxArgs;
 use crate::config::Config;
 use crate::error::Failure;
+use crate::keys;
 use crate::password::{can_ask, no_answer};
 use crate::ui::Ui;
 use address::Address;
@@ -27,7 +28,6 @@ use identity::{BoxKey, Identity};
 use known::{Installed, Known, KnownBoxes};
 use link::Link;
 use roost_service::update::{Answer, Call, Report};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 use stop::Stop;
 
@@ -67,8 +67,8 @@ impl<'a> Device<'a> {
             Some(address) => address.clone(),
             None => from_environment()?.unwrap_or_else(|| Address::of_host(config.name.as_str())),
         };
-        let folder = folder_of(&config.domain.to_string())?;
-        let identity = Identity::load(&folder)?;
+        let folder = keys::folder(&config.domain)?;
+        let identity = Identity::load(&folder, ui)?;
         let boxes = KnownBoxes::in_folder(&folder);
         let known = boxes.get(&address)?.filter(|_| !args.accept_new_key);
         Ok(Self {
@@ -248,26 +248,4 @@ fn from_environment() -> Result<Option<Address>, Failure> {
         .parse()
         .map(Some)
         .map_err(|why: String| Failure::usage(format!("cannot use {VARIABLE}")).because(why))
-}
-
-/// Where keys and known boxes of a domain are kept: `${XDG_CONFIG_HOME:-~/.config}/roost/<domain>`.
-///
-/// # Errors
-///
-/// A [`Failure`] if neither `XDG_CONFIG_HOME` nor `HOME` is set.
-pub fn folder_of(domain: &str) -> Result<PathBuf, Failure> {
-    // A relative path is to be ignored (XDG Base Directory Specification).
-    let xdg = std::env::var_os("XDG_CONFIG_HOME")
-        .map(PathBuf::from)
-        .filter(|d| d.is_absolute());
-    let home = || {
-        std::env::var_os("HOME")
-            .filter(|h| !h.is_empty())
-            .map(|h| Path::new(&h).join(".config"))
-    };
-    match xdg.or_else(home) {
-        Some(dir) => Ok(dir.join("roost").join(domain)),
-        None => Err(Failure::new("no configuration folder: HOME is not set")
-            .hint("set HOME or XDG_CONFIG_HOME")),
-    }
 }

@@ -1,6 +1,6 @@
 //! The bundle on this machine: its beginning, which the box asks for first, and its payloads.
 
-use crate::cli::{BuildArgs, BundleMakeArgs, UpdateArgs};
+use crate::cli::{BuildArgs, MakeArgs, UpdateArgs};
 use crate::error::Failure;
 use crate::ui::Ui;
 use roost_bundle::{Error, TrustedKeys, Unverified};
@@ -23,15 +23,19 @@ pub fn bundle_for(args: &UpdateArgs, ui: &Ui) -> Result<PathBuf, Failure> {
         offline: false,
         release: None,
     };
-    let make = BundleMakeArgs {
+    let make = MakeArgs {
         build,
-        bases: Vec::new(),
-        notes: String::new(),
+        notes: None,
         irreversible: false,
-        min_release: 0,
+        from: Vec::new(),
+        base: Vec::new(),
+        signing_key: None,
         new_key: None,
+        slot: None,
+        root_hash: None,
+        board: Vec::new(),
     };
-    Ok(crate::bundle::make(&make, ui)?.bundle)
+    Ok(crate::bundle::make::make(&make, ui)?.bundle)
 }
 
 /// A bundle that is whole at its beginning. Whether the box trusts who signed it, the box decides.

@@ -489,7 +489,7 @@ fn spam_filter(out: &mut String, settings: &Settings) {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use roost_service::settings::{Account, Mail, Network};
+    use roost_service::settings::{Account, Mail, Network, Update};
 
     pub(crate) fn settings() -> Settings {
         Settings {
@@ -507,7 +507,7 @@ pub(crate) mod tests {
                 max_message_size: 26_214_400,
                 spam_filter: true,
             },
-            update: Default::default(),
+            update: Update::default(),
         }
     }
 

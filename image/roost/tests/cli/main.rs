@@ -1,20 +1,22 @@
 //! The program as a whole, as scripts and people call it.
 
+mod bundle;
+
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 fn roost(dir: &Path, args: &[&str]) -> Output {
     roost_with_input(dir, args, "")
 }
 
+/// Keys go to a folder beside `dir`, never to the user's own.
 fn roost_with_input(dir: &Path, args: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_roost"))
         .args(args)
         .current_dir(dir)
         .env_remove("USER")
-        // Keys that `roost init` makes are the test's.
-        .env("XDG_CONFIG_HOME", dir.join("config"))
+        .env("XDG_CONFIG_HOME", config_home(dir))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -27,6 +29,33 @@ fn roost_with_input(dir: &Path, args: &[&str], input: &str) -> Output {
         .expect("it is piped")
         .write_all(input.as_bytes());
     child.wait_with_output().expect("roost ends")
+}
+
+/// Where the commands that run in `dir` keep keys.
+fn config_home(dir: &Path) -> PathBuf {
+    dir.with_file_name("config")
+}
+
+/// A folder to run in.
+struct Place {
+    work: PathBuf,
+    _outside: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let outside = tempfile::tempdir().unwrap();
+        let work = outside.path().join("work");
+        std::fs::create_dir(&work).unwrap();
+        Self {
+            work,
+            _outside: outside,
+        }
+    }
+
+    fn path(&self) -> &Path {
+        &self.work
+    }
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -43,7 +72,7 @@ const INIT: [&str; 5] = ["init", "--domain", "Example.org", "--account", "alice"
 #[test]
 fn init_writes_a_file_that_build_accepts_and_never_overwrites_it() {
     use std::os::unix::fs::PermissionsExt;
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Place::new();
     let args = [&INIT[..], &["--password-file", "-"]].concat();
     let out = roost_with_input(dir.path(), &args, "correct horse\r\nsecond line\n");
     assert!(out.status.success(), "{}", text(&out.stderr));
@@ -74,7 +103,7 @@ fn init_writes_a_file_that_build_accepts_and_never_overwrites_it() {
 
 #[test]
 fn init_makes_a_password_and_shows_it_once() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Place::new();
     let out = roost(
         dir.path(),
         &[&INIT[..], &["new/box", "--generate-password", "--json"]].concat(),
@@ -97,13 +126,43 @@ fn init_makes_a_password_and_shows_it_once() {
         .lines()
         .map(|l| l.split("  password").next().unwrap())
         .collect();
-    let home = dir.path().to_string_lossy().into_owned();
-    insta::assert_snapshot!(shown.join("\n").replace(&home, "HOME"));
+    let config = config_home(dir.path()).display().to_string();
+    insta::assert_snapshot!(shown.join("\n").replace(&config, "CONFIG"));
+}
+
+#[test]
+fn init_makes_keys_once_and_writes_their_public_halves() {
+    let dir = Place::new();
+    let args = [&INIT[..], &["--generate-password", "--force", "--json"]].concat();
+    let first = json(&roost(dir.path(), &args));
+    let keys = &first["keys"];
+    assert_eq!(
+        keys["made"],
+        serde_json::json!(["update.key", "laptop.key"])
+    );
+    let folder = config_home(dir.path()).join("roost/example.org");
+    assert_eq!(keys["folder"], folder.display().to_string());
+    let file = std::fs::read_to_string(dir.path().join("roost.toml")).unwrap();
+    for (key, name) in [("update", "keys"), ("laptop", "laptops")] {
+        let line = format!("\n{name} = [\"{}\"]\n", keys[key].as_str().unwrap());
+        assert!(file.contains(&line), "{line} in {file}");
+    }
+    let secret = std::fs::read_to_string(folder.join("update.key")).unwrap();
+    assert!(!file.contains(secret.lines().last().unwrap()));
+
+    let second = json(&roost(dir.path(), &args));
+    assert_eq!(second["keys"]["made"], serde_json::json!([]));
+    assert_eq!(second["keys"]["update"], keys["update"]);
+    // A key that is damaged is no reason to make another one.
+    std::fs::write(folder.join("laptop.key"), "gone").unwrap();
+    let third = roost(dir.path(), &args);
+    assert_eq!(third.status.code(), Some(1));
+    assert_eq!(std::fs::read(folder.join("laptop.key")).unwrap(), b"gone");
 }
 
 #[test]
 fn init_without_a_terminal_says_what_is_missing() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Place::new();
     for (name, args) in [
         ("nothing_given", &["init"][..]),
         ("no_password", &INIT[..]),
@@ -142,7 +201,7 @@ fn init_without_a_terminal_says_what_is_missing() {
 
 #[test]
 fn a_short_password_is_refused_and_not_repeated() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Place::new();
     let out = roost_with_input(
         dir.path(),
         &["password", "--password-file", "-"],
@@ -155,7 +214,7 @@ fn a_short_password_is_refused_and_not_repeated() {
 
 #[test]
 fn a_password_line_fits_into_the_file() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Place::new();
     let out = roost_with_input(
         dir.path(),
         &["password", "--password-file", "-"],
@@ -172,7 +231,7 @@ fn a_password_line_fits_into_the_file() {
 
 #[test]
 fn wrong_usage_ends_with_2_and_names_the_nearest() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Place::new();
     for (name, args) in [
         ("usage_command", &["biuld"][..]),
         ("usage_option", &["build", "--ofline"]),
@@ -193,7 +252,7 @@ fn wrong_usage_ends_with_2_and_names_the_nearest() {
 
 #[test]
 fn a_faulty_file_ends_build_with_2_as_text_and_as_json() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Place::new();
     std::fs::write(
         dir.path().join("roost.toml"),
         "[box]\ndomian = \"example.org\"\nname = 1\n",
@@ -213,7 +272,7 @@ fn a_faulty_file_ends_build_with_2_as_text_and_as_json() {
 /// Nothing is fetched or made for an image that is not there.
 #[test]
 fn run_without_an_image_says_how_to_get_one() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Place::new();
     std::fs::create_dir(dir.path().join("folder")).unwrap();
     for (name, args) in [
         ("no_image", &["run"][..]),
@@ -228,7 +287,7 @@ fn run_without_an_image_says_how_to_get_one() {
 
 #[test]
 fn colours_follow_the_option() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Place::new();
     let coloured = |when: &str| {
         text(&roost(dir.path(), &["init", "--color", when]).stderr).contains("\u{1b}[")
     };
@@ -239,7 +298,7 @@ fn colours_follow_the_option() {
 
 #[test]
 fn every_shell_gets_completions_that_name_all_commands() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Place::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let out = roost(dir.path(), &["completions", shell]);
         assert!(out.status.success());
@@ -247,6 +306,7 @@ fn every_shell_gets_completions_that_name_all_commands() {
             "init",
             "password",
             "build",
+            "bundle",
             "run",
             "sdk",
             "lock",
@@ -268,7 +328,7 @@ fn every_shell_gets_completions_that_name_all_commands() {
 
 #[test]
 fn bash_completes_options() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Place::new();
     let script = dir.path().join("roost.bash");
     std::fs::write(&script, roost(dir.path(), &["completions", "bash"]).stdout).unwrap();
     let out = Command::new("bash")

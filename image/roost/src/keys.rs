@@ -1,0 +1,197 @@
+//! The owner's keys on this computer: the one that signs updates, and the one
+//! by which a box knows this computer.
+//!
+//! A key's file holds a comment and the key's seed (Ed25519, RFC 8032) in
+//! hexadecimal digits. The public halves go into `roost.toml`.
+
+use crate::config::names::Domain;
+use crate::error::Failure;
+use crate::password::random;
+use crate::store::disk_failure;
+use crate::ui::Ui;
+use roost_bundle::{PublicKey, SigningKey};
+use std::fs::{DirBuilder, File, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// What a key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It signs updates.
+    Update,
+    /// The box knows this computer by it.
+    Laptop,
+}
+
+impl Purpose {
+    /// Name of the key's file.
+    pub const fn file_name(self) -> &'static str {
+        match self {
+            Self::Update => "update.key",
+            Self::Laptop => "laptop.key",
+        }
+    }
+
+    const fn meaning(self) -> &'static str {
+        match self {
+            Self::Update => "signs updates: whoever has it can install anything on the box",
+            Self::Laptop => "is how the box knows this computer: whoever has it can update the box",
+        }
+    }
+}
+
+/// A key, and whether it was made just now.
+#[derive(Debug)]
+pub struct Kept {
+    /// The public half.
+    pub public: PublicKey,
+    /// Whether it was not there before.
+    pub new: bool,
+}
+
+/// The folder with the keys of the boxes of `domain`:
+/// `roost/DOMAIN` in the user's configuration folder (XDG Base Directory Specification).
+pub fn folder(domain: &Domain) -> Result<PathBuf, Failure> {
+    let xdg = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .filter(|d| d.is_absolute());
+    let home = || std::env::var_os("HOME").map(|h| Path::new(&h).join(".config"));
+    xdg.or_else(home)
+        .map(|d| d.join("roost").join(domain.as_str()))
+        .ok_or_else(|| {
+            Failure::new("no folder for keys: HOME is not set").hint("set HOME or XDG_CONFIG_HOME")
+        })
+}
+
+/// The key for `purpose` in `folder`; made if it is not there, and never replaced.
+pub fn keep(folder: &Path, domain: &Domain, purpose: Purpose, ui: &Ui) -> Result<Kept, Failure> {
+    let path = folder.join(purpose.file_name());
+    if path.symlink_metadata().is_ok() {
+        let public = SigningKey::from_seed(&*seed(&path, ui)?).public();
+        return Ok(Kept { public, new: false });
+    }
+    let seed = Seed::new(random()?);
+    let public = SigningKey::from_seed(&seed).public();
+    let text = format!(
+        "# Secret. This key {} of {domain}. Its public half: {public}\n{}\n",
+        purpose.meaning(),
+        hex::encode(*seed),
+    );
+    let fail = |e| disk_failure("write", &path, e);
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|e| disk_failure("create", folder, e))?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".key-")
+        .permissions(Permissions::from_mode(0o600))
+        .tempfile_in(folder)
+        .map_err(fail)?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(fail)?;
+    file.persist_noclobber(&path).map_err(|e| fail(e.error))?;
+    File::open(folder)
+        .and_then(|dir| dir.sync_all())
+        .map_err(fail)?;
+    Ok(Kept { public, new: true })
+}
+
+/// The secret half of a key; its memory is cleared when it is dropped.
+pub type Seed = zeroize::Zeroizing<[u8; 32]>;
+
+/// Reads a key's file, and warns if others can read it too.
+pub fn seed(path: &Path, ui: &Ui) -> Result<Seed, Failure> {
+    let fail = |e| disk_failure("read", path, e);
+    let mode = path.metadata().map_err(fail)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        ui.warn(format!(
+            "{} can be read by others: `chmod 600` it",
+            path.display()
+        ));
+    }
+    let text = zeroize::Zeroizing::new(std::fs::read_to_string(path).map_err(fail)?);
+    parse(&text).ok_or_else(|| {
+        Failure::new(format!("{} holds no key", path.display()))
+            .because("beside comments it must have one line of 64 hexadecimal digits")
+            .hint("restore it from a copy; `roost init` makes a new key where there is none")
+    })
+}
+
+fn parse(text: &str) -> Option<Seed> {
+    let mut lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let (line, None) = (lines.next()?, lines.next()) else {
+        return None;
+    };
+    let mut seed = Seed::default();
+    hex::decode_to_slice(line, &mut *seed).ok()?;
+    Some(seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ui::Mode;
+
+    fn domain() -> Domain {
+        Domain::parse("example.org").unwrap()
+    }
+
+    #[test]
+    fn a_key_is_made_once_and_only_its_owner_can_read_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("roost/example.org");
+        let ui = Ui::new(Mode::Quiet);
+        let made = keep(&folder, &domain(), Purpose::Update, &ui).unwrap();
+        let path = folder.join("update.key");
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(&folder)), (0o600, 0o700));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(&made.public.to_string()), "{text}");
+        let again = keep(&folder, &domain(), Purpose::Update, &ui).unwrap();
+        assert!(made.new && !again.new);
+        assert_eq!(again.public, made.public);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        let other = keep(&folder, &domain(), Purpose::Laptop, &ui).unwrap();
+        assert!(other.new && other.public != made.public);
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_damaged_key_is_neither_used_nor_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("update.key");
+        std::fs::write(&path, "# a comment\nabc\n").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let failure = keep(
+            dir.path(),
+            &domain(),
+            Purpose::Update,
+            &Ui::new(Mode::Quiet),
+        );
+        let text = failure.unwrap_err().render();
+        let text = text.replace(&dir.path().display().to_string(), "FOLDER");
+        insta::assert_snapshot!(anstream::adapter::strip_str(&text).to_string());
+        assert_eq!(std::fs::read(&path).unwrap(), b"# a comment\nabc\n");
+    }
+
+    #[test]
+    fn one_line_of_digits_is_a_key() {
+        let digits = "0f".repeat(32);
+        let good = format!("# Made by roost.\n\n  {digits}\n");
+        assert_eq!(parse(&good).map(|seed| *seed), Some([15; 32]));
+        for bad in [
+            "",
+            "# only a comment",
+            &digits[2..],
+            &format!("{digits}\n{digits}"),
+        ] {
+            assert!(parse(bad).is_none(), "{bad:?}");
+        }
+    }
+}
