@@ -118,6 +118,17 @@ def workshop(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> "Wor
 
 
 @pytest.fixture(scope="session")
+def refusals(
+    subject: Subject, pytestconfig: pytest.Config, workshop: "Workshop", tmp_path_factory: pytest.TempPathFactory
+) -> Iterator["Refusals"]:
+    """The box that the scenarios of refused bundles share."""
+    from updates import Refusals
+
+    with machine_room(subject, pytestconfig) as start:
+        yield Refusals(workshop, start, tmp_path_factory.mktemp("refusals") / "box")
+
+
+@pytest.fixture(scope="session")
 def box(
     subject: Subject, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Box]:

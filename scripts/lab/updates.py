@@ -8,11 +8,11 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from card import SLOT_A
+from card import SLOT_A, SLOT_B, partition, root_image
 from clients import DELIVERY_TIMEOUT, STRANGER, Clients, new_message
 from conftest import Boot, Subject
 from machine import BOOT_TIMEOUT, PI_BOOT_TIMEOUT, Machine
@@ -24,9 +24,15 @@ CHECKOUT = LAB.parents[1]
 API = 7625
 #: Seconds for a whole update of an emulated box: sending, a restart, the gate, perhaps a restart back.
 UPDATE_TIMEOUT = 900.0
+#: Number of the release on a new card, and of one after it.
+FIRST = 10
+NEXT = 11
 #: Exit codes of `roost update`.
 COMMITTED = 0
 ROLLED_BACK = 4
+REFUSED = 1
+#: Seconds for a restart of the box by itself: the watchdog's 60 s may come first.
+RESTART_TIMEOUT = 300.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,8 @@ class Workshop:
             "--display-name", "Alice Example", "--password-file", str(password),
         )  # fmt: skip
         #: What is on a new card.
-        self.first = self.release(1)
+        self.first: Release | None = None
+        self.first = self.release(FIRST)
 
     def roost(self, *arguments: str, checkout: Path = CHECKOUT, expect: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Runs the command; `expect` is its exit code, `None` for any."""
@@ -90,8 +97,35 @@ class Workshop:
         config.write_text(text)
         shared = ("--config", str(config), "--output", str(folder), "--release", str(number), "--offline")
         self.roost("build", "--quiet", *shared, checkout=checkout)
+        if self.first:
+            # What this one has packed is not packed again.
+            shutil.copyfile(self.first.bundle, folder / self.first.bundle.name)
         self.roost("bundle", "make", "--quiet", *shared, checkout=checkout)
         return Release(number, folder)
+
+    def repacked(self, release: Release, name: str, *options: str, flipped: int | None = None) -> Release:
+        """The same slot in another bundle: with other options of `roost bundle make`, or with one bit turned.
+
+        `flipped` is a byte of the root file system, counted from its end if it is negative.
+        """
+        report = json.loads((release.folder / "roost.build.json").read_text())
+        start, _ = partition(release.image, SLOT_A)
+        with release.image.open("rb") as file:
+            file.seek(start)
+            slot = bytearray(file.read(report["slot_bytes"]))
+        if flipped is not None:
+            slot[root_image(slot) + flipped] ^= 1
+        folder = self.folder / name
+        folder.mkdir()
+        (folder / "slot.img").write_bytes(slot)
+        shutil.copyfile(release.bundle, folder / release.bundle.name)
+        self.roost(
+            "bundle", "make", "--quiet", "--config", str(release.folder / "roost.toml"), "--output", str(folder),
+            "--slot", str(folder / "slot.img"), "--root-hash", report["root_hash"], "--release", str(release.number),
+            *options,
+        )  # fmt: skip
+        (folder / "slot.img").unlink()
+        return Release(release.number, folder)
 
     def update(
         self, machine: Machine, release: Release, *options: str, expect: int | None = COMMITTED
@@ -146,12 +180,19 @@ class Patient:
     def __init__(self, workshop: Workshop, boot: Boot, state: Path, *, machine: str = "virt") -> None:
         """Boots the first release and delivers a message."""
         self.workshop = workshop
-        self.machine = boot(state, machine=machine, image=workshop.first.image)
-        self.machine.wait_ready(BOOT_TIMEOUT if machine == "virt" else PI_BOOT_TIMEOUT)
-        self.clients = Clients(self.machine.forwards, workshop.subject.account, state)
+        self.state = state
+        self._boot = lambda: boot(state, machine=machine, image=workshop.first.image)
+        self._boot_timeout = BOOT_TIMEOUT if machine == "virt" else PI_BOOT_TIMEOUT
+        self.power_on()
         self.message = new_message("from before the update", STRANGER, workshop.subject.account.address)
         self.clients.deliver(self.message)
         self.kept = self.clients.wait_message(self.message)
+
+    def power_on(self) -> None:
+        """Starts the box with the card as it is."""
+        self.machine = self._boot()
+        self.machine.wait_ready(self._boot_timeout)
+        self.clients = Clients(self.machine.forwards, self.workshop.subject.account, self.state)
 
     def update(self, release: Release, *options: str, expect: int | None = COMMITTED) -> dict[str, Any]:
         """`roost update` to its end."""
@@ -186,7 +227,50 @@ class Patient:
         def found() -> bool:
             with self.clients.imap() as imap:
                 imap.select("INBOX", readonly=True)
-                _, numbers = imap.search(None, "HEADER", "Subject", f"+{release.number}", "FROM", "postmaster")
+                subject = f"+{release.number} did not work"
+                _, numbers = imap.search(None, "SUBJECT", f'"{subject}"', "FROM", "postmaster")
                 return bool(numbers[0])
 
         wait_until("the box's message to its owner", found, DELIVERY_TIMEOUT, interval=1.0)
+
+
+class Refusals:
+    """One box for all bundles that it must not take; each leaves it as it was."""
+
+    def __init__(self, workshop: Workshop, boot: Boot, state: Path) -> None:
+        """Boots the box, and makes a release that it would take."""
+        self.workshop = workshop
+        self.good = workshop.release(NEXT)
+        self.patient = Patient(workshop, boot, state)
+        self._card = state / "virt.card"
+        self._before = self._other_slot()
+
+    def _other_slot(self) -> str:
+        """SHA-256 of the other slot on the card."""
+        start, length = partition(self._card, SLOT_B)
+        with self._card.open("rb") as file:
+            file.seek(start)
+            return hashlib.sha256(file.read(length)).hexdigest()
+
+    def altered(self, name: str, data: bytes) -> Release:
+        """The good release with these bytes for its bundle."""
+        folder = self.workshop.folder / name
+        folder.mkdir()
+        release = replace(self.good, folder=folder)
+        release.bundle.write_bytes(data)
+        return release
+
+    def check(self, release: Release, *options: str) -> str:
+        """The update is refused, nothing was written, the box serves on; gives what the command said."""
+        said = str(self.patient.update(release, *options, expect=REFUSED)["said"])
+        assert "error: " in said, said
+        assert self._other_slot() == self._before
+        self.patient.check(SLOT_A, FIRST)
+        return said
+
+
+def flipped(data: bytes, place: int) -> bytes:
+    """The same bytes with one bit turned."""
+    changed = bytearray(data)
+    changed[place] ^= 1
+    return bytes(changed)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from card import SLOT_A, SLOT_B
 from conftest import Boot
-from updates import Patient, Workshop, copy_of_checkout, replace_text
+from updates import NEXT, Patient, Workshop, copy_of_checkout, replace_text
 
 
 def test_there_and_back(boot: Boot, workshop: Workshop, tmp_path: Path) -> None:
@@ -14,19 +14,19 @@ def test_there_and_back(boot: Boot, workshop: Workshop, tmp_path: Path) -> None:
     changed = copy_of_checkout(tmp_path / "changed")
     replace_text(changed / "services/init/src/bin/stage1.rs", '"stage1: board {board}', '"stage1 of the second release: board {board}')
     replace_text(changed / "services/init/src/pid1/setup.rs", "there is no watchdog:", "there is no watchdog at all:")
-    second = workshop.release(2, checkout=changed)
-    third = workshop.release(3)
+    second = workshop.release(NEXT, checkout=changed)
+    third = workshop.release(NEXT + 1)
     patient = Patient(workshop, boot, tmp_path / "box")
     assert not second_release(patient)
 
     result = patient.update(second)
     assert result["outcome"] == "kept", result
-    patient.check(SLOT_B, 2)
+    patient.check(SLOT_B, NEXT)
     assert second_release(patient)
 
     patient.update(third)
-    report = patient.check(SLOT_A, 3)
-    assert report["update"]["other"]["number"] == 2
+    report = patient.check(SLOT_A, NEXT + 1)
+    assert report["update"]["other"]["number"] == NEXT
     assert not second_release(patient)
 
     # The same again: there is nothing to do, and nothing is sent.
@@ -35,10 +35,10 @@ def test_there_and_back(boot: Boot, workshop: Workshop, tmp_path: Path) -> None:
 
     address = workshop.address(patient.machine)
     workshop.roost("rollback", address, "--config", str(workshop.config), "--yes")
-    patient.check(SLOT_B, 2)
+    patient.check(SLOT_B, NEXT)
     # A restart does not change it: it was committed.
     patient.machine.reboot()
-    patient.check(SLOT_B, 2)
+    patient.check(SLOT_B, NEXT)
 
 
 def second_release(patient: Patient) -> bool:

@@ -6,9 +6,8 @@ import random
 from pathlib import Path
 
 from card import SLOT_A, SLOT_B
-from clients import Clients
 from conftest import Boot
-from updates import Patient, Workshop
+from updates import FIRST, NEXT, Patient, Workshop
 
 #: Power cuts while the slot is written.
 CUTS = 3
@@ -17,9 +16,8 @@ CUTS = 3
 def test_cuts_while_writing(boot: Boot, workshop: Workshop, tmp_path: Path) -> None:
     """Each time the old version runs on with its mail; at last the update goes through."""
     seed = random.Random(5)
-    second = workshop.release(2)
-    state = tmp_path / "box"
-    patient = Patient(workshop, boot, state)
+    second = workshop.release(NEXT)
+    patient = Patient(workshop, boot, tmp_path / "box")
     for _ in range(CUTS):
         command = workshop.start_update(patient.machine, second)
         assert command.stdout is not None
@@ -32,9 +30,7 @@ def test_cuts_while_writing(boot: Boot, workshop: Workshop, tmp_path: Path) -> N
         patient.machine.power_cut()
         command.kill()
         command.wait(60)
-        patient.machine = boot(state)
-        patient.machine.wait_ready()
-        patient.clients = Clients(patient.machine.forwards, patient.clients.account, state)
-        patient.check(SLOT_A, workshop.first.number)
+        patient.power_on()
+        patient.check(SLOT_A, FIRST)
     assert patient.update(second)["outcome"] == "kept"
-    patient.check(SLOT_B, 2)
+    patient.check(SLOT_B, NEXT)

@@ -7,15 +7,15 @@ from pathlib import Path
 import elf
 from card import SLOT_A, SLOT_B
 from conftest import Boot
-from updates import Patient, Workshop
+from updates import FIRST, NEXT, Patient, Workshop
 
 
 def test_good_and_bad_on_a_pi(boot: Boot, workshop: Workshop, tmp_path: Path) -> None:
     """A bad version returns to A by itself, a good one stays in B."""
-    bad = workshop.release(2, replaced={"stage1": elf.write(tmp_path / "stage1", elf.EXIT)})
-    good = workshop.release(3)
+    bad = workshop.release(NEXT, replaced={"stage1": elf.write(tmp_path / "stage1", elf.EXIT)})
+    good = workshop.release(NEXT + 1)
     patient = Patient(workshop, boot, tmp_path / "box", machine="raspi3b")
     patient.rolled_back(bad)
-    patient.check(SLOT_A, workshop.first.number)
+    patient.check(SLOT_A, FIRST)
     assert patient.update(good)["outcome"] == "kept"
-    patient.check(SLOT_B, 3)
+    patient.check(SLOT_B, NEXT + 1)

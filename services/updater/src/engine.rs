@@ -181,6 +181,7 @@ pub struct Planned {
     plan: Plan,
     offer: Offer,
     payload_start: u64,
+    migrates: bool,
 }
 
 impl Planned {
@@ -228,12 +229,18 @@ impl Planned {
             plan,
             offer,
             payload_start: bundle.verified().payload_start(),
+            migrates: manifest.release.mail_store > facts.mail_store,
         })
     }
 
     /// What to tell the owner. Its ranges are to be sent in their order.
     pub fn offer(&self) -> &Offer {
         &self.offer
+    }
+
+    /// Whether the mail store is changed for it, which takes a copy of the store first.
+    pub fn migrates(&self) -> bool {
+        self.migrates
     }
 
     /// Where in the bundle the ranges count from.

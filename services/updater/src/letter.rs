@@ -9,7 +9,7 @@
 use crate::control::words;
 use crate::updater::Updater;
 use lettre::message::Mailbox;
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{Address, Message, SmtpTransport, Transport};
 use roost_service::settings::Settings;
@@ -112,7 +112,7 @@ impl Letter {
         );
         Message::builder()
             .from(mailbox(
-                Some(format!("{} (your box)", self.name)),
+                Some(format!("Your box {}", self.name)),
                 "postmaster",
             )?)
             .to(mailbox(None, &self.account)?)
@@ -120,6 +120,7 @@ impl Letter {
             .date(UNIX_EPOCH + Duration::from_secs(self.at))
             .message_id(Some(self.id.clone()))
             .raw_header(automatic)
+            .header(MIME_VERSION_1_0)
             .header(ContentType::TEXT_PLAIN)
             .body(self.text.clone())
             .map_err(|error| words(&error))

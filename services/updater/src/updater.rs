@@ -10,7 +10,7 @@ use crate::facts::Facts;
 use crate::feed::FromChannel;
 use crate::state::{DataFolder, Ledger, SaveError, Stage};
 use roost_bundle::{PublicKey, TrustedKeys, Unverified, Verified};
-use roost_service::control::Request;
+use roost_service::control::{BoxStatus, Request};
 use roost_service::update::{Check, Phase, UpdateStatus};
 use std::fs::File;
 use std::io::Read;
@@ -117,6 +117,10 @@ pub struct Writing {
 /// Pieces that wait for the thread that writes. With pieces of at most 64 KiB
 /// this is half a megabyte: enough that network and card work at the same time.
 const QUEUE: usize = 8;
+
+/// Bytes of the data partition that must be free before anything is written: for
+/// the state, logs and the mail that comes during a trial. (The slots are not on it.)
+const MIN_FREE: u64 = 16 << 20;
 
 /// The update service without its doors.
 #[derive(Debug)]
@@ -229,12 +233,14 @@ impl Updater {
         allowed: Allowed,
     ) -> Result<Offered, Said> {
         let this = self.clone();
-        blocking(move || {
+        let offered = blocking(move || {
             let mut disk = this.disk()?;
             let planned = examine(&head, &this.keys, &this.facts, allowed, &mut disk)?;
             Ok(Offered { planned, turn })
         })
-        .await
+        .await?;
+        room(&self.init.status().await?, offered.planned.migrates())?;
+        Ok(offered)
     }
 
     /// Begins to write what was offered.
@@ -324,6 +330,32 @@ impl Updater {
     pub fn disk(&self) -> Result<Disk<File>, OpenError> {
         Disk::open(&self.places.devices)
     }
+}
+
+/// Whether the data partition has room for an update. `migrates`: with a copy of the mail store.
+fn room(status: &BoxStatus, migrates: bool) -> Result<(), Said> {
+    // The store is most of what is there; how large it is alone, only the mail service may see.
+    let store = if migrates {
+        status.data_total.saturating_sub(status.data_free)
+    } else {
+        0
+    };
+    let wanted = MIN_FREE + store;
+    if status.data_free >= wanted {
+        return Ok(());
+    }
+    let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
+    let why = if migrates {
+        " for a copy of the mail, which this version stores in another way"
+    } else {
+        ""
+    };
+    Err(Said::new(format!(
+        "the data partition has {} MB free, and the update needs {} MB{why}",
+        status.data_free / 1_000_000,
+        megabytes(wanted),
+    ))
+    .hint("delete mail or files, then run `roost update` again"))
 }
 
 /// Runs what waits for the disk where it holds up nobody.

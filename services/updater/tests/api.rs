@@ -418,6 +418,29 @@ async fn wrong_orders_and_wrong_bundles_are_refused_in_words() {
 }
 
 #[tokio::test]
+async fn a_full_data_partition_is_said_before_anything_is_written() {
+    let served = serve().await;
+    let mut client = served.connect().await;
+    let mut told = Vec::new();
+    let migrating = roost_bundle::Release {
+        mail_store: 2,
+        ..release(2)
+    };
+    let migrating = bundle_of(migrating, &versions().b, &[], 1);
+    for (free, bundle) in [
+        (3 << 20, &versions().plain),
+        (8 << 30, &migrating),
+    ] {
+        served.init.lock().unwrap().status.data_free = free;
+        told.push(error(client.offer(bundle).await));
+    }
+    insta::assert_snapshot!(told.join("\n"));
+    assert!(served.on.read("slot_b") == noise(99, BLOCKS));
+    served.init.lock().unwrap().status.data_free = 9 << 30;
+    client.offered(&migrating).await;
+}
+
+#[tokio::test]
 async fn one_update_at_a_time_and_a_cut_connection_frees_it() {
     let served = serve().await;
     let mut first = served.connect().await;

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from conftest import Boot
-from updates import Patient, Workshop, copy_of_checkout, replace_text
+from updates import NEXT, Patient, Workshop, copy_of_checkout, replace_text
 
 
 def test_stage1_hangs(boot: Boot, workshop: Workshop, tmp_path: Path) -> None:
@@ -16,6 +16,6 @@ def test_stage1_hangs(boot: Boot, workshop: Workshop, tmp_path: Path) -> None:
         "    let linear = verity::linear(",
         "    loop {\n        std::thread::park();\n    }\n    #[allow(unreachable_code)]\n    let linear = verity::linear(",
     )
-    hanging = workshop.release(2, checkout=changed)
+    hanging = workshop.release(NEXT, checkout=changed)
     reason = Patient(workshop, boot, tmp_path / "box").rolled_back(hanging)
     assert "by itself" in reason["summary"], reason
