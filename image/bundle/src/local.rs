@@ -2,7 +2,7 @@
 
 use crate::chunker::{Chunker, is_zero};
 use crate::hash::Hash;
-use crate::limits::MAX_BASE;
+use crate::limits::{BLOCK, MAX_BASE};
 use std::collections::HashMap;
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -60,15 +60,26 @@ pub struct ActiveSlot<R> {
 }
 
 impl<R: Read + Seek> ActiveSlot<R> {
-    /// Reads the slot. `slot` must be whole blocks.
+    /// Reads the whole slot. `slot` must be whole blocks.
     ///
     /// # Errors
     ///
     /// The reader's.
-    pub fn read(mut slot: R) -> io::Result<Self> {
+    pub fn read(slot: R) -> io::Result<Self> {
+        Self::read_first(slot, u64::MAX)
+    }
+
+    /// Reads the first `limit` bytes of the slot. What lies behind them is not
+    /// found, and is sent like something that is not there.
+    ///
+    /// # Errors
+    ///
+    /// The reader's.
+    pub fn read_first(mut slot: R, limit: u64) -> io::Result<Self> {
         slot.seek(SeekFrom::Start(0))?;
         let mut chunks = HashMap::new();
-        for piece in pieces(io::BufReader::with_capacity(1 << 17, &mut slot))? {
+        let first = (&mut slot).take(limit - limit % BLOCK as u64);
+        for piece in pieces(io::BufReader::with_capacity(1 << 17, first))? {
             chunks.entry(piece.hash).or_insert((piece.at, piece.len));
         }
         Ok(Self {

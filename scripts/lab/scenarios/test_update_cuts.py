@@ -24,7 +24,7 @@ def test_cuts_while_writing(boot: Boot, workshop: Workshop, tmp_path: Path) -> N
         # The first progress means that the slot is being written; the cut comes a random number of them later.
         left = seed.randrange(1, 12)
         for line in command.stdout:
-            left -= '"progress"' in line
+            left -= '"progress"' in line and '"send and write"' in line
             if left <= 0:
                 break
         patient.machine.power_cut()

@@ -34,7 +34,8 @@ pub enum Call {
     /// Restart the box. [`Answer::Ok`], then it goes down.
     Reboot,
     /// Try a bundle: `head_bytes` bytes follow, its beginning up to the first
-    /// payload. One [`Answer::Offer`]. Nothing is written.
+    /// payload. Nothing is written. [`Answer::Progress`] while the box reads its
+    /// slots, then one [`Answer::Offer`].
     Offer {
         /// Bytes that follow; at most [`MAX_HEAD`].
         head_bytes: u64,
@@ -66,11 +67,11 @@ pub enum Answer {
     },
     /// To [`Call::Offer`].
     Offer(Offer),
-    /// So far, of what [`Call::Write`] writes.
+    /// So far, of what [`Call::Offer`] reads or [`Call::Write`] writes.
     Progress {
-        /// Bytes of the slot that are right.
+        /// Bytes that were read; bytes of the slot that are right.
         done: u64,
-        /// Bytes of the slot in all.
+        /// Bytes in all.
         total: u64,
     },
     /// The slot is written, was read back and is right.

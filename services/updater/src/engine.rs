@@ -145,7 +145,8 @@ pub struct Allowed {
 }
 
 /// All checks and the plan, from the beginning of a bundle: everything before
-/// its payloads. Reads both slots once from end to end; writes nothing.
+/// its payloads. Reads both slots once; writes nothing. `progress` is told the
+/// bytes that were read, and all bytes that will be.
 ///
 /// # Errors
 /// Why the bundle is not taken.
@@ -155,6 +156,7 @@ pub fn examine<B: Block>(
     facts: &Facts,
     allowed: Allowed,
     disk: &mut Disk<B>,
+    progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Planned, Refused> {
     let mut from = head;
     let verified = Unverified::read(&mut from)?.verify(keys)?;
@@ -170,7 +172,7 @@ pub fn examine<B: Block>(
             expected: verified.payload_start(),
         });
     }
-    Planned::new(&admitted, tables, disk, facts)
+    Planned::new(&admitted, tables, disk, facts, progress)
 }
 
 /// An update that is worked out. Nothing was written for it.
@@ -185,7 +187,9 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// Finds out what the two slots have already.
+    /// Finds out what the two slots have already. Of the running one half as
+    /// much again as the new one has is looked at: behind that there is hardly
+    /// anything of use, and reading takes time.
     ///
     /// # Errors
     /// [`Refused::Disk`], [`Refused::Scattered`].
@@ -194,10 +198,26 @@ impl Planned {
         tables: Tables,
         disk: &mut Disk<B>,
         facts: &Facts,
+        progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Self, Refused> {
         let failed = |what| move |source| Refused::Disk { what, source };
-        let right = already_right(&tables, &mut disk.inactive).map_err(failed("other slot"))?;
-        let mut local = ActiveSlot::read(&mut disk.active).map_err(failed("running slot"))?;
+        let slot = tables.slot_bytes();
+        let running = disk.active.length().map_err(failed("running slot"))?;
+        let running = running.min(slot + slot / 2);
+        let mut told = Told {
+            from: &mut disk.inactive,
+            done: 0,
+            total: slot + running,
+            progress,
+        };
+        let right = already_right(&tables, &mut told).map_err(failed("other slot"))?;
+        let told = Told {
+            from: &mut disk.active,
+            done: slot,
+            total: slot + running,
+            progress: told.progress,
+        };
+        let mut local = ActiveSlot::read_first(told, running).map_err(failed("running slot"))?;
         let mut plan = resume(&tables, &mut local, &right);
         let ranges = match feed::ranges(&plan) {
             Some(ranges) => ranges,
@@ -318,6 +338,29 @@ impl Planned {
             });
         }
         Ok(())
+    }
+}
+
+/// A slot that tells how much of it was read.
+struct Told<'a, B> {
+    from: &'a mut B,
+    done: u64,
+    total: u64,
+    progress: &'a mut dyn FnMut(u64, u64),
+}
+
+impl<B: Block> Read for Told<'_, B> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(buffer)?;
+        self.done += read as u64;
+        (self.progress)(self.done.min(self.total), self.total);
+        Ok(read)
+    }
+}
+
+impl<B: Block> io::Seek for Told<'_, B> {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        self.from.seek(to)
     }
 }
 

@@ -14,6 +14,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 /// First look after a start, seconds: not at once, because a power cut may have
@@ -255,7 +256,12 @@ pub async fn install(
     let turn = updater.turn(Duration::ZERO).await?;
     let start = candidate.start;
     let offered = updater
-        .offer(turn, candidate.head, Allowed::default())
+        .offer(
+            turn,
+            candidate.head,
+            Allowed::default(),
+            watch::channel((0, 0)).0,
+        )
         .await?;
     let ranges = offered.planned.offer().ranges.clone();
     let mut writing = updater.write(offered).await?;

@@ -217,7 +217,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let head = self.wire.exactly(head_bytes, self.limits.stalled).await?;
         let offered = match self.updater.turn(self.limits.turn).await {
-            Ok(turn) => self.updater.offer(turn, head, allowed).await,
+            Ok(turn) => {
+                let (tell, mut read) = watch::channel((0, 0));
+                let updater = self.updater.clone();
+                let offer = updater.offer(turn, head, allowed, tell);
+                tokio::pin!(offer);
+                let mut ticks = interval(PROGRESS_EVERY);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                loop {
+                    tokio::select! {
+                        offered = &mut offer => break offered,
+                        _ = ticks.tick() => {
+                            if read.has_changed().unwrap_or(false) {
+                                let (done, total) = *read.borrow_and_update();
+                                self.wire.send(&Answer::Progress { done, total }).await?;
+                            }
+                        }
+                    }
+                }
+            }
             Err(said) => Err(said),
         };
         match offered {

@@ -222,7 +222,8 @@ impl Updater {
         }
     }
 
-    /// Checks a bundle by its beginning and works out what it takes. Writes nothing.
+    /// Checks a bundle by its beginning and works out what it takes. Writes
+    /// nothing. `tell` hears bytes that were read, and all that will be.
     ///
     /// # Errors
     /// Why not.
@@ -231,11 +232,21 @@ impl Updater {
         turn: Turn,
         head: Vec<u8>,
         allowed: Allowed,
+        tell: watch::Sender<(u64, u64)>,
     ) -> Result<Offered, Said> {
         let this = self.clone();
         let offered = blocking(move || {
             let mut disk = this.disk()?;
-            let planned = examine(&head, &this.keys, &this.facts, allowed, &mut disk)?;
+            let planned = examine(
+                &head,
+                &this.keys,
+                &this.facts,
+                allowed,
+                &mut disk,
+                &mut |done, total| {
+                    tell.send_replace((done, total));
+                },
+            )?;
             Ok(Offered { planned, turn })
         })
         .await?;

@@ -222,7 +222,12 @@ impl Client {
         sent.push(b'\n');
         sent.extend(&bundle[..head]);
         self.send(&sent).await.expect("sent");
-        self.answer().await
+        loop {
+            match self.answer().await {
+                Answer::Progress { .. } => {}
+                answer => return answer,
+            }
+        }
     }
 
     async fn offered(&mut self, bundle: &[u8]) -> Offer {
@@ -427,10 +432,7 @@ async fn a_full_data_partition_is_said_before_anything_is_written() {
         ..release(2)
     };
     let migrating = bundle_of(migrating, &versions().b, &[], 1);
-    for (free, bundle) in [
-        (3 << 20, &versions().plain),
-        (8 << 30, &migrating),
-    ] {
+    for (free, bundle) in [(3 << 20, &versions().plain), (8 << 30, &migrating)] {
         served.init.lock().unwrap().status.data_free = free;
         told.push(error(client.offer(bundle).await));
     }

@@ -24,6 +24,7 @@ fn offer(on: &BoxOfFiles, bundle: &[u8], allowed: Allowed) -> Result<Planned, Re
         &facts(Slot::A, 1),
         allowed,
         &mut on.disk(),
+        &mut |_, _| {},
     )
 }
 
@@ -175,6 +176,7 @@ fn what_is_not_for_this_box_is_refused_and_touches_nothing() {
             &facts(Slot::A, 1),
             Allowed::default(),
             &mut on.disk(),
+            &mut |_, _| {},
         )
         .expect_err(what);
         told += &format!("{what}: {error}\n    {}\n", error.hint().unwrap_or("-"));
@@ -185,6 +187,7 @@ fn what_is_not_for_this_box_is_refused_and_touches_nothing() {
         &facts(Slot::A, 3),
         Allowed::default(),
         &mut on.disk(),
+        &mut |_, _| {},
     );
     told += &format!("older: {}\n", older.expect_err("older"));
     insta::assert_snapshot!(told);
@@ -203,6 +206,7 @@ fn what_is_not_for_this_box_is_refused_and_touches_nothing() {
         &facts(Slot::A, 3),
         allowed,
         &mut on.disk(),
+        &mut |_, _| {},
     )
     .expect("allowed");
 }

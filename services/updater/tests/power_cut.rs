@@ -203,7 +203,15 @@ fn update(medium: &Shared, images: &Images, running: Slot, from: u64, to: u64) {
     let mut disk = disk(medium, running);
     let bundle = &images.bundles[&to];
     let head = &bundle[..head_bytes(bundle)];
-    let planned = examine(head, &trusting(&[1]), &facts, Allowed::default(), &mut disk).unwrap();
+    let planned = examine(
+        head,
+        &trusting(&[1]),
+        &facts,
+        Allowed::default(),
+        &mut disk,
+        &mut |_, _| {},
+    )
+    .unwrap();
     let sent = payloads(bundle, &planned.offer().ranges);
     let settled = Settled::check(&mut disk, &ledger.state(), &facts).unwrap();
     let staged = planned

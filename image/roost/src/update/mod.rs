@@ -48,7 +48,8 @@ pub fn run(args: &UpdateArgs, ui: &Ui) -> Result<(), Failure> {
         return Ok(());
     }
     let allowed = permitted(args, &bundle, &report, &device, ui)?;
-    let offer = send::offer(&mut link, &bundle, allowed).map_err(|e| device.failure(cannot, e))?;
+    let offer =
+        send::offer(&mut link, &bundle, allowed, ui).map_err(|e| device.failure(cannot, e))?;
     let outlook = Outlook::new(&offer, &bundle.release, &report, device.installed());
     let table = outlook.render(&device.address.to_string());
     if args.dry_run {

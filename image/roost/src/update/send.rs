@@ -9,9 +9,7 @@ use crate::ui::{Step, Ui, seconds, size};
 use roost_service::update::{Answer, Call, Offer, Version};
 use std::time::{Duration, Instant};
 
-/// The box reads both of its slots from end to end for an offer: 1 GiB in all, at 10 MB/s at worst.
-const OFFER_LIMIT: Duration = Duration::from_secs(240);
-/// While bytes are sent nothing moves for so long: the connection is taken for dead.
+/// Nothing moves for so long while bytes are sent, or the box reads its slots: the connection is taken for dead.
 const STALL_LIMIT: Duration = Duration::from_secs(90);
 /// After the last byte the box reads the whole slot back, and says nothing meanwhile.
 const READ_BACK_LIMIT: Duration = Duration::from_secs(240);
@@ -49,18 +47,41 @@ pub struct Sent {
 /// # Errors
 ///
 /// [`DeviceError`]; [`DeviceError::Refused`] if the box may not have this bundle.
-pub fn offer(link: &mut Link, bundle: &Bundle, allowed: Allowed) -> Result<Offer, DeviceError> {
+pub fn offer(
+    link: &mut Link,
+    bundle: &Bundle,
+    allowed: Allowed,
+    ui: &Ui,
+) -> Result<Offer, DeviceError> {
     let call = Call::Offer {
         head_bytes: bundle.head().len() as u64,
         allow_downgrade: allowed.downgrade,
         allow_irreversible: allowed.irreversible,
     };
-    match ask(link, &call, bundle.head(), OFFER_LIMIT)? {
-        Answer::Offer(offer) if bundle.has(&offer.ranges) => Ok(offer),
-        Answer::Offer(_) => Err(DeviceError::NotUnderstood(
-            "it asks for bytes that the bundle does not have".to_owned(),
-        )),
-        other => Err(unexpected(&other)),
+    let step = ui.step("compare with the box");
+    let mut answer = ask(link, &call, bundle.head(), STALL_LIMIT)?;
+    let mut known = 0;
+    loop {
+        match answer {
+            Answer::Progress { done, total } => {
+                if total != known {
+                    step.total_bytes(total);
+                    known = total;
+                }
+                step.position(done);
+            }
+            Answer::Offer(offer) if bundle.has(&offer.ranges) => {
+                step.done("");
+                return Ok(offer);
+            }
+            Answer::Offer(_) => {
+                return Err(DeviceError::NotUnderstood(
+                    "it asks for bytes that the bundle does not have".to_owned(),
+                ));
+            }
+            other => return Err(unexpected(&other)),
+        }
+        answer = link.answer(STALL_LIMIT)?;
     }
 }
 
@@ -160,7 +181,7 @@ impl Transfer<'_, '_> {
     /// A new connection and a new offer, which asks only for the rest.
     fn again(&mut self) -> Result<(Link, Offer), DeviceError> {
         let (mut link, _) = self.device.open()?;
-        let offer = offer(&mut link, self.bundle, self.allowed)?;
+        let offer = offer(&mut link, self.bundle, self.allowed, self.ui)?;
         if (&offer.from, &offer.to) != (&self.agreed.0, &self.agreed.1) {
             return Err(DeviceError::NotUnderstood(format!(
                 "it now wants to go from {} to {}",
