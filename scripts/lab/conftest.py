@@ -81,7 +81,7 @@ def subject() -> Subject:
 
 @contextmanager
 def machine_room(subject: Subject, config: pytest.Config) -> Iterator[Boot]:
-    """Gives a function that starts machines; cuts the power of all at the end."""
+    """Gives a function that starts machines; cuts the power of all at the end, and throws their cards away."""
     machines = config.stash[MACHINES]
     own: list[Machine] = []
 
@@ -99,6 +99,8 @@ def machine_room(subject: Subject, config: pytest.Config) -> Iterator[Boot]:
         for machine in own:
             machine.power_cut()
             machines.remove(machine)
+            for card in machine.state.glob("*.card"):
+                card.unlink()
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ class Machine:
         """Starts the emulator and returns when it has, before the box is up."""
         state.mkdir(parents=True, exist_ok=True)
         self.name = f"{machine} in {state.name}"
+        self.state = state
         self.console_path: Path | None = None
         self._stderr = state / "roost-run.stderr"
         self._events: list[dict[str, Any]] = []

@@ -7,12 +7,12 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from card import SLOT_A, SLOT_B, partition, root_image
+from card import SLOT_A, SLOT_B, partition
 from clients import DELIVERY_TIMEOUT, STRANGER, Clients, new_message
 from conftest import Boot, Subject
 from machine import BOOT_TIMEOUT, PI_BOOT_TIMEOUT, Machine
@@ -101,20 +101,19 @@ class Workshop:
             # What this one has packed is not packed again.
             shutil.copyfile(self.first.bundle, folder / self.first.bundle.name)
         self.roost("bundle", "make", "--quiet", *shared, checkout=checkout)
+        (folder / "roost.img.zst").unlink()
         return Release(number, folder)
 
-    def repacked(self, release: Release, name: str, *options: str, flipped: int | None = None) -> Release:
-        """The same slot in another bundle: with other options of `roost bundle make`, or with one bit turned.
-
-        `flipped` is a byte of the root file system, counted from its end if it is negative.
-        """
+    def repacked(
+        self, release: Release, name: str, *options: str, edit: Callable[[bytearray], None] = lambda slot: None
+    ) -> Release:
+        """The same slot in another bundle: with other options of `roost bundle make`, or with bytes changed."""
         report = json.loads((release.folder / "roost.build.json").read_text())
         start, _ = partition(release.image, SLOT_A)
         with release.image.open("rb") as file:
             file.seek(start)
             slot = bytearray(file.read(report["slot_bytes"]))
-        if flipped is not None:
-            slot[root_image(slot) + flipped] ^= 1
+        edit(slot)
         folder = self.folder / name
         folder.mkdir()
         (folder / "slot.img").write_bytes(slot)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import card
 from conftest import Boot
 from updates import NEXT, Patient, Workshop
 
 
 def test_slot_flipped(boot: Boot, workshop: Workshop, tmp_path: Path) -> None:
     """dm-verity does not let it boot; the box returns."""
-    # Byte 1024 on is the file system's superblock, which is read first of all.
-    damaged = workshop.repacked(workshop.release(NEXT), "slot-flipped", flipped=1024 + 100)
+
+    def flip(slot: bytearray) -> None:
+        # In the file system's superblock, which is read first of all.
+        slot[card.root_image(bytes(slot)) + card.EROFS_SUPERBLOCK + 100] ^= 1
+
+    damaged = workshop.repacked(workshop.release(NEXT), "slot-flipped", edit=flip)
     reason = Patient(workshop, boot, tmp_path / "box").rolled_back(damaged)
     assert "by itself" in reason["summary"], reason
