@@ -27,6 +27,8 @@ UPDATE_TIMEOUT = 900.0
 #: Number of the release on a new card, and of one after it.
 FIRST = 10
 NEXT = 11
+#: Where `roost build` notes the releases of a box.
+HISTORY = "roost.release.json"
 #: Exit codes of `roost update`.
 COMMITTED = 0
 ROLLED_BACK = 4
@@ -96,10 +98,12 @@ class Workshop:
         folder.mkdir()
         config.write_text(text)
         shared = ("--config", str(config), "--output", str(folder), "--release", str(number), "--offline")
-        self.roost("build", "--quiet", *shared, checkout=checkout)
         if self.first:
-            # What this one has packed is not packed again.
-            shutil.copyfile(self.first.bundle, folder / self.first.bundle.name)
+            # The list of earlier releases, as in the folder of one owner; and what the first
+            # bundle has packed is not packed again.
+            for name in (HISTORY, self.first.bundle.name):
+                shutil.copyfile(self.first.folder / name, folder / name)
+        self.roost("build", "--quiet", *shared, checkout=checkout)
         self.roost("bundle", "make", "--quiet", *shared, checkout=checkout)
         (folder / "roost.img.zst").unlink()
         return Release(number, folder)

@@ -354,7 +354,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", default_value = "build/roost.img", value_hint = clap::ValueHint::FilePath)]
     pub image: PathBuf,
     /// Added to each of the box's port numbers to make this machine's; 0 picks free ports
-    // The box's highest port is 4190: the sum must stay below 65536, and above the privileged ports.
+    // The box's highest port is 7625: the sum must stay below 65536, and above the privileged ports.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = port_offset)]
     pub port_offset: u16,
     /// Folder that keeps the box's card between runs [default: beside the image, with .state for .img]
@@ -388,8 +388,8 @@ pub struct RunArgs {
 
 fn port_offset(text: &str) -> Result<u16, String> {
     match text.parse() {
-        Ok(n @ (0 | 1024..=61_345)) => Ok(n),
-        _ => Err("expected 0 or a number from 1024 to 61345".to_owned()),
+        Ok(n @ (0 | 1024..=57_910)) => Ok(n),
+        _ => Err("expected 0 or a number from 1024 to 57910".to_owned()),
     }
 }
 

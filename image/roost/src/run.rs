@@ -38,6 +38,7 @@ const PORTS: &[(u16, &str)] = &[
     (110, "fetching mail (POP3, STARTTLS)"),
     (4190, "filters (ManageSieve)"),
     (443, "calendars, contacts, files, JMAP (HTTPS)"),
+    (roost_service::update::PORT, "roost update, status, logs"),
 ];
 /// A card of the smallest size that is still sold.
 const CARD_BYTES: u64 = 4 << 30;
