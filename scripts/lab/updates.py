@@ -86,10 +86,15 @@ class Workshop:
         return done
 
     def release(
-        self, number: int, *, replaced: Mapping[str, Path] | None = None, extra: str = "", checkout: Path = CHECKOUT
+        self, number: int, *, replaced: Mapping[str, Path] | None = None, network: str = "", checkout: Path = CHECKOUT
     ) -> Release:
-        """Builds release `number` and its bundle; `replaced` gives other programs for components."""
-        text = self.config.read_text() + extra
+        """Builds release `number` and its bundle.
+
+        `replaced` gives other programs for components, `network` lines for that table of `roost.toml`.
+        """
+        text = self.config.read_text()
+        assert text.count("\n[network]\n") == 1
+        text = text.replace("\n[network]\n", f"\n[network]\n{network}\n")
         for name, program in (replaced or {}).items():
             digest = hashlib.sha256(program.read_bytes()).hexdigest()
             text += f'\n[components.{name}]\npath = "{program}"\nsha256 = "{digest}"\n'
@@ -133,11 +138,11 @@ class Workshop:
     def update(
         self, machine: Machine, release: Release, *options: str, expect: int | None = COMMITTED
     ) -> dict[str, Any]:
-        """`roost update` to its end; gives its result, with what it said on standard error as `said`."""
+        """`roost update` to its end; gives its result, with everything that it said as `said`."""
         command = ("update", self.address(machine), "--config", str(self.config), "--bundle", str(release.bundle))
         done = self.roost(*command, "--yes", "--json", *options, expect=expect)
         results = [line for line in map(json.loads, done.stdout.splitlines()) if line.get("event") == "result"]
-        return {**(results[-1] if results else {}), "said": done.stderr}
+        return {**(results[-1] if results else {}), "said": done.stdout + done.stderr}
 
     def start_update(self, machine: Machine, release: Release) -> subprocess.Popen[str]:
         """`roost update`, without waiting for its end."""
@@ -203,7 +208,13 @@ class Patient:
 
     def check(self, slot: int, number: int) -> dict[str, Any]:
         """It is in regular service from this slot, with this version and its mail; gives the report."""
-        report = self.workshop.report(self.machine)
+
+        def ready() -> dict[str, Any] | None:
+            report = self.workshop.report(self.machine)
+            return report if report["machine"]["ready"] else None
+
+        # After a rollback the updater answers before mail does.
+        report = wait_until("the services to be ready", ready, BOOT_TIMEOUT, interval=1.0)
         machine = report["machine"]
         assert (machine["slot"], report["update"]["running"]["number"]) == (slot, number)
         assert machine["ready"] and machine["rescue"] is None and machine["trial_left_s"] is None
@@ -266,7 +277,7 @@ class Refusals:
     def check(self, release: Release, *options: str) -> str:
         """The update is refused, nothing was written, the box serves on; gives what the command said."""
         said = str(self.patient.update(release, *options, expect=REFUSED)["said"])
-        assert "error: " in said, said
+        assert '"event":"error"' in said, said
         assert self._other_slot() == self._before
         self.patient.check(SLOT_A, FIRST)
         return said

@@ -24,7 +24,7 @@ def test_chunk_flipped(boot: Boot, workshop: Workshop, tmp_path: Path) -> None:
 
     patient = Patient(workshop, boot, tmp_path / "box")
     said = patient.update(bad, expect=REFUSED)["said"]
-    assert "error: " in said, said
+    assert '"event":"error"' in said, said
     patient.check(SLOT_A, FIRST)
     assert patient.update(good)["outcome"] == "kept"
     patient.check(SLOT_B, NEXT)

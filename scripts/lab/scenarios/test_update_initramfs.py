@@ -13,4 +13,4 @@ def test_broken_initramfs(boot: Boot, workshop: Workshop, tmp_path: Path) -> Non
     """Its program ends at once."""
     broken = workshop.release(NEXT, replaced={"stage1": elf.write(tmp_path / "stage1", elf.EXIT)})
     reason = Patient(workshop, boot, tmp_path / "box").rolled_back(broken)
-    assert "by itself" in reason["summary"], reason
+    assert "did not come up" in reason["summary"], reason

@@ -18,4 +18,4 @@ def test_stage1_hangs(boot: Boot, workshop: Workshop, tmp_path: Path) -> None:
     )
     hanging = workshop.release(NEXT, checkout=changed)
     reason = Patient(workshop, boot, tmp_path / "box").rolled_back(hanging)
-    assert "by itself" in reason["summary"], reason
+    assert "did not come up" in reason["summary"], reason
