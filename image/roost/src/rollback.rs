@@ -48,8 +48,11 @@ pub fn run(args: &RollbackArgs, ui: &Ui) -> Result<(), Failure> {
         ));
     }
     device.confirm("Restart into that version now?", args.yes, "a rollback")?;
-    let before = trial::start(&mut device, link, &Call::Rollback, ui)
-        .map_err(|e| device.failure(cannot, e))?;
+    let call = Call::Rollback {
+        allow_older_mail: args.allow_older_mail,
+    };
+    let before =
+        trial::start(&mut device, link, &call, ui).map_err(|e| device.failure(cannot, e))?;
     let ended = trial::wait(&mut device, &to, &before, ui)?;
     verdict::tell(&device, Done::new(Ended::Kept, &from, &to), &ended, ui)
 }

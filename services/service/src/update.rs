@@ -51,7 +51,11 @@ pub enum Call {
     /// Boot the staged slot on trial. [`Answer::Ok`], then the box goes down.
     Trial,
     /// Boot the version that is in the other slot on trial. [`Answer::Ok`], then the box goes down.
-    Rollback,
+    Rollback {
+        /// The owner wants it though that version has an older mail store, in
+        /// which what came since the update is missing.
+        allow_older_mail: bool,
+    },
 }
 
 /// What comes back.

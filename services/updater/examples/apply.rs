@@ -56,8 +56,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                 name: number.to_string(),
             },
             root_hash: None,
+            mail_store: release.mail_store,
         },
-        mail_store: release.mail_store,
         settings_format: release.settings_format,
     };
     let ledger = Found::look(DataFolder(folder.clone())).go_on(State::new(Slot::A))?;

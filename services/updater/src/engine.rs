@@ -234,6 +234,7 @@ impl Planned {
                 name: manifest.release.name.clone(),
             },
             root_hash: Some(manifest.slot.root_hash),
+            mail_store: manifest.release.mail_store,
         };
         let offer = Offer {
             from: facts.running.version.clone(),
@@ -249,7 +250,7 @@ impl Planned {
             plan,
             offer,
             payload_start: bundle.verified().payload_start(),
-            migrates: manifest.release.mail_store > facts.mail_store,
+            migrates: manifest.release.mail_store > facts.running.mail_store,
         })
     }
 

@@ -47,8 +47,6 @@ pub struct Facts {
     pub slot: Slot,
     /// What is in it.
     pub running: Installed,
-    /// Schema of the mail store.
-    pub mail_store: u32,
     /// Format of the settings.
     pub settings_format: u32,
 }
@@ -126,8 +124,8 @@ impl Facts {
                     name: format!("{}+{}", release.version, release.number),
                 },
                 root_hash,
+                mail_store: mail.map_or(0, |mail| mail.data_format),
             },
-            mail_store: mail.map_or(0, |mail| mail.data_format),
             settings_format: release.settings_format,
         })
     }
@@ -138,7 +136,7 @@ impl Facts {
             board: self.board.clone(),
             version: self.running.version.number,
             slot_bytes,
-            mail_store: self.mail_store,
+            mail_store: self.running.mail_store,
             settings_format: self.settings_format,
             allow_downgrade: allowed.downgrade,
             allow_irreversible: allowed.irreversible,
@@ -171,7 +169,7 @@ mod tests {
         assert_eq!(facts.running.version.name, "0.1.0+14");
         assert_eq!(facts.running.version.number, 14);
         assert_eq!(facts.running.root_hash, None);
-        assert_eq!(facts.mail_store, 3);
+        assert_eq!(facts.running.mail_store, 3);
         assert_eq!((facts.board.as_str(), facts.slot), ("virt", Slot::B));
         let error = Facts::read(folder.path(), 4).unwrap_err().to_string();
         assert_eq!(error, "partition 4 runs, which is not a slot");

@@ -119,7 +119,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Call::Write => return self.write().await,
             Call::Trial => self.try_out(Staged::written).await,
-            Call::Rollback => self.try_out(Staged::before).await,
+            Call::Rollback { allow_older_mail } => {
+                self.try_out(|state| Staged::before(state, allow_older_mail))
+                    .await
+            }
         };
         match answer {
             Ok(answer) => self.wire.send(&answer).await?,
@@ -141,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     async fn try_out(
         &mut self,
-        find: fn(&crate::state::State) -> Result<Staged, crate::engine::NothingStaged>,
+        find: impl FnOnce(&crate::state::State) -> Result<Staged, crate::engine::NothingStaged>,
     ) -> Result<Answer, Said> {
         self.offered = None;
         // Kept until the box goes down or init has refused: nobody may write

@@ -58,6 +58,8 @@ pub struct Installed {
     pub version: Version,
     /// dm-verity's root hash in it, where it is known.
     pub root_hash: Option<Hash>,
+    /// Schema of its mail store.
+    pub mail_store: u32,
 }
 
 /// How far an update is.

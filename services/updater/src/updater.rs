@@ -81,6 +81,7 @@ said! {
     NothingStaged => |error| match error {
         NothingStaged::NotWritten => Some("run `roost update` again: it goes on where it ended"),
         NothingStaged::Untried(_) => Some("run `roost update` to try it, or to install another version"),
+        NothingStaged::OlderMail(_) => Some("if you want that, add --allow-older-mail; the newer mail stays on the card for 30 days"),
         NothingStaged::NoOther | NothingStaged::OnTrial(_) => None,
     },
     OpenError => |_| None,

@@ -284,7 +284,13 @@ async fn an_update_goes_over_one_connection_and_ends_in_a_trial() {
     assert_eq!(report.update.other, Some(version(2)));
 
     // Going back now would go forward.
-    let told = error(client.call(&Call::Rollback).await);
+    let told = error(
+        client
+            .call(&Call::Rollback {
+                allow_older_mail: false,
+            })
+            .await,
+    );
     insta::assert_snapshot!(told, @"the other slot holds version 0.1.0+2, which was never tried, and no longer the one before (run `roost update` to try it, or to install another version)");
 
     served.init.lock().unwrap().refuses = Some("this machine cannot boot on trial".into());
@@ -409,7 +415,13 @@ async fn wrong_orders_and_wrong_bundles_are_refused_in_words() {
     let served = serve().await;
     let mut client = served.connect().await;
     let mut told = Vec::new();
-    for call in [Call::Write, Call::Trial, Call::Rollback] {
+    for call in [
+        Call::Write,
+        Call::Trial,
+        Call::Rollback {
+            allow_older_mail: false,
+        },
+    ] {
         told.push(error(client.call(&call).await));
     }
     let foreign = bundle_of(release(2), &versions().b, &[], 9);

@@ -9,7 +9,7 @@ use roost_updater::engine::{
     Allowed, NotSettled, NothingStaged, Planned, Refused, Settled, Staged, WriteError, examine,
 };
 use roost_updater::reconcile::Then;
-use roost_updater::state::Stage;
+use roost_updater::state::{Installed, Stage, State};
 use std::io::Read;
 use support::*;
 
@@ -89,7 +89,7 @@ fn a_box_goes_from_a_to_b_and_back_to_a() {
     // Back to A, by hand: a trial again.
     let (ledger, decision) = on.start(&facts(Slot::B, 2), false, 2000);
     assert!(matches!(decision.then, Then::Nothing));
-    let before = Staged::before(&ledger.state()).expect("A is whole");
+    let before = Staged::before(&ledger.state(), false).expect("A is whole");
     assert_eq!(before.version().number, 1);
     before.request(&ledger, 2010).expect("on record");
     on.boot(Slot::A);
@@ -236,7 +236,10 @@ fn a_damaged_payload_ends_the_writing_and_leaves_no_version() {
         Staged::written(&ledger.state()),
         Err(NothingStaged::NotWritten)
     );
-    assert_eq!(Staged::before(&ledger.state()), Err(NothingStaged::NoOther));
+    assert_eq!(
+        Staged::before(&ledger.state(), true),
+        Err(NothingStaged::NoOther)
+    );
     assert!(on.read("slot_a") == *a);
 }
 
@@ -335,5 +338,25 @@ proptest! {
         let settled = Settled::check(&mut disk, &ledger.state(), &facts(Slot::A, 1)).expect("settled");
         planned.write(settled, &mut disk, &ledger, &sent[..], &mut |_, _| {}).expect("written");
         prop_assert!(on.read("slot_b") == *b);
+    }
+}
+
+#[test]
+fn a_version_with_an_older_mail_store_is_returned_to_only_if_the_owner_insists() {
+    let mut state = State::new(Slot::A);
+    let with_store = |number, mail_store| Installed {
+        mail_store,
+        ..installed(number)
+    };
+    for (running, other, refused) in [(1, 1, false), (1, 2, false), (2, 1, true)] {
+        state.set_slot(Slot::A, Some(with_store(2, running)));
+        state.set_slot(Slot::B, Some(with_store(1, other)));
+        let found = Staged::before(&state, false);
+        assert_eq!(
+            found == Err(NothingStaged::OlderMail(version(1))),
+            refused,
+            "{found:?}"
+        );
+        assert!(Staged::before(&state, true).is_ok());
     }
 }

@@ -129,6 +129,9 @@ pub struct RollbackArgs {
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
+    /// Return even if that version has an older mail store, without the mail that came since the update
+    #[arg(long)]
+    pub allow_older_mail: bool,
     /// Which box.
     #[command(flatten)]
     pub which: BoxArgs,

@@ -344,7 +344,12 @@ fn a_rollback_is_tried_and_kept_or_refused() {
     let laptop = Laptop::new();
     let server = Server::start(BOX, LAPTOP, |n, conn| match n {
         0 => talk(conn, &report(), |conn, call| {
-            assert_eq!(call, Call::Rollback);
+            assert!(matches!(
+                call,
+                Call::Rollback {
+                    allow_older_mail: false
+                }
+            ));
             conn.say(&Answer::Ok);
             Some(Then::Away(Duration::from_millis(500)))
         }),

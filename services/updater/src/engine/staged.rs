@@ -31,6 +31,12 @@ pub enum NothingStaged {
         .0.name
     )]
     Untried(Version),
+    /// Mail would be missing.
+    #[error(
+        "version {} has an older mail store: mail that came since the update would be missing there",
+        .0.name
+    )]
+    OlderMail(Version),
     /// A trial is under way.
     #[error("version {} is on trial already", .0.name)]
     OnTrial(Version),
@@ -49,12 +55,20 @@ impl Staged {
         }
     }
 
-    /// The version that ran before, in the other slot.
+    /// The version that ran before, in the other slot. `allow_older_mail`: also
+    /// if its mail store is one from before the update.
     ///
     /// # Errors
     /// When there is none.
-    pub fn before(state: &State) -> Result<Self, NothingStaged> {
+    pub fn before(state: &State, allow_older_mail: bool) -> Result<Self, NothingStaged> {
+        let running = state.slot(state.committed);
         match (&state.stage, Self::other(state)) {
+            (Stage::Idle, Some(staged))
+                if !allow_older_mail
+                    && running.is_some_and(|now| now.mail_store > staged.to.mail_store) =>
+            {
+                Err(NothingStaged::OlderMail(staged.to.version))
+            }
             (Stage::Idle, Some(staged)) => Ok(staged),
             (Stage::Staged, Some(staged)) => Err(NothingStaged::Untried(staged.to.version)),
             (Stage::Trial(trial), _) => Err(NothingStaged::OnTrial(trial.to.version.clone())),

@@ -157,6 +157,7 @@ pub fn installed(number: u64) -> Installed {
     Installed {
         version: version(number),
         root_hash: Some(root_hash(number)),
+        mail_store: 1,
     }
 }
 
@@ -165,7 +166,6 @@ pub fn facts(slot: Slot, number: u64) -> Facts {
         board: "virt".into(),
         slot,
         running: installed(number),
-        mail_store: 1,
         settings_format: 1,
     }
 }
