@@ -19,6 +19,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import card
 import elf
 from conftest import Subject
 from clients import Account
@@ -31,10 +32,6 @@ TOUCHED = {
     "updater": ("services/updater/src/main.rs", "updater: stopping", "updater: is stopping"),
     "what init and stage1 share": ("services/init/src/boot.rs", "boot arguments: {e}", "the boot arguments: {e}"),
 }
-#: How a cpio archive and a gzip file begin, and where files begin in a slot (multiples of it).
-CPIO_MAGIC = b"070701"
-GZIP_MAGIC = b"\x1f\x8b\x08\x00"
-CLUSTER = 4096
 #: Runs of the engine and of `dd`; the middle one is told.
 RUNS = 3
 #: How often mail's door is tried while the box is away, in seconds.
@@ -101,8 +98,7 @@ def touched(workshop: Workshop, folder: Path, name: str) -> Release:
 
 def other_kernel(slot: bytearray) -> None:
     """Puts other bytes where the kernel is, as many of them and as hard to pack."""
-    end = slot.index(CPIO_MAGIC)
-    start = max(at for at in range(0, end, CLUSTER) if slot[at : at + 4] == GZIP_MAGIC)
+    start, end = card.kernel(slot)
     slot[start:end] = random.Random(1).randbytes(end - start)
 
 

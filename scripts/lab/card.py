@@ -16,6 +16,10 @@ SECTOR = 512
 #: Where an erofs keeps its superblock, and how that begins (Linux, fs/erofs/erofs_fs.h).
 EROFS_SUPERBLOCK = 1024
 EROFS_MAGIC = b"\xe2\xe1\xf5\xe0"
+#: How a cpio archive and a gzip file begin, and where files begin in a slot (multiples of it).
+CPIO_MAGIC = b"070701"
+GZIP_MAGIC = b"\x1f\x8b\x08\x00"
+CLUSTER = 4096
 #: Partition numbers.
 SLOT_A = 2
 SLOT_B = 3
@@ -31,13 +35,19 @@ def partition(image: Path, number: int) -> tuple[int, int]:
     return start * SECTOR, sectors * SECTOR
 
 
-def root_image(slot: bytes) -> int:
+def root_image(slot: bytes | bytearray) -> int:
     """Where the root file system begins in a slot: on a sector, with its magic in the right place."""
     at = slot.find(EROFS_MAGIC)
     while at >= 0 and (at - EROFS_SUPERBLOCK) % SECTOR:
         at = slot.find(EROFS_MAGIC, at + 1)
     assert at >= 0, "no erofs in the slot"
     return at - EROFS_SUPERBLOCK
+
+
+def kernel(slot: bytes | bytearray) -> tuple[int, int]:
+    """First byte of the packed kernel in a slot, and the one behind it: the initramfs follows."""
+    end = slot.index(CPIO_MAGIC)
+    return max(at for at in range(0, end, CLUSTER) if slot[at : at + 4] == GZIP_MAGIC), end
 
 
 def insert(image: Path, state: Path, size: int) -> Path:

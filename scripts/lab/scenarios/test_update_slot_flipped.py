@@ -14,7 +14,7 @@ def test_slot_flipped(boot: Boot, workshop: Workshop, tmp_path: Path) -> None:
 
     def flip(slot: bytearray) -> None:
         # In the file system's superblock, which is read first of all.
-        slot[card.root_image(bytes(slot)) + card.EROFS_SUPERBLOCK + 100] ^= 1
+        slot[card.root_image(slot) + card.EROFS_SUPERBLOCK + 100] ^= 1
 
     damaged = workshop.repacked(workshop.release(NEXT), "slot-flipped", edit=flip)
     reason = Patient(workshop, boot, tmp_path / "box").rolled_back(damaged)

@@ -8,7 +8,8 @@
 //! | every required service with a probe has answered without fault twice in a row, [`APART`] apart | running is not working |
 //!
 //! It fails before its deadline when waiting cannot help: in the rescue state,
-//! or when a required service was started again [`RESTARTS`] times.
+//! when a required service was started again [`RESTARTS`] times, or when one
+//! that is ready has shown for [`PATIENCE`] that it does not work.
 //!
 //! The internet is no part of it: a line that is down says nothing about the version.
 
@@ -26,6 +27,10 @@ pub const APART: Duration = Duration::from_secs(10);
 /// So many restarts of a required service are a crash loop. Init waits longer
 /// before each, so that this takes a minute at least.
 pub const RESTARTS: u32 = 8;
+/// A service that is ready all the time and fails every probe for so long will
+/// not come to itself: a cold card and a first look at name servers that do not
+/// answer take less.
+pub const PATIENCE: Duration = Duration::from_secs(180);
 /// Time between two looks at the status.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -53,6 +58,8 @@ struct Probe {
     service: String,
     /// When it answered well, the first time of those in a row that count.
     since: Option<Duration>,
+    /// When it failed, the first time of those in a row.
+    failing: Option<Duration>,
     /// Two answers that count.
     passed: bool,
     /// When it is to be asked again.
@@ -60,6 +67,15 @@ struct Probe {
     /// The last answer, in words.
     detail: String,
     asked: bool,
+}
+
+impl Probe {
+    fn failed(&mut self, now: Duration, detail: String) {
+        self.since = None;
+        self.failing.get_or_insert(now);
+        self.passed = false;
+        self.detail = detail;
+    }
 }
 
 /// The gate. Times are since the start of the kernel.
@@ -89,6 +105,7 @@ impl Gate {
                 .map(|spec| Probe {
                     service: spec.name.clone(),
                     since: None,
+                    failing: None,
                     passed: false,
                     next: Duration::ZERO,
                     detail: "not asked yet".into(),
@@ -187,21 +204,17 @@ impl Gate {
                 took_ms,
             }) => {
                 let first = *probe.since.get_or_insert(now);
+                probe.failing = None;
                 probe.passed = now >= first + APART;
                 probe.detail = format!("works, in {took_ms} ms");
             }
             Ok(Answer {
                 fault: Some(fault), ..
-            }) => {
-                probe.since = None;
-                probe.passed = false;
-                probe.detail = fault;
-            }
-            Err(error) => {
-                probe.since = None;
-                probe.passed = false;
-                probe.detail = format!("no answer: {error}");
-            }
+            }) => probe.failed(now, fault),
+            Err(error) => probe.failed(now, format!("no answer: {error}")),
+        }
+        if probe.failing.is_some_and(|since| now >= since + PATIENCE) {
+            self.hopeless = Some(format!("{service} does not work: {}", probe.detail));
         }
     }
 
@@ -237,6 +250,7 @@ impl Gate {
         self.detail = why;
         for probe in &mut self.probes {
             probe.since = None;
+            probe.failing = None;
             probe.passed = false;
         }
     }

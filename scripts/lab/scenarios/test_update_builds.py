@@ -1,0 +1,31 @@
+"""`roost update` by itself: it builds what roost.toml describes, packs it, and gives it to the box."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from card import SLOT_B
+from conftest import Boot
+from updates import FIRST, HISTORY, Patient, Workshop
+
+
+def test_update_builds(boot: Boot, workshop: Workshop, tmp_path: Path) -> None:
+    """A changed setting is all that the owner does; the number of the release grows by one."""
+    patient = Patient(workshop, boot, tmp_path / "box")
+    owner = tmp_path / "owner"
+    owner.mkdir()
+    shutil.copyfile(workshop.first.folder / HISTORY, owner / HISTORY)
+    text = (workshop.first.folder / "roost.toml").read_text()
+    assert text.count("\n[mail]\n") == 1
+    (owner / "roost.toml").write_text(text.replace("\n[mail]\n", '\n[mail]\nmax_message_size = "20 MiB"\n'))
+    done = workshop.roost(
+        "update", workshop.address(patient.machine), "--config", str(owner / "roost.toml"),
+        "--output", str(owner / "build"), "--yes", "--json",
+    )  # fmt: skip
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (result["outcome"], result["to"]["number"]) == ("kept", FIRST + 1), result
+    patient.check(SLOT_B, FIRST + 1)
+    with patient.clients.smtp() as smtp:
+        assert int(smtp.esmtp_features["size"]) == 20 << 20
