@@ -146,15 +146,15 @@ class Machine:
             with self._control.makefile("r", encoding="utf-8") as lines:
                 answer = json.loads(lines.readline() or '{"answer": "none"}')
         except OSError:
-            self._hang_up()
+            self.hang_up()
             raise
         if answer["answer"] != expect:
-            self._hang_up()
+            self.hang_up()
             raise MachineError(f"{op} {arguments}: {answer.get('message', answer)}")
         return answer
 
-    def _hang_up(self) -> None:
-        """Closes the control connection; the next request opens another."""
+    def hang_up(self) -> None:
+        """Closes the control connection; the next request opens another. A restarted box has lost it."""
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -188,7 +188,7 @@ class Machine:
     def reboot(self, timeout: float = BOOT_TIMEOUT) -> float:
         """Restarts the box in order; returns seconds from its kernel's start to ready."""
         self.control("reboot", "ok")
-        self._hang_up()
+        self.hang_up()
         self.wait_event("reset", STOP_TIMEOUT)
         return self.wait_ready(timeout)
 
@@ -200,7 +200,7 @@ class Machine:
     def terminate(self) -> str:
         """Ends `roost run` as Ctrl-C or a service manager would; returns the reason it gave."""
         # `roost run` asks on the same socket, which has room for one.
-        self._hang_up()
+        self.hang_up()
         self._process.send_signal(signal.SIGTERM)
         return self._wait_exit()
 
@@ -215,7 +215,7 @@ class Machine:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(STOP_TIMEOUT)
         self._reader.join(STOP_TIMEOUT)
-        self._hang_up()
+        self.hang_up()
 
     @property
     def running(self) -> bool:

@@ -213,6 +213,7 @@ class Patient:
             report = self.workshop.report(self.machine)
             return report if report["machine"]["ready"] else None
 
+        self.machine.hang_up()
         # After a rollback the updater answers before mail does.
         report = wait_until("the services to be ready", ready, BOOT_TIMEOUT, interval=1.0)
         machine = report["machine"]

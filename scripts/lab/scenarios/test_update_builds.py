@@ -28,4 +28,5 @@ def test_update_builds(boot: Boot, workshop: Workshop, tmp_path: Path) -> None:
     assert (result["outcome"], result["to"]["number"]) == ("kept", FIRST + 1), result
     patient.check(SLOT_B, FIRST + 1)
     with patient.clients.smtp() as smtp:
+        smtp.ehlo()
         assert int(smtp.esmtp_features["size"]) == 20 << 20

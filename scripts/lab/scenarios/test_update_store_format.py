@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from card import SLOT_B
+from card import SLOT_A, SLOT_B
 from conftest import Boot
-from machine import BOOT_TIMEOUT
 from updates import FIRST, NEXT, REFUSED, Patient, Workshop, copy_of_checkout, replace_text
 
 
@@ -30,6 +29,4 @@ def test_migrated_store(boot: Boot, workshop: Workshop, tmp_path: Path) -> None:
     rollback = ("rollback", workshop.address(patient.machine), "--config", str(workshop.config), "--yes")
     assert "mail that came since" in workshop.roost(*rollback, expect=REFUSED).stderr
     workshop.roost(*rollback, "--allow-older-mail")
-    assert workshop.report(patient.machine)["update"]["running"]["number"] == FIRST
-    patient.machine.wait_service_ready("mail", BOOT_TIMEOUT)
-    assert patient.clients.wait_message(patient.message) == patient.kept
+    patient.check(SLOT_A, FIRST)
