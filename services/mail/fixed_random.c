@@ -1,6 +1,7 @@
 // Random numbers that are always the same, for a compiler whose output must be
-// the same in every build. Preloaded by the script `rustc` beside this file, for
-// the crates that it names; nothing of it reaches the box.
+// the same in every build, and for a program that writes code. Preloaded or linked
+// by the script `rustc` beside this file, for the crates that it names; nothing of
+// it reaches the box.
 
 #include <string.h>
 #include <sys/types.h>

@@ -34,8 +34,8 @@ pub struct Program {
     pub sources: &'static [&'static str],
     /// Licence of the linked result (SPDX).
     pub licence: &'static str,
-    /// Program that cargo calls in place of rustc, relative to the checkout.
-    pub rustc_wrapper: Option<&'static str>,
+    /// Program that cargo calls in place of rustc, and the files that it reads, relative to the checkout.
+    pub rustc_wrapper: &'static [&'static str],
 }
 
 /// The initramfs program.
@@ -50,7 +50,7 @@ pub const STAGE1: Program = Program {
         "board/src",
     ],
     licence: "Apache-2.0 OR MIT",
-    rustc_wrapper: None,
+    rustc_wrapper: &[],
 };
 
 /// PID 1.
@@ -76,7 +76,7 @@ pub const MAIL: Program = Program {
         "services/service",
     ],
     licence: "AGPL-3.0-only",
-    rustc_wrapper: Some("services/mail/rustc"),
+    rustc_wrapper: &["services/mail/rustc", "services/mail/fixed_random.c"],
 };
 
 /// The update service.
@@ -94,7 +94,7 @@ pub const UPDATER: Program = Program {
         "image/bundle/src",
     ],
     licence: "Apache-2.0 OR MIT",
-    rustc_wrapper: None,
+    rustc_wrapper: &[],
 };
 
 /// Every program that a build compiles, in the order in which it does.
@@ -219,8 +219,8 @@ pub fn compile(
     let mut folder = KeyBuilder::new("target", 2)
         .text(program.package)
         .text(SOURCE_DATE_EPOCH);
-    if let Some(wrapper) = program.rustc_wrapper {
-        folder = folder.file(&workspace.source.join(wrapper))?;
+    for part in program.rustc_wrapper {
+        folder = folder.file(&workspace.source.join(part))?;
     }
     let name = format!("{}-{}", program.package, &folder.finish().short()[..8]);
     let parent = workspace.cache.join("target").join(sdk.key.short());
@@ -259,7 +259,7 @@ pub fn compile(
             "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
             "-C target-feature=+crt-static",
         );
-    if let Some(wrapper) = program.rustc_wrapper {
+    if let Some(wrapper) = program.rustc_wrapper.first() {
         sandbox = sandbox.env("RUSTC_WRAPPER", &format!("/src/{wrapper}"));
     }
     let mut child = sandbox
