@@ -12,7 +12,7 @@
 //! one restart. Where and how is in [`trial`].
 
 use crate::autoboot::{self, Autoboot, AutobootError};
-use crate::fat::{FatError, FileSystem};
+use crate::fat::{Extent, FatError, FileSystem};
 use crate::layout::Slot;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use thiserror::Error;
@@ -42,6 +42,9 @@ pub enum BootControlError {
         autoboot::SIZE
     )]
     NotOneSector,
+    /// To write `autoboot.txt` would destroy the folder that it is found in.
+    #[error("autoboot.txt lies where the root folder lies")]
+    InFolder,
     /// `autoboot.txt` says nothing that the firmware could follow.
     #[error("autoboot.txt cannot be understood")]
     Text(#[from] AutobootError),
@@ -106,11 +109,16 @@ pub fn commit(
 
 /// Byte offset of `autoboot.txt` in the selector.
 fn place(selector: &mut (impl Read + Seek)) -> Result<u64, BootControlError> {
-    let extents = FileSystem::open(selector)?.extents(autoboot::FILE)?;
-    match extents.as_slice() {
-        [one] if one.bytes == autoboot::SIZE as u64 => Ok(one.offset),
-        _ => Err(BootControlError::NotOneSector),
+    let mut fs = FileSystem::open(selector)?;
+    let at = match fs.extents(autoboot::FILE)?[..] {
+        [one] if one.bytes == autoboot::SIZE as u64 => one.offset,
+        _ => return Err(BootControlError::NotOneSector),
+    };
+    let in_folder = |folder: &Extent| (folder.offset..folder.offset + folder.bytes).contains(&at);
+    if fs.root_extents()?.iter().any(in_folder) {
+        return Err(BootControlError::InFolder);
     }
+    Ok(at)
 }
 
 fn sector(

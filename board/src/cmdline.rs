@@ -27,6 +27,9 @@ const BASE: &str = "console=tty1 console=ttyS1,115200 console=107d001000.serial:
 /// arm64); the firmware adds words of its own, hence half of it.
 const MAX_LINE: usize = 2048 / 2;
 
+/// 512-byte sectors in a block of [`RootSpec::data_blocks`].
+const SECTORS_PER_BLOCK: u64 = 4096 / 512;
+
 /// Words for the kernel, the same on every board and in every build.
 pub const fn base_line() -> &'static str {
     BASE
@@ -223,6 +226,12 @@ impl Word<'_> {
         if root.data_blocks == 0 {
             return Err(self.bad("the root file system has no blocks"));
         }
+        // Partitions end there too: an MBR counts sectors in 32 bits.
+        let sectors = root.data_blocks.checked_mul(SECTORS_PER_BLOCK);
+        let end = sectors.and_then(|sectors| sectors.checked_add(root.start_sector));
+        if end.is_none_or(|end| end > u32::MAX.into()) {
+            return Err(self.bad("the root file system ends beyond 2 TiB"));
+        }
         Ok(root)
     }
 
@@ -369,6 +378,13 @@ mod tests {
             "roost.root=1,2,3,4",
             "the root hash is not 64 lower hex digits",
         );
+        let hash = "ab".repeat(32);
+        for place in ["1,18446744073709551615", "4294967289,1"] {
+            bad(
+                &format!("roost.root={place},{hash},{hash}"),
+                "the root file system ends beyond 2 TiB",
+            );
+        }
         bad("roost.partition=4", "expected a slot's partition, 2 or 3");
         bad("roost.partition=258", "expected a slot's partition, 2 or 3");
         bad("roost.tryboot=yes", "expected 0 or 1");
@@ -396,7 +412,8 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(
-            disk_id: u32, start_sector: u64, data_blocks in 1u64.., root_hash: [u8; 32], salt: [u8; 32],
+            disk_id: u32, start_sector in 0u64..1 << 31, data_blocks in 1u64..1 << 28,
+            root_hash: [u8; 32], salt: [u8; 32],
             partition in proptest::option::of(2u8..4), tryboot: bool, watchdog: bool,
         ) {
             let root = RootSpec { start_sector, data_blocks, root_hash, salt };

@@ -201,6 +201,14 @@ impl<D: Read + Seek> FileSystem<D> {
         self.chain(path, entry.cluster, Some(u64::from(entry.size)))
     }
 
+    /// Where the root folder lies, in order.
+    ///
+    /// # Errors
+    /// When the file system is damaged.
+    pub fn root_extents(&mut self) -> Result<Vec<Extent>, FatError> {
+        self.root()
+    }
+
     /// The extents of a chain of clusters: of `bytes` bytes, or to the chain's
     /// end (a folder, whose size is written nowhere).
     fn chain(

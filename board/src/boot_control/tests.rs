@@ -51,6 +51,14 @@ fn what_cannot_be_changed_in_one_sector_is_left_alone() {
     let not_one = "autoboot.txt is not one sector of 512 bytes in one piece";
     assert_eq!(text(selector(b"[all]\nboot_partition=2\n")), not_one);
     assert_eq!(text(selector(&[b'\n'; 1000])), not_one);
+    // Cluster 2 is the root folder's: the file's bytes are the folder's entries.
+    let mut crossed = one_file(NAME, &[9], &[b'\n'; 512]);
+    let entry = crossed.windows(11).position(|name| name == NAME).unwrap();
+    crossed[entry + 26] = 2;
+    assert_eq!(
+        text(Cursor::new(crossed)),
+        "autoboot.txt lies where the root folder lies"
+    );
     let other = Cursor::new(one_file(b"CONFIG  TXT", &[9], b""));
     assert_eq!(text(other), "the selector cannot be read");
     assert_eq!(
