@@ -44,7 +44,8 @@ pub const STAGE1: Program = Program {
     package: "roost-init",
     binary: "stage1",
     sources: &[
-        "services/init",
+        "services/init/Cargo.toml",
+        "services/init/src",
         "services/service",
         "board/Cargo.toml",
         "board/src",

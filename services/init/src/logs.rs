@@ -117,7 +117,7 @@ pub fn kernel(count: usize) -> Vec<String> {
 
 /// One record of `/dev/kmsg`: `priority,sequence,microseconds,flags;text`, then
 /// lines of details (kernel document ABI/testing/dev-kmsg).
-fn kernel_line(record: &[u8]) -> Option<String> {
+pub fn kernel_line(record: &[u8]) -> Option<String> {
     let first = record.split(|&b| b == b'\n').next()?;
     let text = crate::ring::clean(first);
     let (head, text) = text.split_once(';')?;

@@ -1,0 +1,42 @@
+//! Requests to init, as bytes on its socket: never a panic, at no time more
+//! than one line in memory, and the same requests however the bytes are cut
+//! into reads. What is read and written again is read as the same. The first
+//! byte says how long a read is.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use roost_init::control::{MAX_REQUEST, Peer, parse};
+use roost_init::lines::Splitter;
+use roost_service::control::Request;
+use roost_service::spec::Right;
+
+fn requests<'a>(reads: impl Iterator<Item = &'a [u8]>) -> Vec<Result<Request, String>> {
+    let mut requests = Vec::new();
+    let mut splitter = Splitter::new(MAX_REQUEST);
+    for read in reads {
+        splitter.feed(read, |line| {
+            assert!(line.bytes().len() <= MAX_REQUEST);
+            requests.push(parse(line));
+        });
+    }
+    requests
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((&length, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let requests_found = requests(bytes.chunks(usize::from(length) + 1));
+    assert_eq!(requests_found, requests([bytes].into_iter()));
+    for request in requests_found.iter().flatten() {
+        let line = serde_json::to_vec(request).expect("a request has a line");
+        assert_eq!(
+            requests([&line[..], b"\n"].into_iter()),
+            [Ok(request.clone())]
+        );
+        let powerful = Peer::Service(vec![Right::Look, Right::Restart, Right::Reboot]);
+        let never = matches!(request, Request::Kill { .. } | Request::PowerOff);
+        assert_eq!(powerful.may(request), !never);
+        assert!(!Peer::Service(Vec::new()).may(request));
+    }
+});
