@@ -9,6 +9,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -115,5 +116,15 @@ async fn connection(
         }
         Err(_) => return,
     };
+    talk(updater, stream, limits, stop).await;
+}
+
+/// Does what comes over `stream`, on which a known key was shown, until either side closes.
+pub async fn talk(
+    updater: Arc<Updater>,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    limits: Limits,
+    stop: watch::Receiver<bool>,
+) {
     Session::new(updater, stream, limits, stop).run().await;
 }

@@ -227,8 +227,9 @@ impl Part {
     }
 }
 
-/// `bytes 0-99/1000`
-fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
+/// The header `Content-Range` of a part (RFC 9110, section 14.4): its bytes and
+/// those of the whole, e.g. `bytes 0-99/1000`.
+pub fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
     let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
     let end = last.parse::<u64>().ok()?.checked_add(1)?;
