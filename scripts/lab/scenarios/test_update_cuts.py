@@ -22,8 +22,8 @@ def test_cuts_while_writing(boot: Boot, workshop: Workshop, tmp_path: Path) -> N
     for cut in range(CUTS):
         command = workshop.start_update(patient.machine, second)
         assert command.stdout is not None
-        # The first progress means that the slot is being written; the cut comes a random number of them later.
-        left = seed.randrange(2, 8)
+        # The first progress means that the slot is being written; the cut comes with it or with the next.
+        left = seed.randrange(1, 3)
         for line in command.stdout:
             left -= '"progress"' in line and '"send and write"' in line
             if left <= 0:

@@ -31,7 +31,7 @@
 //! # use roost_bundle::{Tables, Verified};
 //! # use std::fs::File;
 //! fn no_plan_without_leave(verified: &Verified, tables: Tables, disk: &mut Disk<File>, facts: &Facts) {
-//!     let _ = Planned::new(verified, tables, disk, facts);
+//!     let _ = Planned::new(verified, tables, disk, facts, &mut |_, _| {});
 //! }
 //! ```
 //!
@@ -62,7 +62,7 @@
 //!     admitted: &Admitted<'_>, tables: Tables, facts: &Facts,
 //!     disk: &mut Disk<File>, ledger: &Ledger<DataFolder>, payloads: File,
 //! ) -> Result<Requested, Box<dyn std::error::Error>> {
-//!     let planned = Planned::new(admitted, tables, disk, facts)?;
+//!     let planned = Planned::new(admitted, tables, disk, facts, &mut |_, _| {})?;
 //!     let settled = Settled::check(disk, &ledger.state(), facts)?;
 //!     let staged = planned.write(settled, disk, ledger, payloads, &mut |_, _| {})?;
 //!     Ok(staged.request(ledger, 1_790_000_000)?)
