@@ -211,15 +211,15 @@ class Patient:
 
         def ready() -> dict[str, Any] | None:
             report = self.workshop.report(self.machine)
-            return report if report["machine"]["ready"] else None
+            settled = report["update"]["phase"]["phase"] in ("idle", "staged")
+            return report if report["machine"]["ready"] and settled else None
 
         self.machine.hang_up()
-        # After a rollback the updater answers before mail does.
+        # After a rollback the updater answers before mail does; after a cut line it writes on for a moment.
         report = wait_until("the services to be ready", ready, BOOT_TIMEOUT, interval=1.0)
         machine = report["machine"]
         assert (machine["slot"], report["update"]["running"]["number"]) == (slot, number)
         assert machine["ready"] and machine["rescue"] is None and machine["trial_left_s"] is None
-        assert report["update"]["phase"]["phase"] in ("idle", "staged")
         assert self.clients.wait_message(self.message) == self.kept
         later = new_message("after the update", STRANGER, self.workshop.subject.account.address)
         self.clients.deliver(later)
