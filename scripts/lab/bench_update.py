@@ -146,13 +146,13 @@ def main() -> None:
         kernel = workshop.repacked(releases["init"], "kernel", edit=other_kernel)
         row("sent for init and a kernel that has nothing in common with the old one", kilobytes(to_send(patient, kernel)[0]))
 
-        for what, bundle in {"everything": workshop.first.bundle, "a line in init": releases["init"].bundle}.items():
+        for what, bundle in {"all copied from the running one": workshop.first.bundle, "a line in init sent": releases["init"].bundle}.items():
             runs = [apply(workshop, bundle, work / f"apply-{number}") for number in range(RUNS)]
             runs.sort(key=lambda run: run["write_s"])
             middle = runs[RUNS // 2]
             dd = statistics.median(run["dd_s"] for run in runs)
             row(
-                f"a whole slot written and read back on this machine ({what} sent)",
+                f"a whole slot written and read back on this machine ({what})",
                 f"{middle['write_s']:.2f} s; looking before: {middle['examine_s']:.2f} s; `dd` of it: {dd:.2f} s",
             )
 

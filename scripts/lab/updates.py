@@ -33,8 +33,6 @@ HISTORY = "roost.release.json"
 COMMITTED = 0
 ROLLED_BACK = 4
 REFUSED = 1
-#: Seconds for a restart of the box by itself: the watchdog's 60 s may come first.
-RESTART_TIMEOUT = 300.0
 
 
 @dataclass(frozen=True)

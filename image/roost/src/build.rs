@@ -3,12 +3,12 @@
 use crate::cli::BuildArgs;
 use crate::compile::{self, PROGRAMS, Program};
 use crate::config::Config;
-use crate::cpio;
 use crate::disk;
 use crate::error::Failure;
 use crate::extras;
 use crate::fetch::Downloads;
-use crate::kernel::{self, LoadOrder};
+use crate::initramfs;
+use crate::kernel;
 use crate::lock::{Lock, Purpose};
 use crate::modules::Boards;
 use crate::release::{self, Release};
@@ -280,7 +280,7 @@ impl<'a> Build<'a> {
             .file(program("stage1"))?
             .finish();
         let initrd = self.step("make the initramfs", "initramfs", &initrd_key, |dir, _| {
-            initramfs(&kernel, program("stage1"), dir)
+            initramfs::make(&kernel, program("stage1"), dir)
         })?;
 
         let mut tree = self.tree(&program, &extras)?;
@@ -579,34 +579,4 @@ impl<'a> Build<'a> {
         }
         Ok(parts)
     }
-}
-
-/// stage1 and the modules of every board, as the kernel wants them. Not compressed, for the reason
-/// that [`Tree::build`] gives; stage1, which changes most often, comes last.
-fn initramfs(kernel: &Path, stage1: &Path, into: &Path) -> Result<(), Failure> {
-    let read = |path: &Path| std::fs::read(path).map_err(|e| disk_failure("read", path, e));
-    let order: LoadOrder = serde_json::from_slice(&read(&kernel.join(kernel::LOAD_ORDER))?)
-        .map_err(|e| Failure::new("the kernel step's output is damaged").because(e))?;
-    let mut archive = cpio::Archive::default();
-    for mount_point in ["dev", "proc", "root", "sys"] {
-        archive.directory(mount_point);
-    }
-    archive.directory("modules");
-    for (board, names) in &order {
-        archive.file(
-            &format!("modules/{board}.list"),
-            (names.join("\n") + "\n").as_bytes(),
-        );
-    }
-    for path in crate::store::files_below(&kernel.join("modules"))? {
-        let name = path
-            .file_name()
-            .expect("a file has a name")
-            .to_string_lossy()
-            .into_owned();
-        archive.file(&format!("modules/{name}"), &read(&path)?);
-    }
-    archive.program("init", &read(stage1)?);
-    let path = into.join(disk::INITRAMFS);
-    std::fs::write(&path, archive.finish()).map_err(|e| disk_failure("write", &path, e))
 }

@@ -15,6 +15,7 @@ mod extras;
 mod fat;
 mod fetch;
 mod init;
+mod initramfs;
 mod kernel;
 mod keys;
 mod lock;
