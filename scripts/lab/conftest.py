@@ -22,6 +22,8 @@ MACHINES: pytest.StashKey[list[Machine]] = pytest.StashKey()
 #: The size of the shared box's card: larger than the image, so that the data partition has to grow.
 CARD_BYTES = 1 << 30
 CARD_OPTION = "1GiB"
+#: Files that take minutes; begun last, one of them would run on alone.
+LONGEST = ("test_update_pi.py", "test_update_store_format.py", "test_update_mail_not_delivering.py")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ Boot = Callable[..., Machine]
 def pytest_configure(config: pytest.Config) -> None:
     """Prepares the list of machines."""
     config.stash[MACHINES] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Has the longest files begin first."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -51,13 +51,26 @@ pub fn span(seconds: f64) -> String {
     }
 }
 
-/// One check of a trial, as a line.
+/// One check of a trial that has ended, as a line.
 pub fn check(check: &Check) -> String {
-    let (style, mark) = match check.passed {
+    let mark = match check.passed {
         Some(true) => (GREEN, "✓"),
         Some(false) => (RED, "✗"),
         None => (DIM, "·"),
     };
+    marked(check, mark)
+}
+
+/// One check of a trial that goes on, as a line: what has not passed yet may still do so.
+pub fn check_so_far(check: &Check) -> String {
+    let mark = match check.passed {
+        Some(true) => (GREEN, "✓"),
+        Some(false) | None => (DIM, "…"),
+    };
+    marked(check, mark)
+}
+
+fn marked(check: &Check, (style, mark): (Style, &str)) -> String {
     let (on, off) = (style.render(), style.render_reset());
     let (name, detail) = (plain(&check.name), plain(&check.detail));
     let detail = match (detail.as_str(), check.passed) {

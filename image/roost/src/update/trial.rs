@@ -11,7 +11,7 @@
 
 use crate::device::error::DeviceError;
 use crate::device::link::Link;
-use crate::device::words::{check, version};
+use crate::device::words::{check_so_far, version};
 use crate::device::{Device, demand, status};
 use crate::error::Failure;
 use crate::ui::{Step, Ui, seconds};
@@ -218,7 +218,7 @@ pub fn wait(
                         "event": "check", "name": found.name, "passed": found.passed, "detail": found.detail,
                     }));
                     if ui.mode() != crate::ui::Mode::Json {
-                        ui.info(format!("    {}", check(&found)));
+                        ui.info(format!("    {}", check_so_far(&found)));
                     }
                 }
                 News::Over(verdict) => {
