@@ -84,15 +84,21 @@ class Workshop:
         return done
 
     def release(
-        self, number: int, *, replaced: Mapping[str, Path] | None = None, network: str = "", checkout: Path = CHECKOUT
+        self,
+        number: int,
+        *,
+        replaced: Mapping[str, Path] | None = None,
+        tables: Mapping[str, str] | None = None,
+        checkout: Path = CHECKOUT,
     ) -> Release:
         """Builds release `number` and its bundle.
 
-        `replaced` gives other programs for components, `network` lines for that table of `roost.toml`.
+        `replaced` gives other programs for components, `tables` more lines for tables of `roost.toml`.
         """
         text = self.config.read_text()
-        assert text.count("\n[network]\n") == 1
-        text = text.replace("\n[network]\n", f"\n[network]\n{network}\n")
+        for name, lines in (tables or {}).items():
+            assert text.count(f"\n[{name}]\n") == 1
+            text = text.replace(f"\n[{name}]\n", f"\n[{name}]\n{lines}\n")
         for name, program in (replaced or {}).items():
             digest = hashlib.sha256(program.read_bytes()).hexdigest()
             text += f'\n[components.{name}]\npath = "{program}"\nsha256 = "{digest}"\n'
@@ -183,11 +189,21 @@ def replace_text(file: Path, old: str, new: str) -> None:
 class Patient:
     """A box with mail in it, which updates are tried on."""
 
-    def __init__(self, workshop: Workshop, boot: Boot, state: Path, *, machine: str = "virt") -> None:
-        """Boots the first release and delivers a message."""
+    def __init__(
+        self,
+        workshop: Workshop,
+        boot: Boot,
+        state: Path,
+        *,
+        machine: str = "virt",
+        first: Release | None = None,
+        options: tuple[str, ...] = (),
+    ) -> None:
+        """Boots a release, the workshop's first if no other, and delivers a message."""
         self.workshop = workshop
         self.state = state
-        self._boot = lambda: boot(state, machine=machine, image=workshop.first.image)
+        first = first or workshop.first
+        self._boot = lambda: boot(state, machine=machine, image=first.image, options=options)
         self._boot_timeout = BOOT_TIMEOUT if machine == "virt" else PI_BOOT_TIMEOUT
         self.power_on()
         self.message = new_message("from before the update", STRANGER, workshop.subject.account.address)

@@ -20,5 +20,5 @@ dns = ["10.0.2.78"]
 def test_internet_down(boot: Boot, workshop: Workshop, tmp_path: Path) -> None:
     """Nothing outside answers any more; mail works on the box, so the version is committed."""
     patient = Patient(workshop, boot, tmp_path / "box")
-    assert patient.update(workshop.release(NEXT, network=OFFLINE))["outcome"] == "kept"
+    assert patient.update(workshop.release(NEXT, tables={"network": OFFLINE}))["outcome"] == "kept"
     patient.check(SLOT_B, NEXT)
