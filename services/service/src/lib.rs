@@ -5,9 +5,12 @@
 //! - [`notify`]: how a service says that it is ready.
 //! - [`control`]: how a program asks init for something.
 //! - [`probe`]: how a service proves that it works.
+//! - `names` (a feature): rules of the names that people type.
 //! - [`update`]: what the owner's laptop says to the box.
 
 pub mod control;
+#[cfg(feature = "names")]
+pub mod names;
 pub mod notify;
 pub mod probe;
 pub mod settings;

@@ -2,6 +2,7 @@
 
 use super::problem::Problem;
 use super::schema::{Absent, AnyField, Field, Section};
+pub use roost_service::names::{Reason, printable};
 use std::borrow::Cow;
 use std::ops::Range;
 use toml::Spanned;
@@ -12,32 +13,6 @@ pub type Node<'i> = Spanned<DeValue<'i>>;
 
 /// Hint of everything that is wrong with a password's hash.
 pub const MAKE_A_HASH: &str = "run `roost password` and put the line that it prints here";
-
-/// Why a value is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reason {
-    /// What is wrong, without the key's name.
-    pub message: String,
-    /// What to do about it.
-    pub hint: Option<String>,
-}
-
-impl Reason {
-    /// A reason without a hint.
-    pub fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            hint: None,
-        }
-    }
-
-    /// Adds a hint.
-    #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-}
 
 /// Everything found wrong in one file.
 pub struct Report<'a> {
@@ -216,19 +191,6 @@ pub fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
         .filter(|(distance, k)| *distance <= (k.chars().count() / 3).max(1))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, k)| k)
-}
-
-/// A name from the file made fit for a one-line message.
-pub fn printable(name: &str) -> String {
-    let mut text: String = name
-        .chars()
-        .take(40)
-        .map(|c| if c.is_control() { '·' } else { c })
-        .collect();
-    if name.chars().count() > 40 {
-        text.push('…');
-    }
-    text
 }
 
 /// What a value is, for messages.

@@ -1,0 +1,300 @@
+//! What happened to the box's doors, in plain words.
+//!
+//! An entry holds no text that a stranger chose, so nobody writes into the owner's log. What
+//! was *not let through* is no event: a stranger could fill the card with it. The
+//! tries that were let through are limited by [`crate::throttle`] and [`crate::pairing`].
+
+use crate::owner::SignedInBy;
+use crate::time::{Now, words};
+use crate::visitor::Browser;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Who did it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Actor {
+    /// The owner, in a session.
+    Owner,
+    /// Somebody who is not signed in; it may have been the owner.
+    Somebody,
+    /// The box by itself.
+    Box,
+    /// A laptop whose key the box knows.
+    Laptop,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Event {
+    /// A wrong pairing code was entered.
+    CodeWrong,
+    /// The pairing code was entered.
+    CodeRight {
+        /// Where.
+        browser: Browser,
+    },
+    /// The pairing code, or the right to finish the pairing, has expired.
+    CodeExpired,
+    /// A new pairing code was made.
+    CodeRenewed,
+    /// The pairing is finished: the box has an owner.
+    Paired,
+    /// A sign-in.
+    SignedIn {
+        /// How.
+        by: SignedInBy,
+        /// Where.
+        browser: Browser,
+    },
+    /// A wrong password.
+    PasswordWrong {
+        /// Whether in a browser in which the owner had signed in before.
+        known_browser: bool,
+    },
+    /// The right password with a wrong second factor.
+    SecondWrong {
+        /// Whether in a browser in which the owner had signed in before.
+        known_browser: bool,
+    },
+    /// A sign-out.
+    SignedOut,
+    /// A session was ended from another one.
+    SessionEnded {
+        /// The browser of the session that was ended.
+        browser: Browser,
+    },
+    /// All other sessions were ended.
+    OthersEnded,
+    /// The admin password was changed.
+    PasswordChanged,
+    /// A second factor was set up.
+    SecondSetUp,
+    /// The second factor was removed.
+    SecondRemoved,
+    /// A recovery code was used up.
+    RecoveryUsed {
+        /// How many are left.
+        left: usize,
+    },
+}
+
+/// One line of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// When.
+    pub at: Now,
+    /// Who.
+    pub who: Actor,
+    /// From where; `None` for the box itself.
+    pub from: Option<IpAddr>,
+    /// What.
+    pub what: Event,
+}
+
+impl Event {
+    /// Whether the owner should be told without having to look: a message, a line at the
+    /// top of the page.
+    pub fn is_alarming(&self) -> bool {
+        match self {
+            // Whoever gets this far has the password.
+            Self::SecondWrong { .. } => true,
+            Self::SecondRemoved | Self::PasswordChanged | Self::RecoveryUsed { .. } => true,
+            Self::CodeWrong
+            | Self::CodeRight { .. }
+            | Self::CodeExpired
+            | Self::CodeRenewed
+            | Self::Paired
+            | Self::SignedIn { .. }
+            | Self::PasswordWrong { .. }
+            | Self::SignedOut
+            | Self::SessionEnded { .. }
+            | Self::OthersEnded
+            | Self::SecondSetUp => false,
+        }
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Owner => "The owner",
+            Self::Somebody => "Somebody",
+            Self::Box => "The box",
+            Self::Laptop => "The owner's laptop",
+        })
+    }
+}
+
+fn place(known_browser: bool) -> &'static str {
+    if known_browser {
+        "in a browser that the owner has used before"
+    } else {
+        "in a browser that is new here"
+    }
+}
+
+impl fmt::Display for Event {
+    /// What the actor did, to stand after its name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CodeWrong => f.write_str("entered a wrong pairing code"),
+            Self::CodeRight { browser } => write!(f, "entered the pairing code ({browser})"),
+            Self::CodeExpired => f.write_str("no longer takes its pairing code, which has expired"),
+            Self::CodeRenewed => f.write_str("made a new pairing code"),
+            Self::Paired => f.write_str("finished the pairing and owns the box from now on"),
+            Self::SignedIn { by, browser } => {
+                let how = match by {
+                    SignedInBy::Pairing => "by pairing",
+                    SignedInBy::Password => "with the password",
+                    SignedInBy::App => "with the password and a code of the app",
+                    SignedInBy::Recovery => "with the password and a recovery code",
+                };
+                write!(f, "signed in {how} ({browser})")
+            }
+            Self::PasswordWrong { known_browser } => {
+                write!(f, "entered a wrong password, {}", place(*known_browser))
+            }
+            Self::SecondWrong { known_browser } => write!(
+                f,
+                "entered the right password and a wrong code, {}",
+                place(*known_browser)
+            ),
+            Self::SignedOut => f.write_str("signed out"),
+            Self::SessionEnded { browser } => write!(f, "signed {browser} out"),
+            Self::OthersEnded => f.write_str("signed all other browsers out"),
+            Self::PasswordChanged => f.write_str("changed the admin password"),
+            Self::SecondSetUp => f.write_str("set up an app for sign-in codes"),
+            Self::SecondRemoved => f.write_str("removed the app for sign-in codes"),
+            Self::RecoveryUsed { left: 0 } => f.write_str("used the last recovery code"),
+            Self::RecoveryUsed { left: 1 } => f.write_str("used a recovery code; 1 is left"),
+            Self::RecoveryUsed { left } => write!(f, "used a recovery code; {left} are left"),
+        }
+    }
+}
+
+impl fmt::Display for Entry {
+    /// When, who, what, from where: one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.at.wall {
+            Some(wall) => write!(f, "{wall}")?,
+            None => {
+                let age = Duration::from_secs(self.at.powered_on.0);
+                write!(
+                    f,
+                    "before the clock was set, {} into the box's life",
+                    words(age)
+                )?;
+            }
+        }
+        write!(f, ": {} {}", self.who, self.what)?;
+        if let Some(from) = self.from {
+            write!(f, ", from {}", from.to_canonical())?;
+        }
+        f.write_str(".")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::{PoweredOn, Wall};
+
+    #[test]
+    fn every_event_is_a_sentence() {
+        let browser = Browser::recognise("(Linux; Android 15) Chrome/140.0");
+        let events = [
+            (Actor::Somebody, Event::CodeWrong),
+            (Actor::Somebody, Event::CodeRight { browser }),
+            (Actor::Box, Event::CodeExpired),
+            (Actor::Box, Event::CodeRenewed),
+            (Actor::Owner, Event::Paired),
+            (
+                Actor::Owner,
+                Event::SignedIn {
+                    by: SignedInBy::Pairing,
+                    browser,
+                },
+            ),
+            (
+                Actor::Owner,
+                Event::SignedIn {
+                    by: SignedInBy::Password,
+                    browser,
+                },
+            ),
+            (
+                Actor::Owner,
+                Event::SignedIn {
+                    by: SignedInBy::App,
+                    browser,
+                },
+            ),
+            (
+                Actor::Owner,
+                Event::SignedIn {
+                    by: SignedInBy::Recovery,
+                    browser,
+                },
+            ),
+            (
+                Actor::Somebody,
+                Event::PasswordWrong {
+                    known_browser: true,
+                },
+            ),
+            (
+                Actor::Somebody,
+                Event::PasswordWrong {
+                    known_browser: false,
+                },
+            ),
+            (
+                Actor::Somebody,
+                Event::SecondWrong {
+                    known_browser: true,
+                },
+            ),
+            (
+                Actor::Somebody,
+                Event::SecondWrong {
+                    known_browser: false,
+                },
+            ),
+            (Actor::Owner, Event::SignedOut),
+            (Actor::Owner, Event::SessionEnded { browser }),
+            (Actor::Owner, Event::OthersEnded),
+            (Actor::Owner, Event::PasswordChanged),
+            (Actor::Owner, Event::SecondSetUp),
+            (Actor::Laptop, Event::SecondRemoved),
+            (Actor::Owner, Event::RecoveryUsed { left: 7 }),
+            (Actor::Owner, Event::RecoveryUsed { left: 1 }),
+            (Actor::Owner, Event::RecoveryUsed { left: 0 }),
+        ];
+        let mut text = String::new();
+        for (i, (who, what)) in events.into_iter().enumerate() {
+            let from = (who != Actor::Box).then(|| "::ffff:192.168.1.20".parse().unwrap());
+            let at = Now {
+                powered_on: PoweredOn(200),
+                wall: (i > 4).then_some(Wall(1_798_761_540 + i as u64)),
+            };
+            let entry = Entry {
+                at,
+                who,
+                from,
+                what,
+            };
+            let json = serde_json::to_string(&entry).unwrap();
+            assert_eq!(serde_json::from_str::<Entry>(&json).unwrap(), entry);
+            text += &format!(
+                "{}{entry}\n",
+                if entry.what.is_alarming() { "! " } else { "  " }
+            );
+        }
+        insta::assert_snapshot!(text);
+    }
+}

@@ -1,0 +1,29 @@
+//! The web portal of the box: its core.
+//!
+//! No network, no clock, no storage and no source of random bytes in here: times
+//! and random bytes come in as arguments, state goes out as `serde` values. An
+//! answer that depends on state having been kept is a [`decided::Decided`], which gives
+//! it away only after a save.
+//!
+//! - [`pairing`]: the one-time code of a new box, from the first try to an owner.
+//! - [`setup`]: the form behind the code.
+//! - [`owner`]: the admin password, second factors, sign-in.
+//! - [`session`], [`csrf`]: browsers that are signed in, and requests that are theirs.
+//! - [`throttle`]: how often somebody may try.
+//! - [`audit`]: what happened, in plain words.
+
+pub mod audit;
+pub mod code;
+pub mod cookie;
+pub mod csrf;
+pub mod decided;
+pub mod owner;
+pub mod pairing;
+pub mod password;
+pub mod second;
+pub mod session;
+pub mod setup;
+pub mod throttle;
+pub mod time;
+pub mod token;
+pub mod visitor;
