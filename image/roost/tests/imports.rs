@@ -51,7 +51,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What PID 1 must never link: runtimes, TLS and HTTP.
+/// What PID 1 must never link: runtimes, TLS, HTTP, and the tables behind `roost_service::names`.
 const NOT_IN_INIT: &[&str] = &[
     "tokio",
     "rustls",
@@ -61,6 +61,7 @@ const NOT_IN_INIT: &[&str] = &[
     "ureq",
     "reqwest",
     "async-std",
+    "idna",
 ];
 
 fn packages() -> Vec<Package> {

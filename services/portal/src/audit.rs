@@ -165,8 +165,8 @@ impl fmt::Display for Event {
                 place(*known_browser)
             ),
             Self::SignedOut => f.write_str("signed out"),
-            Self::SessionEnded { browser } => write!(f, "signed {browser} out"),
-            Self::OthersEnded => f.write_str("signed all other browsers out"),
+            Self::SessionEnded { browser } => write!(f, "ended the session of {browser}"),
+            Self::OthersEnded => f.write_str("ended all other sessions"),
             Self::PasswordChanged => f.write_str("changed the admin password"),
             Self::SecondSetUp => f.write_str("set up an app for sign-in codes"),
             Self::SecondRemoved => f.write_str("removed the app for sign-in codes"),
@@ -178,7 +178,7 @@ impl fmt::Display for Event {
 }
 
 impl fmt::Display for Entry {
-    /// When, who, what, from where: one line.
+    /// When, from where, who, what: one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.at.wall {
             Some(wall) => write!(f, "{wall}")?,
@@ -186,16 +186,15 @@ impl fmt::Display for Entry {
                 let age = Duration::from_secs(self.at.powered_on.0);
                 write!(
                     f,
-                    "before the clock was set, {} into the box's life",
+                    "before the clock was set, {} into the life of the box",
                     words(age)
                 )?;
             }
         }
-        write!(f, ": {} {}", self.who, self.what)?;
         if let Some(from) = self.from {
             write!(f, ", from {}", from.to_canonical())?;
         }
-        f.write_str(".")
+        write!(f, ": {} {}.", self.who, self.what)
     }
 }
 

@@ -27,7 +27,7 @@ pub enum NotACode {
     #[error("a pairing code has {LETTERS} letters and digits, like ABCD-EFGH; this has {0}")]
     Length(usize),
     /// A letter that no code has.
-    #[error("{0:?} is in no pairing code; only letters, except U, and digits are")]
+    #[error("{0:?} cannot be in a pairing code; digits and the letters from A to Z, except U, can")]
     Letter(char),
 }
 

@@ -3,7 +3,8 @@
 //! No network, no clock, no storage and no source of random bytes in here: times
 //! and random bytes come in as arguments, state goes out as `serde` values. An
 //! answer that depends on state having been kept is a [`decided::Decided`], which gives
-//! it away only after a save.
+//! it away only after a save. Whoever keeps the state reads, decides and saves in one go:
+//! two decisions about the same state, and one of them is lost.
 //!
 //! - [`pairing`]: the one-time code of a new box, from the first try to an owner.
 //! - [`setup`]: the form behind the code.

@@ -13,7 +13,9 @@
 //! | waiting  | a code, not let through                 | unchanged               | how long to wait |
 //! | waiting  | a wrong code, fewer than [`TRIES`] so far | waiting, one more failure | tries left |
 //! | waiting  | a wrong code                            | waiting, longer delay   | how long to wait |
-//! | waiting  | the code                                | granted, code forgotten | a grant for this browser |
+//! | waiting  | the code                                | waiting, a grant is on its way | the grant, for this browser |
+//! | waiting  | a request with the grant                | granted, code forgotten | the form |
+//! | waiting  | a form without that grant               | unchanged               | enter the code |
 //! | expired  | a code                                  | unchanged               | where the new code is |
 //! | expired  | a new code was made                     | waiting, failures kept  | |
 //! | granted  | time: [`GRANT_LIFE`] is over            | expired                 | |
@@ -34,29 +36,35 @@
 //! never buys a try; [`most_guesses`] holds for all of them together.
 //!
 //! **A stranger cannot lock the owner out for good.** The delay ends after an hour at
-//! most, and then networks that have entered a wrong code since the code was made wait a
-//! quarter of the delay longer than those that have not. A stranger who
-//! guesses at every chance thus leaves the owner 15 minutes of each hour. That fails
-//! where both share a network (behind one router's address, in one IPv6 network): then
-//! whoever is first gets the try. The way out is then the one of whoever holds the
-//! card: connect the box elsewhere, or write the card again.
+//! most, and then addresses that have entered a wrong code wait a quarter of the delay
+//! longer than those that have not. A stranger who guesses at every chance thus leaves
+//! the owner 15 minutes of each hour. It is single addresses that count here, not IPv6
+//! networks: a home is one such network, and the owner is in it too. A stranger who takes a fresh
+//! address for each try, or is behind the same one as the owner, spoils the head start
+//! (never the delay): then whoever is first gets the try. The way out is the one of
+//! whoever holds the card: connect the box elsewhere, or write the card again.
 //!
 //! **Nothing is forgiven,** neither by time nor by a new code: else waiting would buy tries.
 //!
-//! **The code is used up by its first success,** not by the end of the pairing. Who
-//! read it over the owner's shoulder has nothing once the owner has entered it, and who was faster
-//! than the owner is noticed by them at once.
+//! **The code is used up when the grant has arrived,** not by the end of the pairing. Who
+//! read it over the owner's shoulder has nothing once the owner sees the form, and who was faster
+//! than the owner is noticed by them at once. It is not used up before: were the answer
+//! that carries the grant lost on a bad line, a box without a screen could not be paired any more.
+//! The next right code makes a new grant, and only the latest counts.
 
-use crate::code::{CODES, Code, NotACode};
+use crate::code::{CODES, Code};
 use crate::decided::Decided;
 use crate::owner::{Authenticated, Owner, SignedInBy};
 use crate::password::PasswordHash;
 use crate::throttle::Ladder;
-use crate::time::{Now, PoweredOn, words};
+use crate::time::{Now, PoweredOn};
 use crate::token::{SecretToken, TokenHash};
-use crate::visitor::Network;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use std::time::Duration;
+
+mod answer;
+pub use answer::{Refusal, View};
 
 /// How long a code can be used, in powered-on time: a box that arrives before the
 /// weekend is set up at the weekend after, and a photograph of the code is
@@ -74,11 +82,10 @@ pub const DELAYS: Ladder = Ladder {
     first: Duration::from_secs(30),
     longest: Duration::from_secs(3_600),
 };
-/// The part of a delay that networks with a wrong code behind them wait in addition: 1/4.
+/// The part of a delay that addresses with a wrong code behind them wait in addition: 1/4.
 const HEAD_START: u32 = 4;
-/// Such networks that are remembered. A home has one IPv6 network and a dozen IPv4
-/// addresses; who has more of them than this to burn can spoil the head start, not the delay.
-const MAX_NETWORKS: usize = 64;
+/// Such addresses that are remembered; a home has fewer.
+const MAX_ADDRESSES: usize = 64;
 
 /// Where the pairing of this box stands; kept by the store.
 ///
@@ -87,20 +94,13 @@ const MAX_NETWORKS: usize = 64;
 #[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Pairing {
     /// For somebody who enters the code.
-    Waiting {
-        /// The code.
-        code: Code,
-        /// When it expires.
-        until: PoweredOn,
-        /// Wrong codes so far.
-        failures: Failures,
-    },
+    Waiting(Open),
     /// For a new code.
     Expired {
         /// Wrong codes so far.
         failures: Failures,
     },
-    /// For the browser that has entered the code.
+    /// For the browser that has entered the code and got its grant.
     Granted {
         /// Hash of what that browser holds.
         token: TokenHash,
@@ -116,98 +116,28 @@ pub enum Pairing {
     },
 }
 
+/// A box whose code can be entered.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Open {
+    code: Code,
+    /// When the code expires.
+    until: PoweredOn,
+    /// Hash of the grant that is on its way to the browser that has entered the code.
+    sent: Option<TokenHash>,
+    failures: Failures,
+}
+
 /// Wrong codes so far.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Failures {
     /// How many.
     count: u32,
-    /// When the next try is let through, from a network without a failure.
+    /// When the next try is let through, from an address without a failure.
     open: PoweredOn,
-    /// Networks that they came from, oldest first.
-    networks: Vec<Network>,
-}
-
-/// What a visitor may see of the pairing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum View {
-    /// The page that asks for the code.
-    AskCode {
-        /// Tries left before the next delay.
-        left: u32,
-        /// How long until a try is let through.
-        wait: Duration,
-    },
-    /// The form: this browser has entered the code.
-    Form,
-    /// Nothing but a sentence.
-    Closed(Refusal),
-}
-
-/// Why a visitor gets no further. Its text is for the page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// What was typed cannot be a code.
-    #[error("{0}")]
-    NotACode(NotACode),
-    /// A wrong code; another try is free.
-    #[error("this is not the code of this box; {} left before you have to wait", tries(*left))]
-    Wrong {
-        /// How many more are.
-        left: u32,
-    },
-    /// A wrong code, and a delay from now on.
-    #[error("this is not the code of this box; you can try again in {}", words(*wait))]
-    WrongThenWait {
-        /// How long, for this network.
-        wait: Duration,
-    },
-    /// Not let through.
-    #[error(
-        "too many wrong codes were entered, here or in another browser; you can try again in {}",
-        words(*wait)
-    )]
-    Wait {
-        /// How long, for this network.
-        wait: Duration,
-    },
-    /// The code has expired.
-    #[error("the pairing code has expired")]
-    Expired,
-    /// Another browser has entered the code.
-    #[error("another browser has entered the code; go on in that one")]
-    Elsewhere,
-    /// There is an owner.
-    #[error("this box has an owner already")]
-    Finished,
-}
-
-impl Refusal {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::NotACode(_) | Self::Wrong { .. } | Self::WrongThenWait { .. } => Some(
-                "`roost flash` showed the code when it wrote the card; a screen on the box shows it too",
-            ),
-            Self::Wait { .. } => Some(
-                "if you entered none, somebody else on your network did; connect the box to a network of your own, or write its card again",
-            ),
-            Self::Expired => Some(
-                "a screen on the box shows a new one; without a screen, write the card again with `roost flash`",
-            ),
-            Self::Elsewhere => Some(
-                "if that was not you, somebody knows the code: switch the box off and write its card again with `roost flash`",
-            ),
-            Self::Finished => Some("sign in"),
-        }
-    }
-}
-
-fn tries(left: u32) -> String {
-    match left {
-        1 => "1 try is".to_owned(),
-        n => format!("{n} tries are"),
-    }
+    /// Addresses that they came from, oldest first.
+    addresses: Vec<IpAddr>,
 }
 
 /// What [`Pairing::finish`] leaves: both are to be kept in one transaction, together
@@ -225,23 +155,24 @@ impl Failures {
         TRIES.saturating_sub(self.count)
     }
 
-    /// How long until a try from this network is let through.
-    fn wait(&self, from: Network, now: PoweredOn) -> Duration {
+    /// How long until a try from this address is let through.
+    fn wait(&self, from: IpAddr, now: PoweredOn) -> Duration {
         let mut open = self.open;
-        if self.networks.contains(&from) {
+        if self.addresses.contains(&from.to_canonical()) {
             open = open.after(DELAYS.delay(self.count) / HEAD_START);
         }
         open.since(now)
     }
 
-    fn add(&mut self, from: Network, now: PoweredOn) {
+    fn add(&mut self, from: IpAddr, now: PoweredOn) {
         self.count = self.count.saturating_add(1);
         self.open = now.after(DELAYS.delay(self.count));
-        self.networks.retain(|network| *network != from);
-        if self.networks.len() >= MAX_NETWORKS {
-            self.networks.remove(0);
+        let from = from.to_canonical();
+        self.addresses.retain(|known| *known != from);
+        if self.addresses.len() >= MAX_ADDRESSES {
+            self.addresses.remove(0);
         }
-        self.networks.push(from);
+        self.addresses.push(from);
     }
 
     /// Bounds the delay from now on, should the box have lost count of its time.
@@ -250,64 +181,85 @@ impl Failures {
     }
 }
 
+impl Open {
+    fn new(code: Code, failures: Failures, now: PoweredOn) -> Self {
+        Self {
+            code,
+            until: now.after(CODE_LIFE),
+            sent: None,
+            failures,
+        }
+    }
+
+    fn enter(
+        mut self,
+        typed: &str,
+        from: IpAddr,
+        random: [u8; 32],
+        now: PoweredOn,
+    ) -> Decided<Self, Result<SecretToken, Refusal>> {
+        let wait = self.failures.wait(from, now);
+        let typed = match Code::parse(typed) {
+            Err(reason) => return Decided::unchanged(self, Err(Refusal::NotACode(reason))),
+            Ok(_) if !wait.is_zero() => {
+                return Decided::unchanged(self, Err(Refusal::Wait { wait }));
+            }
+            Ok(typed) => typed,
+        };
+        if self.code.is(&typed) {
+            let grant = SecretToken::from_random(random);
+            self.sent = Some(grant.hash());
+            return Decided::new(self, Ok(grant));
+        }
+        self.failures.add(from, now);
+        let refusal = match self.failures.left() {
+            0 => Refusal::WrongThenWait {
+                wait: self.failures.wait(from, now),
+            },
+            left => Refusal::Wrong { left },
+        };
+        Decided::new(self, Err(refusal))
+    }
+}
+
 impl Pairing {
     /// A new box, whose card has this code.
     pub fn begin(code: Code, now: PoweredOn) -> Self {
-        Self::Waiting {
-            code,
-            until: now.after(CODE_LIFE),
-            failures: Failures::default(),
-        }
+        Self::Waiting(Open::new(code, Failures::default(), now))
     }
 
     /// What time alone has changed. Every other function begins with it; by itself it
     /// tells whether a new code is due.
     #[must_use]
-    pub fn settle(self, now: PoweredOn) -> Self {
-        match self {
-            Self::Waiting {
-                until,
-                mut failures,
-                ..
+    pub fn settle(mut self, now: PoweredOn) -> Self {
+        // Should the box have lost count of its time, nothing lasts longer than from now on.
+        let over = match &mut self {
+            Self::Waiting(Open { until, .. }) => {
+                *until = (*until).min(now.after(CODE_LIFE));
+                *until <= now
             }
-            | Self::Granted {
-                until,
-                mut failures,
-                ..
-            } if until <= now => {
+            Self::Granted { until, .. } => {
+                *until = (*until).min(now.after(GRANT_LIFE));
+                *until <= now
+            }
+            Self::Expired { .. } | Self::Finished { .. } => false,
+        };
+        match self {
+            Self::Waiting(Open { mut failures, .. }) | Self::Granted { mut failures, .. }
+                if over =>
+            {
                 failures.settle(now);
                 Self::Expired { failures }
             }
-            Self::Waiting {
-                code,
-                until,
-                mut failures,
-            } => {
-                failures.settle(now);
-                let until = until.min(now.after(CODE_LIFE));
-                Self::Waiting {
-                    code,
-                    until,
-                    failures,
-                }
-            }
-            Self::Granted {
-                token,
-                until,
-                failures,
-            } => {
-                let until = until.min(now.after(GRANT_LIFE));
-                Self::Granted {
-                    token,
-                    until,
-                    failures,
-                }
+            Self::Waiting(mut open) => {
+                open.failures.settle(now);
+                Self::Waiting(open)
             }
             Self::Expired { mut failures } => {
                 failures.settle(now);
                 Self::Expired { failures }
             }
-            Self::Finished { .. } => self,
+            Self::Granted { .. } | Self::Finished { .. } => self,
         }
     }
 
@@ -315,25 +267,21 @@ impl Pairing {
     /// screen. `false` and unchanged in every other state.
     pub fn renew(self, code: Code, now: PoweredOn) -> Decided<Self, bool> {
         match self.settle(now) {
-            Self::Expired { failures } => Decided::new(
-                Self::Waiting {
-                    code,
-                    until: now.after(CODE_LIFE),
-                    failures,
-                },
-                true,
-            ),
+            Self::Expired { failures } => {
+                Decided::new(Self::Waiting(Open::new(code, failures, now)), true)
+            }
             other => Decided::unchanged(other, false),
         }
     }
 
-    /// What to show to a browser that comes from `from` and holds `token`.
-    pub fn view(&self, token: Option<&SecretToken>, from: Network, now: PoweredOn) -> View {
+    /// What to show to a browser that comes from `from` and holds `token`. One that holds a
+    /// token is to [`Pairing::claim`] first.
+    pub fn view(&self, token: Option<&SecretToken>, from: IpAddr, now: PoweredOn) -> View {
         match self {
-            Self::Waiting { until, .. } | Self::Granted { until, .. } if *until <= now => {
+            Self::Waiting(Open { until, .. }) | Self::Granted { until, .. } if *until <= now => {
                 View::Closed(Refusal::Expired)
             }
-            Self::Waiting { failures, .. } => View::AskCode {
+            Self::Waiting(Open { failures, .. }) => View::AskCode {
                 left: failures.left(),
                 wait: failures.wait(from, now),
             },
@@ -346,69 +294,56 @@ impl Pairing {
         }
     }
 
-    /// Somebody enters a code. `random` becomes the grant, if it is the right one.
+    /// Somebody enters a code. `random` becomes the grant, if it is the right one; the
+    /// next request of that browser is to [`Pairing::claim`] it.
     pub fn enter(
         self,
         typed: &str,
-        from: Network,
+        from: IpAddr,
         random: [u8; 32],
         now: PoweredOn,
     ) -> Decided<Self, Result<SecretToken, Refusal>> {
-        let (code, until, mut failures) = match self.settle(now) {
-            Self::Waiting {
-                code,
+        match self.settle(now) {
+            Self::Waiting(open) => open
+                .enter(typed, from, random, now)
+                .map(Self::Waiting, |answer| answer),
+            other => {
+                let refusal = other.refusal();
+                Decided::unchanged(other, Err(refusal))
+            }
+        }
+    }
+
+    /// A browser shows a grant: if it is the latest, the code is forgotten and only this
+    /// browser goes on. Doing it again changes nothing.
+    pub fn claim(self, token: &SecretToken, now: PoweredOn) -> Decided<Self, Result<(), Refusal>> {
+        let hash = token.hash();
+        match self.settle(now) {
+            Self::Waiting(open) if open.sent == Some(hash) => {
+                let state = Self::Granted {
+                    token: hash,
+                    until: now.after(GRANT_LIFE),
+                    failures: open.failures,
+                };
+                Decided::new(state, Ok(()))
+            }
+            Self::Granted {
+                token,
                 until,
                 failures,
-            } => (code, until, failures),
-            other => {
-                let refusal = match other {
-                    Self::Granted { .. } => Refusal::Elsewhere,
-                    Self::Finished { .. } => Refusal::Finished,
-                    Self::Expired { .. } | Self::Waiting { .. } => Refusal::Expired,
-                };
-                return Decided::unchanged(other, Err(refusal));
-            }
-        };
-        let wait = failures.wait(from, now);
-        let typed = match Code::parse(typed) {
-            Ok(typed) if wait.is_zero() => typed,
-            refused => {
-                let refusal = match refused {
-                    Ok(_) => Refusal::Wait { wait },
-                    Err(reason) => Refusal::NotACode(reason),
-                };
-                let state = Self::Waiting {
-                    code,
+            } if token == hash => {
+                let state = Self::Granted {
+                    token,
                     until,
                     failures,
                 };
-                return Decided::unchanged(state, Err(refusal));
+                Decided::unchanged(state, Ok(()))
             }
-        };
-        if code.is(&typed) {
-            let grant = SecretToken::from_random(random);
-            let state = Self::Granted {
-                token: grant.hash(),
-                until: now.after(GRANT_LIFE),
-                failures,
-            };
-            return Decided::new(state, Ok(grant));
+            other => {
+                let refusal = other.refusal();
+                Decided::unchanged(other, Err(refusal))
+            }
         }
-        failures.add(from, now);
-        let refusal = match failures.left() {
-            0 => Refusal::WrongThenWait {
-                wait: failures.wait(from, now),
-            },
-            left => Refusal::Wrong { left },
-        };
-        Decided::new(
-            Self::Waiting {
-                code,
-                until,
-                failures,
-            },
-            Err(refusal),
-        )
     }
 
     /// The browser with the grant has sent a form that is complete: the box gets an
@@ -419,26 +354,33 @@ impl Pairing {
         password: PasswordHash,
         now: Now,
     ) -> Decided<Outcome, Result<Authenticated, Refusal>> {
-        let outcome = match self.settle(now.powered_on) {
+        match self.settle(now.powered_on) {
             Self::Granted { token: kept, .. } if token.is_some_and(|t| t.hash() == kept) => {
                 let outcome = Outcome {
                     pairing: Self::Finished { at: now },
                     owner: Some(Owner::new(password)),
                 };
-                return Decided::new(outcome, Ok(Authenticated::new(SignedInBy::Pairing)));
+                Decided::new(outcome, Ok(Authenticated::new(SignedInBy::Pairing)))
             }
-            pairing => Outcome {
-                pairing,
-                owner: None,
-            },
-        };
-        let refusal = match &outcome.pairing {
+            pairing => {
+                let refusal = pairing.refusal();
+                let outcome = Outcome {
+                    pairing,
+                    owner: None,
+                };
+                Decided::unchanged(outcome, Err(refusal))
+            }
+        }
+    }
+
+    /// What is said to a browser that has no business here.
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::Waiting(_) => Refusal::NoGrant,
+            Self::Expired { .. } => Refusal::Expired,
             Self::Granted { .. } => Refusal::Elsewhere,
             Self::Finished { .. } => Refusal::Finished,
-            // Without a grant there is nothing to finish, and whoever sent a form had one.
-            Self::Expired { .. } | Self::Waiting { .. } => Refusal::Expired,
-        };
-        Decided::unchanged(outcome, Err(refusal))
+        }
     }
 }
 

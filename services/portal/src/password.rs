@@ -46,7 +46,7 @@ impl NewPassword {
         let letters = text.chars().count();
         if letters < MIN_LETTERS {
             return Err(Reason::new(format!(
-                "the password has {letters} of at least {MIN_LETTERS} letters"
+                "the password is too short: {letters} of at least {MIN_LETTERS} letters"
             ))
             .hint("four words that have nothing to do with each other are easy to keep in mind"));
         }

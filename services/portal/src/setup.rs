@@ -201,6 +201,8 @@ impl Form<'_> {
         let code = Zeroizing::new(known.code.map(Code::reveal).unwrap_or_default());
         let names = [
             known.box_name,
+            known.domain,
+            known.account,
             domain.as_ref().map_or(self.domain, Domain::as_str),
             account.as_ref().map_or(self.account, AccountName::as_str),
             &code,

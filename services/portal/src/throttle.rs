@@ -119,9 +119,7 @@ struct Lane {
 
 impl Lane {
     fn wait(&self, ladder: Ladder, now: PoweredOn) -> Duration {
-        let delay = ladder.delay(self.failures);
-        // Should the box have lost count of its time, the delay is still no longer than this.
-        self.last.after(delay).since(now).min(delay)
+        self.last.after(ladder.delay(self.failures)).since(now)
     }
 
     fn add(&mut self, now: PoweredOn) {
@@ -173,7 +171,7 @@ impl Throttle {
     /// # Errors
     /// [`Wait`]; nothing was counted then.
     pub fn begin(&mut self, who: Who, factor: Factor, now: PoweredOn) -> Result<Attempt, Wait> {
-        self.refill(now);
+        self.settle(now);
         let ladder = match factor {
             Factor::Password => PASSWORD,
             Factor::Second => SECOND,
@@ -183,7 +181,7 @@ impl Throttle {
             .lane(who, factor)
             .map_or(Duration::ZERO, |lane| lane.wait(ladder, now));
         if shared && self.spent >= BURST {
-            wait = wait.max(self.refilled.after(REFILL).since(now).min(REFILL));
+            wait = wait.max(self.refilled.after(REFILL).since(now));
         }
         if !wait.is_zero() {
             return Err(Wait { wait });
@@ -265,16 +263,23 @@ impl Throttle {
         self.networks.push((network, Lane::default()));
     }
 
-    fn refill(&mut self, now: PoweredOn) {
-        let back = now.since(self.refilled).as_secs() / REFILL.as_secs();
-        self.spent = self
-            .spent
-            .saturating_sub(u32::try_from(back).unwrap_or(u32::MAX));
-        if self.spent == 0 || now < self.refilled {
-            self.refilled = now;
-        } else {
-            self.refilled.0 += back * REFILL.as_secs();
+    /// What time alone has changed.
+    fn settle(&mut self, now: PoweredOn) {
+        // Should the box have lost count of its time, delays begin now: none of them lasts for ever.
+        let networks = self.networks.iter_mut().map(|(_, lane)| lane);
+        let devices = self.devices.iter_mut();
+        let devices = devices.flat_map(|device| [&mut device.password, &mut device.second]);
+        for lane in networks.chain(devices).chain([&mut self.second]) {
+            lane.last = lane.last.min(now);
         }
+        self.refilled = self.refilled.min(now);
+        let back = now.since(self.refilled).as_secs() / REFILL.as_secs();
+        let back = u32::try_from(back).unwrap_or(u32::MAX);
+        self.spent = self.spent.saturating_sub(back);
+        self.refilled = match self.spent {
+            0 => now,
+            _ => self.refilled.after(REFILL * back),
+        };
     }
 }
 
