@@ -293,7 +293,7 @@ fn make_data(
             image,
         ],
     )?;
-    run("debugfs", &["-w", "-f", "/inputs/commands", image])?;
+    let made = run("debugfs", &["-w", "-f", "/inputs/commands", image])?;
     // debugfs ends well even if a command of its failed: what counts is what is there now.
     run("e2fsck", &["-f", "-n", image])?;
     let stat = format!("stat {}", card::PATH_IN_DATA);
@@ -305,7 +305,7 @@ fn make_data(
         return Err(Failure::new(
             "the data file system just made lacks the file for `roost flash`",
         )
-        .because(stat.into_owned()));
+        .because(String::from_utf8_lossy(&made.stderr).into_owned()));
     }
     let file = File::open(&path).map_err(fail)?;
     Finder::search(file)
@@ -385,9 +385,11 @@ mod tests {
             into,
             &inputs,
             |program, arguments| {
-                let commands = inputs.join("commands");
-                let text = std::fs::read_to_string(&commands).unwrap();
-                std::fs::write(&commands, here(&text)).unwrap();
+                if arguments.contains(&"-f") && program == "debugfs" {
+                    let commands = inputs.join("commands");
+                    let text = std::fs::read_to_string(&commands).unwrap();
+                    std::fs::write(&commands, here(&text)).unwrap();
+                }
                 let out = Command::new(program)
                     .env("PATH", "/usr/sbin:/sbin")
                     .env("SOURCE_DATE_EPOCH", BUILT.to_string())

@@ -370,6 +370,10 @@ impl Machine {
     }
 
     fn model(&self, name: &str) -> String {
+        let file = text(&self.sys(name).join("loop/backing_file"));
+        if !file.is_empty() {
+            return printable(&file);
+        }
         let device = self.sys(name).join("device");
         let words: Vec<String> = ["vendor", "model", "name"]
             .iter()

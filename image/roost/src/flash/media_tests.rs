@@ -103,7 +103,6 @@ pub fn laptop() -> Fake {
     );
     fake.disk("dm-0", "virtual", "", 499 * GB, &[]);
     fake.set("dm-0", "slaves/nvme0n1p2", "");
-    fs::remove_dir_all(fake.root.path().join("sys/block/dm-0/device")).unwrap();
     for (name, model, bytes, parts) in [
         (
             "sdb",
@@ -142,6 +141,9 @@ pub fn laptop() -> Fake {
     fake.set("mmcblk0", "device/name", "SC16G\n");
     fs::remove_file(fake.root.path().join("sys/block/mmcblk0/device/model")).unwrap();
     fake.disk("loop0", "virtual", "", GB, &[]);
+    for name in ["dm-0", "loop0"] {
+        fs::remove_dir_all(fake.root.path().join("sys/block").join(name).join("device")).unwrap();
+    }
 
     let mut fat = [0; 512];
     fat[71..90].copy_from_slice(b"bootfs     FAT32   ");
@@ -202,10 +204,8 @@ fn the_guard_says_why() {
     fake.set("sdf", "removable", "1\n");
     let verdict = |fake: &Fake, name: &str| {
         let medium = fake.medium(name);
-        format!(
-            "{name}: {}\n",
-            show::verdict(&guard::judge(&medium, Some(GB)))
-        )
+        let (word, why) = show::verdict(&guard::judge(&medium, Some(GB)));
+        format!("{name}: {word} {why}").trim_end().to_owned() + "\n"
     };
     let mut text = String::new();
     for name in [

@@ -1,11 +1,13 @@
 //! `roost flash`: the image onto a card, made one box's own.
 //!
 //! - [`media`] and [`superblock`]: which disks there are; [`guard`]: which may be written over.
+//! - [`destination`]: asking which it shall be, and whether.
 //! - [`image`]: what is written; [`card`] and [`fingerprint`]: what makes the card one box's own.
 //! - [`target`]: what it is written to; [`write`](mod@write): in which order, and how it is checked.
 //! - [`show`]: lists and the last screen.
 
 pub mod card;
+mod destination;
 pub mod fingerprint;
 mod guard;
 pub mod image;
@@ -21,23 +23,18 @@ use crate::config::names::BoxName;
 use crate::config::{network, values};
 use crate::device::stop::Stop;
 use crate::error::Failure;
-use crate::password::{can_ask, no_answer};
 use crate::report;
-use crate::store::disk_failure;
-use crate::ui::{Mode, Step, Ui, size};
+use crate::ui::{Step, Ui, size};
 use card::Personal;
-use guard::Verdict;
+use destination::{Destination, judged};
 use image::Image;
-use media::{Bus, Machine, Medium, Named, Use};
+use media::Machine;
 use roost_service::settings::Network;
-use rustix::mount::{UnmountFlags, unmount};
 use show::{Done, Listed};
-use std::io::{ErrorKind, IsTerminal};
+use std::io::IsTerminal;
 use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use target::Disk;
 use write::{Stage, Watch, WriteError};
 
 /// Where `roost build` puts its images unless it is told otherwise.
@@ -55,12 +52,13 @@ pub fn run(args: &FlashArgs, ui: &Ui) -> Result<(), Failure> {
     let name = box_name(args)?;
     let network = fixed_network(args)?;
     let image = Image::open(&image_path(args))?;
-    let stop = Stop::on_ctrl_c().map_err(|e| Failure::new("cannot watch for Ctrl-C").because(e))?;
     let destination = match &args.device {
-        Some(path) => destination(path, &machine, &image, ui)?,
-        None => choose(&machine, &image, ui)?,
+        Some(path) => Destination::named(path, &machine, &image, ui)?,
+        None => Destination::choose(&machine, &image, ui)?,
     };
-    agree(&destination, args.yes, &image, ui)?;
+    destination.agree(args.yes, &image, ui)?;
+    // Not before the questions: there Ctrl-C shall end it at once.
+    let stop = Stop::on_ctrl_c().map_err(|e| Failure::new("cannot watch for Ctrl-C").because(e))?;
     let scan = {
         let step = ui.step("check the image");
         step.total_bytes(image.bytes());
@@ -91,7 +89,7 @@ pub fn run(args: &FlashArgs, ui: &Ui) -> Result<(), Failure> {
     let ejected = destination.let_go(&disk);
     let done = Done::new(
         destination.name(),
-        matches!(destination, Destination::File(_)),
+        destination.is_file(),
         &personal,
         network,
         written,
@@ -99,17 +97,6 @@ pub fn run(args: &FlashArgs, ui: &Ui) -> Result<(), Failure> {
     );
     ui.result(done.render(columns()), &done);
     Ok(())
-}
-
-/// Every disk with what is decided about it.
-fn judged(machine: &Machine, needed: Option<u64>) -> Vec<(Medium, Verdict)> {
-    let media = machine.media().into_iter();
-    media
-        .map(|medium| {
-            let verdict = guard::judge(&medium, needed);
-            (medium, verdict)
-        })
-        .collect()
 }
 
 fn image_path(args: &FlashArgs) -> PathBuf {
@@ -161,223 +148,6 @@ fn fixed_network(args: &FlashArgs) -> Result<Option<Network>, Failure> {
         dns,
         address6: None,
     }))
-}
-
-/// Where the image goes.
-enum Destination {
-    Disk(Box<Medium>),
-    File(PathBuf),
-}
-
-impl Destination {
-    fn name(&self) -> String {
-        match self {
-            Self::Disk(medium) => medium.path.display().to_string(),
-            Self::File(path) => path.display().to_string(),
-        }
-    }
-
-    /// What messages call it.
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Disk(_) => "card",
-            Self::File(_) => "file",
-        }
-    }
-
-    /// Opens it for writing; what is mounted of it no longer is then.
-    fn open(&self, bytes: u64) -> Result<Disk, Failure> {
-        let medium = match self {
-            Self::File(path) => {
-                return Disk::file(path, bytes).map_err(|e| disk_failure("write", path, e));
-            }
-            Self::Disk(medium) => medium,
-        };
-        for what in &medium.uses {
-            if let Use::Mounted { part, place } = what {
-                unmount(place, UnmountFlags::empty()).map_err(|e| {
-                    Failure::new(format!("cannot unmount {}", place.display()))
-                        .because(std::io::Error::from(e))
-                        .hint(format!(
-                            "close what uses it, then:  udisksctl unmount -b /dev/{part}   (or umount, as root)"
-                        ))
-                })?;
-            }
-        }
-        let path = &medium.path;
-        Disk::device(path).map_err(|e| {
-            let hint = match e.kind() {
-                // sudo's own PATH does not lead to what cargo has installed.
-                ErrorKind::PermissionDenied => format!(
-                    "run it as root:  sudo {} flash {} …",
-                    std::env::current_exe()
-                        .unwrap_or_else(|_| "roost".into())
-                        .display(),
-                    path.display()
-                ),
-                ErrorKind::ResourceBusy => {
-                    "something uses it: a file system that is mounted, or a program".to_owned()
-                }
-                _ => "put the card in again".to_owned(),
-            };
-            Failure::new(format!("cannot open {}", path.display()))
-                .because(e)
-                .hint(hint)
-        })
-    }
-
-    /// Lets the card be taken out. Nothing here is a reason to fail: the card is complete.
-    fn let_go(&self, disk: &Disk) -> bool {
-        let Self::Disk(medium) = self else {
-            return false;
-        };
-        if medium.bus == Bus::Usb && medium.removable && disk.eject().is_ok() {
-            return true;
-        }
-        // For whoever goes on with it here.
-        let _ = disk.reread_table();
-        false
-    }
-}
-
-/// What the given path stands for.
-fn destination(
-    path: &Path,
-    machine: &Machine,
-    image: &Image,
-    ui: &Ui,
-) -> Result<Destination, Failure> {
-    let cannot = || Failure::usage(format!("cannot flash {}", path.display()));
-    let named = machine.named(path).map_err(|e| cannot().because(e))?;
-    match named {
-        Named::Disk(medium) => Ok(Destination::Disk(medium)),
-        Named::File => {
-            let same = path.metadata().is_ok_and(|to| {
-                let from = image.file().metadata();
-                from.is_ok_and(|from| (from.dev(), from.ino()) == (to.dev(), to.ino()))
-            });
-            if same {
-                return Err(cannot().because("it is the image itself"));
-            }
-            Ok(Destination::File(path.to_owned()))
-        }
-        Named::PartOf(disk) => Err(cannot()
-            .because(format!("it is a part of /dev/{disk}"))
-            .hint(format!("name the whole disk:  roost flash /dev/{disk}"))),
-        Named::Other(what) => {
-            if ui.mode() != Mode::Json {
-                ui.info(show::list(&judged(machine, Some(image.bytes()))));
-            }
-            Err(cannot()
-                .because(what)
-                .hint("name a disk from `roost flash --list`, or a file"))
-        }
-    }
-}
-
-/// Asks which of the disks it shall be.
-fn choose(machine: &Machine, image: &Image, ui: &Ui) -> Result<Destination, Failure> {
-    let media = judged(machine, Some(image.bytes()));
-    let list = Listed::new(&media);
-    ui.event_line(&serde_json::json!({ "event": "disks", "disks": list.disks }));
-    if ui.mode() != Mode::Json {
-        ui.info(show::list(&media));
-    }
-    let mut fit: Vec<Medium> = media
-        .into_iter()
-        .filter(|(medium, verdict)| {
-            show::is_listed(medium) && !matches!(verdict, Verdict::Never(..))
-        })
-        .map(|(medium, _)| medium)
-        .collect();
-    if !can_ask(ui) {
-        return Err(
-            Failure::usage("nothing says which card, and there is no terminal to ask on")
-                .hint("name it, e.g.  roost flash /dev/sdb --yes"),
-        );
-    }
-    if fit.is_empty() {
-        return Err(Failure::usage("there is no card to write to")
-            .hint("put one in and run it again; or name a disk, or a file"));
-    }
-    let lines: Vec<String> = fit.iter().map(show::line).collect();
-    let chosen = dialoguer::Select::new()
-        .with_prompt("Which one?  (arrow keys, Enter; Esc ends it)")
-        .items(&lines)
-        .default(0)
-        .interact_opt()
-        .map_err(no_answer)?
-        .ok_or_else(|| Failure::interrupted("you chose none; nothing was written"))?;
-    Ok(Destination::Disk(Box::new(fit.swap_remove(chosen))))
-}
-
-/// Makes sure that the user wants just this one to be written over.
-fn agree(to: &Destination, yes: bool, image: &Image, ui: &Ui) -> Result<(), Failure> {
-    let name = to.name();
-    let (verdict, question) = match to {
-        Destination::File(path) => match path.metadata() {
-            Ok(meta) if meta.len() > 0 => (
-                Verdict::Fit,
-                format!("Replace {name} ({})?", size(meta.len())),
-            ),
-            // Nothing is lost.
-            _ => return Ok(()),
-        },
-        Destination::Disk(medium) => (
-            guard::judge(medium, Some(image.bytes())),
-            format!("Erase {} and write the box?", show::line(medium)),
-        ),
-    };
-    let refused = |why: String| Failure::usage(format!("{name} is not written over")).because(why);
-    match verdict {
-        Verdict::Never(why, hint) => Err(match hint {
-            Some(hint) => refused(why).hint(hint),
-            None => refused(why),
-        }),
-        Verdict::Fit if yes => Ok(()),
-        Verdict::Fit if !can_ask(ui) => Err(refused(
-            "it would be asked first, and there is no terminal to ask on".to_owned(),
-        )
-        .hint("add --yes")),
-        Verdict::Fit => {
-            let answer = dialoguer::Confirm::new()
-                .with_prompt(question)
-                .default(false)
-                .show_default(true)
-                .interact()
-                .map_err(no_answer)?;
-            match answer {
-                true => Ok(()),
-                false => Err(Failure::interrupted("you said no; nothing was written")),
-            }
-        }
-        Verdict::TypeName(reasons) if !can_ask(ui) => Err(refused(reasons.join("; "))
-            .hint("on a terminal it is possible, by typing the disk's name; --yes is not enough")),
-        Verdict::TypeName(reasons) => {
-            let Destination::Disk(medium) = to else {
-                unreachable!("a file is fit")
-            };
-            for reason in &reasons {
-                ui.warn(format!("{name}: {reason}"));
-            }
-            ui.info(format!("  {}", show::line(medium)));
-            let typed = dialoguer::Input::<String>::new()
-                .with_prompt(format!(
-                    "Everything on it will be lost. Type {} to go on",
-                    medium.name
-                ))
-                .allow_empty(true)
-                .interact_text()
-                .map_err(no_answer)?;
-            if typed.trim() == medium.name || typed.trim() == name {
-                Ok(())
-            } else {
-                Err(Failure::interrupted(
-                    "that is not its name; nothing was written",
-                ))
-            }
-        }
-    }
 }
 
 /// Why the card is not complete, and what holds now.
@@ -474,6 +244,41 @@ fn columns() -> Option<usize> {
     if !out.is_terminal() {
         return None;
     }
-    let size = rustix::termios::tcgetwinsize(&out).ok()?;
-    Some(usize::from(size.ws_col))
+    match rustix::termios::tcgetwinsize(&out).ok()?.ws_col {
+        // A serial line, or a terminal that does not say.
+        0 => Some(80),
+        columns => Some(columns.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said when it ends before the card is complete.
+    #[test]
+    fn a_card_that_is_not_complete_says_what_to_do() {
+        let to = Destination::File("card.img".into());
+        let lost = || std::io::Error::other("Input/output error (os error 5)");
+        let errors = [
+            WriteError::Stopped,
+            WriteError::Refused(lost()),
+            WriteError::Io {
+                doing: "writing",
+                at: 5 << 20,
+                source: lost(),
+            },
+            WriteError::Differs {
+                from: 5 << 20,
+                to: 6 << 20,
+            },
+            WriteError::ImageChanged,
+            WriteError::Image(Failure::new("cannot read build/roost.img").because(lost())),
+        ];
+        let text: String = errors
+            .into_iter()
+            .map(|error| unwritten(&to, error).render())
+            .collect();
+        insta::assert_snapshot!(anstream::adapter::strip_str(&text).to_string());
+    }
 }

@@ -52,12 +52,12 @@ pub fn content(medium: &Medium) -> String {
     }
 }
 
-/// A verdict in a few words.
-pub fn verdict(verdict: &Verdict) -> String {
+/// A verdict in a word, and its reasons.
+pub fn verdict(verdict: &Verdict) -> (&'static str, String) {
     match verdict {
-        Verdict::Fit => "yes".to_owned(),
-        Verdict::TypeName(reasons) => format!("if you type its name: {}", reasons.join("; ")),
-        Verdict::Never(why, _) => format!("no: {why}"),
+        Verdict::Fit => ("yes", String::new()),
+        Verdict::TypeName(reasons) => ("ask", reasons.join("; ")),
+        Verdict::Never(why, _) => ("no", why.clone()),
     }
 }
 
@@ -88,18 +88,27 @@ pub fn list(media: &[(Medium, Verdict)]) -> String {
                 ("size", Align::Right),
                 ("model", Align::Left),
                 ("on it", Align::Left),
-                ("can be flashed", Align::Left),
+                ("flash", Align::Left),
             ]);
+            let mut notes = String::new();
             for (medium, judged) in shown {
+                let (word, why) = verdict(judged);
                 table.row([
                     medium.path.display().to_string(),
                     size(medium.bytes),
                     medium.model.clone(),
                     content(medium),
-                    verdict(judged),
+                    word.to_owned(),
                 ]);
+                notes += &match judged {
+                    Verdict::Fit => String::new(),
+                    Verdict::Never(..) => format!("  {}: {why}\n", medium.name),
+                    Verdict::TypeName(_) => {
+                        format!("  {}: {why}; you will have to type its name\n", medium.name)
+                    }
+                };
             }
-            table.render()
+            table.render() + &notes
         }
     };
     if !hidden.is_empty() {
@@ -122,7 +131,7 @@ pub struct ListedDisk<'a> {
     /// The disk.
     #[serde(flatten)]
     pub medium: &'a Medium,
-    /// `yes`, `type-name` or `no`.
+    /// `yes`, `ask` (only if its name is typed) or `no`.
     pub flash: &'static str,
     /// Why not without more ado.
     pub reasons: Vec<String>,
@@ -132,14 +141,14 @@ impl<'a> Listed<'a> {
     /// The list.
     pub fn new(media: &'a [(Medium, Verdict)]) -> Self {
         let disks = media.iter().map(|(medium, judged)| {
-            let (flash, reasons) = match judged {
-                Verdict::Fit => ("yes", Vec::new()),
-                Verdict::TypeName(reasons) => ("type-name", reasons.clone()),
-                Verdict::Never(why, _) => ("no", vec![why.clone()]),
+            let reasons = match judged {
+                Verdict::Fit => Vec::new(),
+                Verdict::TypeName(reasons) => reasons.clone(),
+                Verdict::Never(why, _) => vec![why.clone()],
             };
             ListedDisk {
                 medium,
-                flash,
+                flash: verdict(judged).0,
                 reasons,
             }
         });
@@ -249,8 +258,8 @@ impl Done {
                     .to_owned()
             }
         };
-        text += "A browser will warn of the certificate, since nobody vouches for it yet: compare it with the words or\n\
-                 numbers above before you go on.\n";
+        text += "A browser will warn of the certificate, since nobody vouches for it yet: before\n\
+                 you go on, compare it with the words or numbers above.\n";
         text
     }
 }
