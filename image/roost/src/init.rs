@@ -126,15 +126,7 @@ fn keep_keys(domain: &Domain, ui: &Ui) -> Result<Keys, Failure> {
 
 /// Takes what the options say and asks for the rest.
 fn collect(args: &InitArgs, ui: &Ui) -> Result<Answers, Failure> {
-    let given = |option: &'static str| {
-        move |reason: Reason| {
-            let failure = Failure::usage(format!("{option}: {}", reason.message));
-            match reason.hint {
-                Some(hint) => failure.hint(hint),
-                None => failure,
-            }
-        }
-    };
+    let given = |option: &'static str| move |reason: Reason| reason.of_option(option);
     let domain = args
         .domain
         .as_deref()

@@ -2,6 +2,7 @@
 
 use super::problem::Problem;
 use super::schema::{Absent, AnyField, Field, Section};
+use crate::error::Failure;
 use std::borrow::Cow;
 use std::ops::Range;
 use toml::Spanned;
@@ -36,6 +37,15 @@ impl Reason {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The same about the value of an option of the command line, e.g. `--name`.
+    pub fn of_option(self, option: &str) -> Failure {
+        let failure = Failure::usage(format!("{option}: {}", self.message));
+        match self.hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
     }
 }
 
