@@ -258,8 +258,8 @@ impl Done {
                     .to_owned()
             }
         };
-        text += "A browser will warn of the certificate, since nobody vouches for it yet: before\n\
-                 you go on, compare it with the words or numbers above.\n";
+        text += "This version has no pairing page yet: keep the code for the update that brings one.\n\
+                 Until then the box has no name that a network knows; your router lists its address.\n";
         text
     }
 }
