@@ -342,9 +342,10 @@ impl<'a> Build<'a> {
             )
         })?;
         let data_seed = self.identity("data");
-        let data_key = KeyBuilder::new("data", 2)
+        let data_key = KeyBuilder::new("data", 3)
             .key(&self.sdk.key)
             .key(&data_seed)
+            .bytes(&roost_service::card::placeholder())
             .text(&disk::inputs(disk_id))
             .finish();
         let data = self.step("make the data file system", "data", &data_key, |dir, _| {

@@ -1,9 +1,11 @@
 //! The command line, defined once: parser, help and shell completions come from these types.
 
 mod device;
+mod flash;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use device::{BoxArgs, LogsArgs, RebootArgs, RollbackArgs, ServeArgs, StatusArgs, UpdateArgs};
+pub use flash::FlashArgs;
 use roost_bundle::{Hash, PublicKey};
 use std::path::PathBuf;
 
@@ -21,6 +23,7 @@ First steps:
   roost init --domain example.org     write roost.toml
   roost build                         make the image
   roost run                           try it on this machine, in an emulator
+  roost flash                         write it to a card for the Raspberry Pi
 
 Later:
   roost status                        see how the box is
@@ -117,6 +120,12 @@ pub enum Command {
     /// default of 10000, SMTP is at 10025, IMAPS at 10993 and HTTPS at 10443. The box keeps its
     /// data between runs unless you say --fresh. Ctrl-C shuts it down.
     Run(RunArgs),
+    /// Write the image to a card, and make it one box's own
+    ///
+    /// Finds cards and sticks and shows what is on them. Writes, reads everything back and
+    /// compares. The card gets a name, a one-time pairing code and a certificate of its own, and a
+    /// fixed address if you give one; all are shown at the end, the code never again.
+    Flash(FlashArgs),
     /// Look after the SDK root, the pinned Debian system that images are built in
     ///
     /// `roost build` makes it by itself when it is missing; it takes about 2.5 GB.

@@ -2,15 +2,18 @@
 
 use crate::error::Failure;
 use crate::fat;
+use crate::flash::card::Finder;
 use crate::rootfs::Verity;
 use crate::sdk::Sdk;
 use crate::store::disk_failure;
 use roost_board::cmdline::{BootArgs, RootSpec, cmdline_txt};
 use roost_board::fat::{FatError, FileSystem};
 use roost_board::layout::{Layout, SECTOR, Slot};
+use roost_service::card;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 /// File names in a slot that the builder itself makes.
 pub const KERNEL: &str = "Image.gz";
@@ -24,6 +27,9 @@ pub const SLOT_IMAGE: &str = "slot.img";
 pub const SELECTOR_IMAGE: &str = "selector.img";
 /// The data file system as built.
 pub const DATA_IMAGE: &str = "data.img";
+
+/// Time of everything in the data file system, in seconds since 1970: the first that FAT knows as well.
+const BUILT: u64 = 315_532_800;
 
 /// Bytes of a block of an update, and of the root file system.
 pub const BLOCK: u64 = roost_bundle::limits::BLOCK as u64;
@@ -206,8 +212,53 @@ pub fn selector(sdk: &Sdk, bootcode: &Path, into: &Path, disk_id: u32) -> Result
     )
 }
 
-/// Makes `data.img` in `into`: an empty ext4 that can grow to 2 TiB without being unmounted.
+/// Makes `data.img` in `into`: an ext4 that can grow to 2 TiB without being unmounted, and in it
+/// nothing but the placeholder that `roost flash` writes over.
 pub fn data(sdk: &Sdk, uuid: &str, into: &Path) -> Result<(), Failure> {
+    let inputs =
+        tempfile::tempdir_in(into).map_err(|e| disk_failure("create a folder in", into, e))?;
+    make_data(uuid, into, inputs.path(), |program, arguments| {
+        sdk.sandbox()
+            .write(into, "/work")
+            .read(inputs.path(), "/inputs")
+            .env("SOURCE_DATE_EPOCH", &BUILT.to_string())
+            .run(program, arguments)
+    })
+}
+
+/// What debugfs(8) does to put the placeholder there. `mke2fs -d` would take owner and times from
+/// this machine's file, and nothing can set a file's ctime.
+fn placeholder_commands() -> String {
+    let (folder, name) = card::PATH_IN_DATA
+        .rsplit_once('/')
+        .expect("the card lies in a folder");
+    let mut text = format!(
+        "set_current_time @{BUILT}\nmkdir {folder}\ncd {folder}\nwrite /inputs/card {name}\ncd /\n"
+    );
+    for (path, mode) in [(folder, "040700"), (card::PATH_IN_DATA, "0100600")] {
+        for (field, value) in [("mode", mode), ("uid", "0"), ("gid", "0")] {
+            text += &format!("set_inode_field {path} {field} {value}\n");
+        }
+        for field in ["atime", "ctime", "mtime", "crtime"] {
+            text += &format!("set_inode_field {path} {field} @{BUILT}\n");
+        }
+    }
+    text
+}
+
+/// Does it with `run`, which sees `into` as `/work` and `inputs` as `/inputs`.
+fn make_data(
+    uuid: &str,
+    into: &Path,
+    inputs: &Path,
+    run: impl Fn(&str, &[&str]) -> Result<Output, Failure>,
+) -> Result<(), Failure> {
+    let write = |name: &str, bytes: &[u8]| {
+        let path = inputs.join(name);
+        std::fs::write(&path, bytes).map_err(|e| disk_failure("write", &path, e))
+    };
+    write("card", &card::placeholder())?;
+    write("commands", placeholder_commands().as_bytes())?;
     let path = into.join(DATA_IMAGE);
     let fail = |e| disk_failure("create", &path, e);
     File::create(&path)
@@ -219,32 +270,51 @@ pub fn data(sdk: &Sdk, uuid: &str, into: &Path) -> Result<(), Failure> {
     let extended = format!(
         "hash_seed={uuid},lazy_itable_init=0,lazy_journal_init=0,resize=536870912,nodiscard"
     );
-    sdk.sandbox()
-        .write(into, "/work")
-        .env("SOURCE_DATE_EPOCH", "315532800")
-        .run(
-            "mke2fs",
-            &[
-                "-q",
-                "-F",
-                "-t",
-                "ext4",
-                "-b",
-                "4096",
-                "-m",
-                "1",
-                "-J",
-                "size=8",
-                "-L",
-                "roost-data",
-                "-U",
-                uuid,
-                "-E",
-                &extended,
-                "/work/data.img",
-            ],
-        )?;
-    Ok(())
+    let image = "/work/data.img";
+    run(
+        "mke2fs",
+        &[
+            "-q",
+            "-F",
+            "-t",
+            "ext4",
+            "-b",
+            "4096",
+            "-m",
+            "1",
+            "-J",
+            "size=8",
+            "-L",
+            "roost-data",
+            "-U",
+            uuid,
+            "-E",
+            &extended,
+            image,
+        ],
+    )?;
+    let made = run("debugfs", &["-w", "-f", "/inputs/commands", image])?;
+    // debugfs ends well even if a command of its failed: what counts is what is there now.
+    run("e2fsck", &["-f", "-n", image])?;
+    let stat = format!("stat {}", card::PATH_IN_DATA);
+    let stat = run("debugfs", &["-R", &stat, image])?;
+    let stat = String::from_utf8_lossy(&stat.stdout);
+    let words: Vec<&str> = stat.split_whitespace().collect();
+    let says = |pair: [&str; 2]| words.windows(2).any(|found| found == pair);
+    if !says(["Mode:", "0600"]) || !says(["User:", "0"]) || !says(["Group:", "0"]) {
+        return Err(Failure::new(
+            "the data file system just made lacks the file for `roost flash`",
+        )
+        .because(String::from_utf8_lossy(&made.stderr).into_owned()));
+    }
+    let file = File::open(&path).map_err(fail)?;
+    Finder::search(file)
+        .map_err(fail)?
+        .only()
+        .map(drop)
+        .map_err(|why| {
+            Failure::new("`roost flash` could not use the data file system just made").because(why)
+        })
 }
 
 /// Writes the whole image. Blocks of zeros are not written, so the file is as small on disk as it can be.
@@ -294,5 +364,59 @@ fn copy_sparse(from: &Path, disk: &mut File, offset: u64, to: &Path) -> Result<(
                 .map_err(|e| disk_failure("write", to, e))?;
         }
         at += n as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    /// The tools of this machine instead of those of the SDK root.
+    fn make(into: &Path) -> Result<(), Failure> {
+        let inputs = into.join("inputs");
+        std::fs::create_dir_all(&inputs).unwrap();
+        let here = |text: &str| {
+            text.replace("/work", &into.display().to_string())
+                .replace("/inputs", &inputs.display().to_string())
+        };
+        make_data(
+            "11111111-2222-4333-8444-555555555555",
+            into,
+            &inputs,
+            |program, arguments| {
+                if arguments.contains(&"-f") && program == "debugfs" {
+                    let commands = inputs.join("commands");
+                    let text = std::fs::read_to_string(&commands).unwrap();
+                    std::fs::write(&commands, here(&text)).unwrap();
+                }
+                let out = Command::new(program)
+                    .env("PATH", "/usr/sbin:/sbin")
+                    .env("SOURCE_DATE_EPOCH", BUILT.to_string())
+                    // What the tools before 1.47.1 look at instead.
+                    .env("E2FSPROGS_FAKE_TIME", BUILT.to_string())
+                    .args(arguments.iter().map(|text| here(text)))
+                    .output()
+                    .unwrap();
+                assert!(out.status.success(), "{program}: {out:?}");
+                Ok(out)
+            },
+        )
+    }
+
+    #[test]
+    fn the_data_file_system_has_the_placeholder_once_and_the_same_bytes_each_time() {
+        if !Path::new("/sbin/mke2fs").exists() {
+            return eprintln!("skipped: no e2fsprogs");
+        }
+        let images = [(), ()].map(|()| {
+            let dir = tempfile::Builder::new().prefix("data-").tempdir().unwrap();
+            make(dir.path()).unwrap();
+            std::fs::read(dir.path().join(DATA_IMAGE)).unwrap()
+        });
+        assert!(images[0] == images[1], "two builds differ");
+        let at = Finder::search(&images[0][..]).unwrap().only().unwrap();
+        let at = usize::try_from(at).unwrap();
+        assert_eq!(images[0][at..at + card::SIZE], card::placeholder());
     }
 }

@@ -1,6 +1,7 @@
 //! How a command fails: what, why, and what to do about it, each kept apart.
 
 use crate::config::problem::Problem;
+use crate::config::read::Reason;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use std::error::Error;
@@ -47,6 +48,17 @@ impl Failure {
     /// Wrong usage or configuration.
     pub fn usage(what: impl Into<String>) -> Self {
         Self::with_exit(Exit::Usage, what)
+    }
+
+    /// Why the value of an option of the command line, e.g. `--name`, is refused.
+    pub fn of_option(option: &'static str) -> impl FnOnce(Reason) -> Self {
+        move |reason| {
+            let failure = Self::usage(format!("{option}: {}", reason.message));
+            match reason.hint {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        }
     }
 
     /// The network was needed though `--offline` forbids it.

@@ -126,39 +126,30 @@ fn keep_keys(domain: &Domain, ui: &Ui) -> Result<Keys, Failure> {
 
 /// Takes what the options say and asks for the rest.
 fn collect(args: &InitArgs, ui: &Ui) -> Result<Answers, Failure> {
-    let given = |option: &'static str| {
-        move |reason: Reason| {
-            let failure = Failure::usage(format!("{option}: {}", reason.message));
-            match reason.hint {
-                Some(hint) => failure.hint(hint),
-                None => failure,
-            }
-        }
-    };
     let domain = args
         .domain
         .as_deref()
         .map(Domain::parse)
         .transpose()
-        .map_err(given("--domain"))?;
+        .map_err(Failure::of_option("--domain"))?;
     let account = args
         .account
         .as_deref()
         .map(AccountName::parse)
         .transpose()
-        .map_err(given("--account"))?;
+        .map_err(Failure::of_option("--account"))?;
     let name = args
         .name
         .as_deref()
         .map(BoxName::parse)
         .transpose()
-        .map_err(given("--name"))?;
+        .map_err(Failure::of_option("--name"))?;
     let display_name = args
         .display_name
         .as_deref()
         .map(printable_text)
         .transpose()
-        .map_err(given("--display-name"))?;
+        .map_err(Failure::of_option("--display-name"))?;
 
     let missing: Vec<&str> = [
         ("--domain", domain.is_none()),

@@ -136,6 +136,20 @@ pub fn can_ask(ui: &Ui) -> bool {
     ui.mode() != Mode::Json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
+/// Asks a question that is answered by yes or no; Enter alone means no.
+///
+/// # Errors
+///
+/// A [`Failure`] if the terminal gives no answer.
+pub fn confirm(question: &str) -> Result<bool, Failure> {
+    dialoguer::Confirm::new()
+        .with_prompt(question)
+        .default(false)
+        .show_default(true)
+        .interact()
+        .map_err(no_answer)
+}
+
 /// An error of a question on the terminal.
 pub fn no_answer(error: dialoguer::Error) -> Failure {
     let dialoguer::Error::IO(error) = error;

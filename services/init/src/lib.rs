@@ -5,12 +5,13 @@
 //! - Decide, without a system call: [`supervisor`] (services), [`machine`]
 //!   (boot, rescue, shutdown), [`network`], [`dhcp`], [`lease`], [`netlink`], [`sntp`],
 //!   [`ext4`], [`undo`], [`uevent`], [`verity`], [`ring`], [`lines`].
-//! - Act: [`kmsg`], [`boot`], [`block`], [`devmapper`], [`mounts`], [`data`],
+//! - Act: [`kmsg`], [`boot`], [`block`], [`card`], [`devmapper`], [`mounts`], [`data`],
 //!   [`clock`], [`devices`], [`launch`], [`ports`], [`processes`], [`signals`], [`watchdog`], [`control`], [`logs`],
 //!   [`status`], [`trial`], [`halt`], and [`pid1`], the loop that ties them together.
 
 pub mod block;
 pub mod boot;
+pub mod card;
 pub mod clock;
 pub mod control;
 pub mod data;

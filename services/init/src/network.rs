@@ -4,6 +4,11 @@
 //! The kernel announces changes, but drops announcements when many come at
 //! once. What is there is therefore asked for at the start and after every
 //! loss: first all interfaces, and when that list is complete, all addresses.
+//!
+//! Which address the box shall have may stand on the data partition, which is
+//! still being checked when the interface appears. Until [`Network::configure`]
+//! says it, the interface is switched on, because the cable's other end needs
+//! seconds to answer, and nothing is sent.
 
 use crate::dhcp::Grant;
 use crate::lease::{self, Lease};
@@ -87,7 +92,8 @@ impl Request {
 /// Set-up of the network.
 #[derive(Debug)]
 pub struct Network {
-    settings: Settings,
+    /// Not known until the data is mounted, or cannot be.
+    settings: Option<Settings>,
     name: String,
     interface: Option<Interface>,
     addresses: BTreeSet<(IpAddr, u8)>,
@@ -100,11 +106,11 @@ pub struct Network {
 }
 
 impl Network {
-    /// `name` is the host name; `random` makes the DHCP transaction id.
-    pub fn new(settings: Settings, name: &str, random: u32) -> Self {
+    /// A network that gives nobody an address yet; `random` makes the DHCP transaction id.
+    pub fn new(random: u32) -> Self {
         Self {
-            settings,
-            name: name.to_owned(),
+            settings: None,
+            name: String::new(),
             interface: None,
             addresses: BTreeSet::new(),
             links: Request::default(),
@@ -112,6 +118,17 @@ impl Network {
             sequence: 0,
             random,
         }
+    }
+
+    /// Says how the box gets its address, and its host name, which is told to the DHCP server.
+    /// Counts once: later calls change nothing.
+    pub fn configure(&mut self, now: Duration, settings: Settings, name: &str) -> Vec<Action> {
+        if self.settings.is_some() {
+            return Vec::new();
+        }
+        self.settings = Some(settings);
+        name.clone_into(&mut self.name);
+        self.give_address(now)
     }
 
     /// Asks the kernel what there is: at first, and when announcements were lost.
@@ -239,26 +256,22 @@ impl Network {
     }
 
     fn link(&mut self, now: Duration, link: Link, wired: impl Fn(&str) -> bool) -> Vec<Action> {
-        let Some(mac) = link.mac else {
+        if link.mac.is_none() {
             return Vec::new();
-        };
+        }
         match &mut self.interface {
             None if wired(&link.name) => {
                 let mut actions = vec![Action::Log(format!("network interface {}", link.name))];
-                let lease = (self.settings == Settings::Dhcp).then(|| {
-                    actions.push(Action::OpenDhcp(link.name.clone()));
-                    Lease::new(mac, &self.name, self.random, now)
-                });
                 self.interface = Some(Interface {
                     link,
-                    lease,
+                    lease: None,
                     configured: false,
                     online: false,
                     switch_on: Request::default(),
                 });
                 self.missing = false;
                 actions.extend(self.switch_on());
-                actions.extend(self.configure());
+                actions.extend(self.give_address(now));
                 actions
             }
             Some(interface) if interface.link.index == link.index => {
@@ -278,22 +291,36 @@ impl Network {
                 let mut actions = self.tick(now);
                 // The kernel drops IPv4 routes of a link that went down administratively only,
                 // but asking again costs nothing.
-                actions.extend(self.configure());
+                actions.extend(self.fixed_addresses());
                 actions
             }
             _ => Vec::new(),
         }
     }
 
+    /// Begins with what the settings say, once both they and the interface are known.
+    fn give_address(&mut self, now: Duration) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if let Some(interface) = &mut self.interface
+            && self.settings == Some(Settings::Dhcp)
+            && let Some(mac) = interface.link.mac
+        {
+            actions.push(Action::OpenDhcp(interface.link.name.clone()));
+            interface.lease = Some(Lease::new(mac, &self.name, self.random, now));
+        }
+        actions.extend(self.fixed_addresses());
+        actions
+    }
+
     /// Fixed addresses, once the interface is known.
-    fn configure(&mut self) -> Vec<Action> {
-        let Settings::Static {
+    fn fixed_addresses(&mut self) -> Vec<Action> {
+        let Some(Settings::Static {
             address,
             prefix,
             gateway,
             dns,
             address6,
-        } = self.settings.clone()
+        }) = self.settings.clone()
         else {
             return Vec::new();
         };

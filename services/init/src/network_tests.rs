@@ -5,6 +5,13 @@ use std::net::Ipv6Addr;
 
 const S: Duration = Duration::from_secs(1);
 
+/// A network that knows its settings from the start.
+fn network_of(settings: Settings) -> Network {
+    let mut network = Network::new(1);
+    assert_eq!(network.configure(Duration::ZERO, settings, "roost"), []);
+    network
+}
+
 fn eth(index: u32, carrier: bool) -> Link {
     Link {
         index,
@@ -34,7 +41,7 @@ fn count(actions: &[Action], what: fn(&Action) -> bool) -> usize {
 
 #[test]
 fn the_first_wired_interface_is_taken() {
-    let mut network = Network::new(Settings::Dhcp, "roost", 1);
+    let mut network = network_of(Settings::Dhcp);
     let wired = |name: &str| name != "eth1";
     assert_eq!(network.handle(S, Event::Link(eth(1, true)), wired), []);
     let loopback = Link {
@@ -64,7 +71,7 @@ fn the_first_wired_interface_is_taken() {
 
 #[test]
 fn a_cable_that_comes_back_is_asked_over() {
-    let mut network = Network::new(Settings::Dhcp, "roost", 1);
+    let mut network = network_of(Settings::Dhcp);
     network.handle(S, Event::Link(eth(2, false)), |_| true);
     network.tick(S);
     let actions = network.handle(2 * S, Event::Link(eth(2, true)), |_| true);
@@ -77,7 +84,7 @@ fn a_cable_that_comes_back_is_asked_over() {
 
 #[test]
 fn an_interface_may_be_replaced() {
-    let mut network = Network::new(Settings::Dhcp, "roost", 1);
+    let mut network = network_of(Settings::Dhcp);
     network.handle(S, Event::Link(eth(2, true)), |_| true);
     network.handle(S, Event::Address(2, [10, 0, 0, 2].into(), 8), |_| true);
     network.handle(S, Event::Address(9, [10, 0, 0, 3].into(), 8), |_| true);
@@ -91,7 +98,7 @@ fn an_interface_may_be_replaced() {
 
 #[test]
 fn a_fixed_address_needs_nobody() {
-    let mut network = Network::new(fixed(), "roost", 1);
+    let mut network = network_of(fixed());
     let actions = network.handle(S, Event::Link(eth(2, true)), |_| true);
     assert_eq!(count(&actions, |a| matches!(a, Action::OpenDhcp(_))), 0);
     assert_eq!(count(&actions, |a| matches!(a, Action::Online)), 1);
@@ -104,8 +111,43 @@ fn a_fixed_address_needs_nobody() {
 }
 
 #[test]
+fn until_the_settings_are_known_the_interface_is_only_switched_on() {
+    let mut network = Network::new(1);
+    let actions = network.handle(S, Event::Link(eth(2, false)), |_| true);
+    assert!(asked(&actions, SET_LINK).is_some(), "{actions:?}");
+    assert_eq!(count(&actions, |a| matches!(a, Action::OpenDhcp(_))), 0);
+    let actions = network.handle(2 * S, Event::Link(eth(2, true)), |_| true);
+    assert_eq!((actions, network.deadline()), (Vec::new(), None));
+
+    // The cable is in already: the first message goes out at once.
+    let actions = network.configure(3 * S, Settings::Dhcp, "attic");
+    assert_eq!(actions, [Action::OpenDhcp("eth2".into())]);
+    assert_eq!(network.deadline(), Some(3 * S));
+    let actions = network.tick(3 * S);
+    let named = |action: &Action| match action {
+        Action::Dhcp(_, bytes) => bytes.windows(5).any(|part| part == b"attic"),
+        _ => false,
+    };
+    assert!(actions.iter().any(named), "{actions:?}");
+    assert_eq!(
+        network.configure(4 * S, fixed(), "later"),
+        [],
+        "it counts once"
+    );
+}
+
+#[test]
+fn a_fixed_address_that_is_told_late_is_online_at_once() {
+    let mut network = Network::new(1);
+    network.handle(S, Event::Link(eth(2, true)), |_| true);
+    let actions = network.configure(2 * S, fixed(), "roost");
+    assert_eq!(count(&actions, |a| matches!(a, Action::Online)), 1);
+    assert_eq!(count(&actions, |a| matches!(a, Action::OpenDhcp(_))), 0);
+}
+
+#[test]
 fn a_fixed_address_is_online_with_every_cable() {
-    let mut network = Network::new(fixed(), "roost", 1);
+    let mut network = network_of(fixed());
     let mut online = |at: u32, carrier| {
         let actions = network.handle(at * S, Event::Link(eth(2, carrier)), |_| true);
         count(&actions, |a| matches!(a, Action::Online))
@@ -120,7 +162,7 @@ fn a_fixed_address_is_online_with_every_cable() {
 
 #[test]
 fn a_lease_that_was_verified_is_online_too() {
-    let mut network = Network::new(Settings::Dhcp, "roost", 1);
+    let mut network = network_of(Settings::Dhcp);
     let options: [(u8, &[u8]); 3] = [
         (1, &[255, 0, 0, 0]),
         (51, &[0, 0, 14, 16]),
@@ -174,7 +216,7 @@ const GET_ADDRESS: u16 = 22;
 
 #[test]
 fn after_a_loss_everything_is_looked_at_again() {
-    let mut network = Network::new(Settings::Dhcp, "roost", 1);
+    let mut network = network_of(Settings::Dhcp);
     let first = asked(&network.start(), GET_LINK).unwrap();
     network.handle(S, Event::Link(eth(2, true)), |_| true);
     let actions = network.handle(S, Event::Listed(first), |_| true);
@@ -204,7 +246,7 @@ fn after_a_loss_everything_is_looked_at_again() {
 
 #[test]
 fn a_list_that_is_refused_is_asked_for_again() {
-    let mut network = Network::new(Settings::Dhcp, "roost", 1);
+    let mut network = network_of(Settings::Dhcp);
     let first = asked(&network.start(), GET_LINK).unwrap();
     network.handle(S, Event::Refused(first, 16), |_| true);
     assert_eq!(network.deadline(), Some(2 * S));
@@ -215,7 +257,7 @@ fn a_list_that_is_refused_is_asked_for_again() {
 
 #[test]
 fn an_interface_that_cannot_be_switched_on_is_tried_again() {
-    let mut network = Network::new(fixed(), "roost", 1);
+    let mut network = network_of(fixed());
     let mut link = eth(2, false);
     link.up = false;
     let mut actions = network.handle(S, Event::Link(link.clone()), |_| true);

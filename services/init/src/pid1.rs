@@ -19,7 +19,7 @@ use crate::signals::Signals;
 use crate::sntp::Vote;
 use crate::supervisor::{self, Exit};
 use crate::watchdog::{self, Watchdog};
-use crate::{boot, clock, devices, halt, mounts, netlink, ring, trial};
+use crate::{boot, card, clock, devices, halt, mounts, netlink, ring, trial};
 use roost_service::notify::{self, Message};
 use roost_service::settings::{self, Settings};
 use roost_service::spec::{self, ServiceSpec};
@@ -351,6 +351,8 @@ impl Init {
             Task::Data if exit == Exit::Code(0) => {
                 self.data_mounted = true;
                 self.logs.start_spilling();
+                // Before the services start: they may ask for the host name.
+                self.follow_settings(card::on_box(self.settings.as_ref()));
                 self.event(machine::Event::DataMounted);
             }
             Task::Data => {
@@ -359,7 +361,7 @@ impl Init {
                 } else {
                     helper.last_line.clone()
                 };
-                self.event(machine::Event::DataUnusable(reason));
+                self.data_unusable(reason);
             }
             Task::Sntp => self.time_servers_answered(helper, exit),
         }

@@ -1,56 +1,25 @@
-//! The one-time code that `roost flash` writes to the card.
-//!
-//! The builder's side has the same rules (services/service/src/card.rs, made elsewhere
-//! at the same time); this type goes when both are merged.
+//! The one-time code that `roost flash` writes to the card; its rules are [`roost_service::card`]'s.
 
+use roost_service::card::{ALPHABET, CODE_LETTERS, code, display_code, normalise_code};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-/// Crockford's base 32: no I, L, O and U.
-const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-/// Letters of a code; 5 bits each.
-pub const LETTERS: usize = 8;
 /// How many codes there are.
-pub const CODES: u64 = 1 << (5 * LETTERS);
+pub const CODES: u64 = 1 << (5 * CODE_LETTERS);
 
-/// A code: eight letters of Crockford's base 32, that is 40 random bits.
+/// A code, as [`normalise_code`] gives it: 40 random bits.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Code([u8; LETTERS]);
+pub struct Code(Zeroizing<String>);
 
-/// Why a text cannot be a code. It is no guess, and costs no try.
+/// A text cannot be a code. It is no guess, and costs no try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotACode {
-    /// Too few or too many letters.
-    #[error("a pairing code has {LETTERS} letters and digits, like ABCD-EFGH; this has {0}")]
-    Length(usize),
-    /// A letter that no code has.
-    #[error("{0:?} cannot be in a pairing code; digits and the letters from A to Z, except U, can")]
-    Letter(char),
-}
-
-/// What a person typed, as it is compared: case, spaces and dashes do not matter, O is
-/// read as 0, I and L as 1.
-///
-/// # Errors
-/// When a letter is in no code.
-pub(crate) fn normalise(typed: &str) -> Result<String, NotACode> {
-    typed
-        .chars()
-        .filter(|c| !c.is_whitespace() && !"-‐‑–—".contains(*c))
-        .map(|typed| {
-            let letter = match typed.to_ascii_uppercase() {
-                'O' => '0',
-                'I' | 'L' => '1',
-                other => other,
-            };
-            let known = u8::try_from(letter).is_ok_and(|letter| ALPHABET.contains(&letter));
-            known.then_some(letter).ok_or(NotACode::Letter(typed))
-        })
-        .collect()
-}
+#[error(
+    "a pairing code has {CODE_LETTERS} letters from A to Z and digits, like ABCD-EFGH, and no U"
+)]
+pub struct NotACode;
 
 /// A letter for each random byte; 256 is a multiple of 32, so the bytes' low five bits are as
 /// evenly spread as they are.
@@ -65,29 +34,23 @@ impl Code {
     /// # Errors
     /// When it cannot be a code.
     pub fn parse(typed: &str) -> Result<Self, NotACode> {
-        let text = Zeroizing::new(normalise(typed)?);
-        let letters = text.as_bytes().try_into();
-        letters.map(Self).map_err(|_| NotACode::Length(text.len()))
+        let code = normalise_code(typed).ok_or(NotACode)?;
+        Ok(Self(Zeroizing::new(code)))
     }
 
     /// A new code of fresh random bytes.
-    pub fn from_random(bytes: [u8; LETTERS]) -> Self {
-        Self(bytes.map(|byte| ALPHABET[usize::from(byte & 31)]))
+    pub fn from_random(bytes: [u8; 5]) -> Self {
+        Self(Zeroizing::new(code(bytes)))
     }
 
     /// Whether both are the same, in a time that does not depend on where they differ.
     pub fn is(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
     }
 
     /// `ABCD-EFGH`, for the screen that a person reads it from.
     pub fn reveal(&self) -> String {
-        let letter = |letter: &u8| char::from(*letter);
-        let (one, two) = self.0.split_at(LETTERS / 2);
-        let mut text: String = one.iter().map(letter).collect();
-        text.push('-');
-        text.extend(two.iter().map(letter));
-        text
+        display_code(&self.0)
     }
 }
 
@@ -133,29 +96,27 @@ mod tests {
 
     #[test]
     fn what_is_no_code_is_said_in_words() {
-        let said: Vec<String> = [
+        for typed in [
             "",
             "ABCD-EFG",
             "ABCD-EFGH-J",
             "ABCU-EFGH",
             "ABCÄ-EFGH",
             "ABCD EF%GH",
-        ]
-        .iter()
-        .map(|typed| Code::parse(typed).unwrap_err().to_string())
-        .collect();
-        insta::assert_snapshot!(said.join("\n"));
+        ] {
+            assert_eq!(Code::parse(typed).unwrap_err(), NotACode, "{typed:?}");
+        }
+        insta::assert_snapshot!(NotACode);
     }
 
     proptest! {
         #[test]
-        fn codes_come_back(bytes: [u8; LETTERS], other: [u8; LETTERS]) {
+        fn codes_come_back(bytes: [u8; 5], other: [u8; 5]) {
             let code = Code::from_random(bytes);
             prop_assert!(code.is(&Code::parse(&code.reveal()).unwrap()));
             let json = serde_json::to_string(&code).unwrap();
             prop_assert!(code.is(&serde_json::from_str(&json).unwrap()));
-            let same = bytes.map(|b| b & 31) == other.map(|b| b & 31);
-            prop_assert_eq!(code.is(&Code::from_random(other)), same);
+            prop_assert_eq!(code.is(&Code::from_random(other)), bytes == other);
         }
 
         #[test]

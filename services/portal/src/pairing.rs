@@ -200,7 +200,7 @@ impl Open {
     ) -> Decided<Self, Result<SecretToken, Refusal>> {
         let wait = self.failures.wait(from, now);
         let typed = match Code::parse(typed) {
-            Err(reason) => return Decided::unchanged(self, Err(Refusal::NotACode(reason))),
+            Err(no) => return Decided::unchanged(self, Err(Refusal::NotACode(no))),
             Ok(_) if !wait.is_zero() => {
                 return Decided::unchanged(self, Err(Refusal::Wait { wait }));
             }

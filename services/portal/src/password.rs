@@ -277,6 +277,8 @@ mod tests {
     }
 
     proptest! {
+        // zxcvbn takes its time without optimisation.
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn no_text_breaks_the_rules_and_none_is_repeated(text: String) {
             if let Err(reason) = NewPassword::choose(&text, &NAMES) {

@@ -23,6 +23,7 @@
 use crate::code::letters;
 use crate::decided::Decided;
 use crate::time::Wall;
+use roost_service::card::normalise;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -236,8 +237,8 @@ impl RecoveryCode {
     }
 
     fn parse(typed: &str) -> Option<Self> {
-        let text = Zeroizing::new(crate::code::normalise(typed).ok()?);
-        (text.len() == RECOVERY_LETTERS).then_some(Self(text))
+        let text = normalise(typed, RECOVERY_LETTERS)?;
+        Some(Self(Zeroizing::new(text)))
     }
 
     fn hash(&self) -> RecoveryHash {

@@ -111,6 +111,7 @@ fn mail_passwords_are_long_and_fit_their_hash() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn no_form_breaks_the_check(password: String, domain: String, account: String, relay: String) {
         let form = Form { password: &password, domain: &domain, account: &account, relay: &relay };

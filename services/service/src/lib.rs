@@ -1,5 +1,6 @@
 //! The contract of a service: what init, the builder and the services agree on.
 //!
+//! - [`card`]: what `roost flash` tells one card, read by init and services.
 //! - [`settings`]: what the owner chose, rendered by the builder, read by init and services.
 //! - [`spec`]: what a service is and may do, rendered by the builder from `service.toml`, read by init.
 //! - [`notify`]: how a service says that it is ready.
@@ -8,6 +9,7 @@
 //! - `names` (a feature): rules of the names that people type.
 //! - [`update`]: what the owner's laptop says to the box.
 
+pub mod card;
 pub mod control;
 #[cfg(feature = "names")]
 pub mod names;

@@ -9,7 +9,7 @@
 pub mod fields;
 pub mod hash;
 pub mod names;
-mod network;
+pub mod network;
 pub mod page;
 pub mod problem;
 pub mod read;

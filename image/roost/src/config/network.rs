@@ -7,7 +7,7 @@ use super::read::{Reader, Reason, Report};
 use super::schema::AnyField;
 use super::values::NetworkMode;
 use roost_service::settings::Network;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Reads the table; what is wrong goes into the report.
 pub fn read(table: &Reader<'_, '_>, report: &mut Report<'_>) -> Option<Network> {
@@ -48,23 +48,9 @@ pub fn read(table: &Reader<'_, '_>, report: &mut Report<'_>) -> Option<Network> 
                 }
             }
             let ((address, prefix), gateway) = (address?, gateway?);
-            let mask = u32::MAX << (32 - u32::from(prefix));
             let span = table.span(&NETWORK_GATEWAY)?;
-            if (address.to_bits() ^ gateway.to_bits()) & mask != 0 {
-                let net = std::net::Ipv4Addr::from_bits(address.to_bits() & mask);
-                report.add(
-                    span,
-                    Reason::new(format!("the gateway {gateway} is outside the box's network {net}/{prefix}"))
-                        .hint("the router's address on the home network belongs here; or the prefix length is wrong"),
-                );
-                return None;
-            }
-            if address == gateway {
-                report.add(
-                    span,
-                    Reason::new(format!("{gateway} is the box's own address"))
-                        .hint("give the router's address"),
-                );
+            if let Err(reason) = fits(address, prefix, gateway) {
+                report.add(span, reason);
                 return None;
             }
             Some(Network::Static {
@@ -76,4 +62,27 @@ pub fn read(table: &Reader<'_, '_>, report: &mut Report<'_>) -> Option<Network> 
             })
         }
     }
+}
+
+/// Whether a box with this address can reach that gateway.
+///
+/// # Errors
+///
+/// Why it cannot.
+pub fn fits(address: Ipv4Addr, prefix: u8, gateway: Ipv4Addr) -> Result<(), Reason> {
+    let mask = u32::MAX << (32 - u32::from(prefix));
+    if (address.to_bits() ^ gateway.to_bits()) & mask != 0 {
+        let net = Ipv4Addr::from_bits(address.to_bits() & mask);
+        return Err(Reason::new(format!(
+            "the gateway {gateway} is outside the box's network {net}/{prefix}"
+        ))
+        .hint(
+            "the router's address on the home network belongs here; or the prefix length is wrong",
+        ));
+    }
+    if address == gateway {
+        return Err(Reason::new(format!("{gateway} is the box's own address"))
+            .hint("give the router's address"));
+    }
+    Ok(())
 }

@@ -134,34 +134,37 @@ pub fn network_mode(node: &Node<'_>, report: &mut Report<'_>) -> Option<NetworkM
 
 /// An IPv4 address with its prefix length.
 pub fn address4(node: &Node<'_>, report: &mut Report<'_>) -> Option<(Ipv4Addr, u8)> {
-    text(node, report, "\"192.168.1.5/24\"", |value| {
-        let (address, prefix): (Ipv4Addr, u8) = with_prefix(value, "192.168.1.5/24")?;
-        // A /32 has no room for a gateway; shorter than /8 is no network that a home has.
-        if !(8..=31).contains(&prefix) {
-            return Err(Reason::new(format!(
-                "the prefix length /{prefix} is not between /8 and /31"
-            ))
-            .hint("most home networks use /24"));
-        }
-        host4(address)?;
-        let mask = u32::MAX << (32 - prefix);
-        let host = address.to_bits() & !mask;
-        // RFC 3021: a /31 has neither a network nor a broadcast address.
-        if prefix < 31 && host == 0 {
-            return Err(
-                Reason::new(format!("{value} is the network's own address")).hint(format!(
-                    "give the box's address, e.g. {}/{prefix}",
-                    Ipv4Addr::from_bits(address.to_bits() | 5 & !mask)
-                )),
-            );
-        }
-        if prefix < 31 && host == !mask {
-            return Err(Reason::new(format!(
-                "{value} is the network's broadcast address"
-            )));
-        }
-        Ok((address, prefix))
-    })
+    text(node, report, "\"192.168.1.5/24\"", parse_address4)
+}
+
+/// The box's IPv4 address and prefix length, as `roost.toml` and options give it.
+pub fn parse_address4(value: &str) -> Result<(Ipv4Addr, u8), Reason> {
+    let (address, prefix): (Ipv4Addr, u8) = with_prefix(value, "192.168.1.5/24")?;
+    // A /32 has no room for a gateway; shorter than /8 is no network that a home has.
+    if !(8..=31).contains(&prefix) {
+        return Err(Reason::new(format!(
+            "the prefix length /{prefix} is not between /8 and /31"
+        ))
+        .hint("most home networks use /24"));
+    }
+    host4(address)?;
+    let mask = u32::MAX << (32 - prefix);
+    let host = address.to_bits() & !mask;
+    // RFC 3021: a /31 has neither a network nor a broadcast address.
+    if prefix < 31 && host == 0 {
+        return Err(
+            Reason::new(format!("{value} is the network's own address")).hint(format!(
+                "give the box's address, e.g. {}/{prefix}",
+                Ipv4Addr::from_bits(address.to_bits() | 5 & !mask)
+            )),
+        );
+    }
+    if prefix < 31 && host == !mask {
+        return Err(Reason::new(format!(
+            "{value} is the network's broadcast address"
+        )));
+    }
+    Ok((address, prefix))
 }
 
 /// An IPv6 address with its prefix length.
@@ -238,45 +241,51 @@ fn host4(address: Ipv4Addr) -> Result<(), Reason> {
 
 /// An IPv4 address of a machine.
 pub fn machine4(node: &Node<'_>, report: &mut Report<'_>) -> Option<Ipv4Addr> {
-    text(node, report, "\"192.168.1.1\"", |value| {
-        let address = value.parse().map_err(|_| {
-            Reason::new(format!(
-                "\"{}\" is no IPv4 address",
-                super::read::printable(value)
-            ))
-            .hint("write it like 192.168.1.1")
-        })?;
-        host4(address)?;
-        Ok(address)
-    })
+    text(node, report, "\"192.168.1.1\"", parse_machine4)
+}
+
+/// The IPv4 address of a machine, as `roost.toml` and options give it.
+pub fn parse_machine4(value: &str) -> Result<Ipv4Addr, Reason> {
+    let address = value.parse().map_err(|_| {
+        Reason::new(format!(
+            "\"{}\" is no IPv4 address",
+            super::read::printable(value)
+        ))
+        .hint("write it like 192.168.1.1")
+    })?;
+    host4(address)?;
+    Ok(address)
 }
 
 /// Addresses of resolvers.
 pub fn resolvers(node: &Node<'_>, report: &mut Report<'_>) -> Option<Vec<IpAddr>> {
-    list(node, report, "[\"192.168.1.1\"]", |value| {
-        let address: IpAddr = value.parse().map_err(|_| {
-            Reason::new(format!(
-                "\"{}\" is no IP address",
-                super::read::printable(value)
-            ))
-            .hint("a resolver is given by its address, not by its name")
-        })?;
-        match address {
-            IpAddr::V4(v4) => host4(v4)?,
-            IpAddr::V6(v6)
-                if v6.is_unspecified()
-                    || v6.is_loopback()
-                    || v6.is_multicast()
-                    || v6.is_unicast_link_local() =>
-            {
-                return Err(Reason::new(format!(
-                    "{v6} cannot be the address of a resolver"
-                )));
-            }
-            IpAddr::V6(_) => {}
+    list(node, report, "[\"192.168.1.1\"]", parse_resolver)
+}
+
+/// The address of a resolver, as `roost.toml` and options give it.
+pub fn parse_resolver(value: &str) -> Result<IpAddr, Reason> {
+    let address: IpAddr = value.parse().map_err(|_| {
+        Reason::new(format!(
+            "\"{}\" is no IP address",
+            super::read::printable(value)
+        ))
+        .hint("a resolver is given by its address, not by its name")
+    })?;
+    match address {
+        IpAddr::V4(v4) => host4(v4)?,
+        IpAddr::V6(v6)
+            if v6.is_unspecified()
+                || v6.is_loopback()
+                || v6.is_multicast()
+                || v6.is_unicast_link_local() =>
+        {
+            return Err(Reason::new(format!(
+                "{v6} cannot be the address of a resolver"
+            )));
         }
-        Ok(address)
-    })
+        IpAddr::V6(_) => {}
+    }
+    Ok(address)
 }
 
 /// Names or addresses of time servers.

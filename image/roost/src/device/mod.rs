@@ -20,7 +20,7 @@ use crate::cli::BoxArgs;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::keys;
-use crate::password::{can_ask, no_answer};
+use crate::password::{can_ask, confirm};
 use crate::ui::Ui;
 use address::Address;
 use error::{Context, DeviceError};
@@ -171,13 +171,7 @@ impl<'a> Device<'a> {
             ))
             .hint("add --yes"));
         }
-        let answer = dialoguer::Confirm::new()
-            .with_prompt(question)
-            .default(false)
-            .show_default(true)
-            .interact()
-            .map_err(no_answer)?;
-        if answer {
+        if confirm(question)? {
             Ok(())
         } else {
             Err(Failure::interrupted(

@@ -370,6 +370,63 @@ mod tests {
         drop(step);
     }
 
+    /// A terminal of 80 columns that keeps what is written.
+    #[derive(Debug, Clone, Default)]
+    struct Screen(std::sync::Arc<Mutex<String>>);
+
+    impl indicatif::TermLike for Screen {
+        fn width(&self) -> u16 {
+            80
+        }
+        fn move_cursor_up(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, text: &str) -> std::io::Result<()> {
+            self.write_str(text)
+        }
+        fn write_str(&self, text: &str) -> std::io::Result<()> {
+            self.0.lock().unwrap().push_str(text);
+            Ok(())
+        }
+        fn clear_line(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_bar_of_bytes_tells_what_is_done_the_rate_and_the_time_left() {
+        let screen = Screen::default();
+        let target = indicatif::ProgressDrawTarget::term_like(Box::new(screen.clone()));
+        let bar = ProgressBar::with_draw_target(Some(809_500_672), target);
+        bar.set_style(style(BYTES));
+        bar.set_prefix(format!("{:<NAME_WIDTH$}", "write"));
+        screen.0.lock().unwrap().clear();
+        bar.set_position(386_000_000);
+        bar.tick();
+        let text = screen.0.lock().unwrap().clone();
+        let text = anstream::adapter::strip_str(&text).to_string();
+        let (done, rest) = text.split_once("of 809.5 MB").expect("it is drawn");
+        assert_eq!(done, "  ⠁ write                    ━━━━╸──── 386.0 MB ");
+        let words: Vec<&str> = rest.split_whitespace().collect();
+        // e.g. `12.3 MB/s 34s left`
+        assert!(
+            words[1].ends_with("/s") && words.last() == Some(&"left"),
+            "{rest:?}"
+        );
+    }
+
     #[test]
     fn sizes_and_times_read_well() {
         assert_eq!(size(0), "0 B");

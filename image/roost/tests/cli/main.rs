@@ -1,6 +1,7 @@
 //! The program as a whole, as scripts and people call it.
 
 mod bundle;
+mod flash;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

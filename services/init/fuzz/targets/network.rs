@@ -112,11 +112,18 @@ fuzz_target!(|bytes: &[u8]| {
         },
     };
     let mut home = Home {
-        network: Network::new(settings, "roost", 7),
+        network: Network::new(7),
         now: Duration::from_secs(5),
         asked: None,
     };
     let actions = home.network.start();
+    home.check(actions);
+    // The settings may be known before the interface is, or after.
+    if kind & 4 != 0 {
+        home.link(true);
+    }
+    let now = home.now;
+    let actions = home.network.configure(now, settings, "roost");
     home.check(actions);
     home.link(true);
     while let Some(([what, count], more)) = rest.split_first_chunk() {

@@ -23,7 +23,9 @@ fuzz_target!(|bytes: &[u8]| {
             serde_json::from_slice::<Settings>(&again).ok(),
             Some(settings.clone())
         );
-        let _ = Network::new(settings.network, &settings.name, 1).start();
+        let mut network = Network::new(1);
+        let _ = network.start();
+        let _ = network.configure(Duration::ZERO, settings.network, &settings.name);
     }
     let Ok(table) = serde_json::from_slice::<Vec<ServiceSpec>>(json) else {
         return;

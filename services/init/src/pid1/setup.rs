@@ -29,13 +29,6 @@ impl Init {
         let (settings, settings_problem) = split(read_json::<Settings>(settings::PATH));
         let (table, table_problem) = split(read_table());
         let release: Release = read_json("/etc/roost/release.json").unwrap_or_default();
-        let name = settings
-            .as_ref()
-            .map_or("roost", |s| s.name.as_str())
-            .to_owned();
-        let network = settings
-            .as_ref()
-            .map_or(settings::Network::Dhcp, |s| s.network.clone());
         let args = boot::args();
         let table = table.unwrap_or_default();
         let mut random = [0; 4];
@@ -46,7 +39,7 @@ impl Init {
             logs: Logs::default(),
             machine: Machine::new(table.clone(), args.as_ref().is_ok_and(boot::on_trial)),
             table,
-            network: Network::new(network, &name, u32::from_ne_bytes(random)),
+            network: Network::new(u32::from_ne_bytes(random)),
             settings,
             version: release.version,
             slot: args
@@ -93,7 +86,7 @@ impl Init {
             .map_err(Clone::clone)
             .and_then(|args| devices::make(&init.table, args.disk_id, init.slot));
         for problem in [
-            init.basics(&name),
+            init.basics(),
             init.open_control(),
             init.open_network(),
             nodes,
@@ -105,20 +98,38 @@ impl Init {
         }
         init.open_ports();
         match settings_problem.or(table_problem) {
-            Some(problem) => init.event(machine::Event::DataUnusable(problem)),
+            Some(problem) => init.data_unusable(problem),
             None => {
                 if let Err(error) = init.start_helper(Task::Data, &["--data"]) {
-                    init.event(machine::Event::DataUnusable(format!(
-                        "cannot start the check of the data: {error}"
-                    )));
+                    init.data_unusable(format!("cannot start the check of the data: {error}"));
                 }
             }
         }
         Ok(init)
     }
 
+    /// The services stay away; the network shall be there all the same.
+    pub(super) fn data_unusable(&mut self, reason: String) {
+        self.follow_settings(card::of_image(self.settings.as_ref()));
+        self.event(machine::Event::DataUnusable(reason));
+    }
+
+    /// Takes the name, and lets the network begin.
+    pub(super) fn follow_settings(&mut self, chosen: card::Chosen) {
+        if let Some(problem) = chosen.problem {
+            self.say(Level::Console, &problem);
+        }
+        if let Err(error) = rustix::system::sethostname(chosen.name.as_bytes()) {
+            let line = format!("cannot set the host name: {error}");
+            self.say(Level::Console, &line);
+        }
+        let now = clock::since_boot();
+        let actions = self.network.configure(now, chosen.network, &chosen.name);
+        self.network_actions(actions);
+    }
+
     /// Small settings of the kernel, each useful without the others.
-    fn basics(&mut self, name: &str) -> Result<(), String> {
+    fn basics(&mut self) -> Result<(), String> {
         // Ctrl-alt-del shall be a signal to us, not an instant restart.
         let _ = rustix::system::reboot(rustix::system::RebootCommand::CadOff);
         let limit = Rlimit {
@@ -127,8 +138,6 @@ impl Init {
         };
         setrlimit(Resource::Nofile, limit)
             .map_err(|e| format!("cannot raise the limit of open files: {e}"))?;
-        rustix::system::sethostname(name.as_bytes())
-            .map_err(|e| format!("cannot set the host name: {e}"))?;
         processes::prepare_cgroups().map_err(|e| format!("cannot set up control groups: {e}"))?;
         for (key, value) in [
             ("ipv6/conf/all/forwarding", "0"),

@@ -1,0 +1,283 @@
+//! `roost flash`: the image onto a card, made one box's own.
+//!
+//! - [`media`] and [`superblock`]: which disks there are; [`guard`]: which may be written over.
+//! - [`destination`]: asking which it shall be, and whether.
+//! - [`image`]: what is written; [`card`] and [`fingerprint`]: what makes the card one box's own.
+//! - [`target`]: what it is written to; [`write`](mod@write): in which order, and how it is checked.
+//! - [`show`]: lists and the last screen.
+
+pub mod card;
+mod destination;
+pub mod fingerprint;
+mod guard;
+pub mod image;
+mod media;
+mod show;
+mod superblock;
+mod target;
+mod write;
+
+use crate::cli::FlashArgs;
+use crate::config::Config;
+use crate::config::names::BoxName;
+use crate::config::{network, values};
+use crate::device::stop::Stop;
+use crate::error::Failure;
+use crate::report;
+use crate::ui::{Step, Ui, size};
+use card::Personal;
+use destination::{Destination, judged};
+use image::Image;
+use media::Machine;
+use roost_service::settings::Network;
+use show::{Done, Listed};
+use std::io::IsTerminal;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use write::{Stage, Watch, WriteError};
+
+/// Where `roost build` puts its images unless it is told otherwise.
+const OUTPUT: &str = "build";
+
+/// `roost flash`.
+pub fn run(args: &FlashArgs, ui: &Ui) -> Result<(), Failure> {
+    let machine = Machine::new("/");
+    if args.list {
+        let media = judged(&machine, None);
+        ui.result(show::list(&media), &Listed::new(&media));
+        return Ok(());
+    }
+    // Whatever may be wrong is found before anybody is asked, and long before anything is written.
+    let name = box_name(args)?;
+    let network = fixed_network(args)?;
+    let image = Image::open(&image_path(args))?;
+    let destination = match &args.device {
+        Some(path) => Destination::named(path, &machine, &image, ui)?,
+        None => Destination::choose(&machine, &image, ui)?,
+    };
+    destination.agree(args.yes, &image, ui)?;
+    // Not before the questions: there Ctrl-C shall end it at once.
+    let stop = Stop::on_ctrl_c().map_err(|e| Failure::new("cannot watch for Ctrl-C").because(e))?;
+    let scan = {
+        let step = ui.step("check the image");
+        step.total_bytes(image.bytes());
+        let scan = image.scan(|at| {
+            step.position(at);
+            match stop.is_set() {
+                true => Err(Failure::interrupted("stopped; nothing was written")),
+                false => Ok(()),
+            }
+        })?;
+        step.done(size(image.bytes()));
+        scan
+    };
+    let personal = Personal::new(&name, network.clone())?;
+    let mut disk = destination.open(image.bytes())?;
+    let mut progress = Progress::new(ui, &stop, image.bytes());
+    let written = write::write(&mut disk, &image, &scan, &personal.file, &mut progress);
+    let written = match written {
+        Ok(written) => {
+            progress.finish();
+            written
+        }
+        Err(error) => {
+            drop(progress);
+            return Err(unwritten(&destination, error));
+        }
+    };
+    let ejected = destination.let_go(&disk);
+    let done = Done::new(
+        destination.name(),
+        destination.is_file(),
+        &personal,
+        network,
+        written,
+        ejected,
+    );
+    ui.result(done.render(columns()), &done);
+    Ok(())
+}
+
+fn image_path(args: &FlashArgs) -> PathBuf {
+    let plain = Path::new(OUTPUT).join(report::IMAGE);
+    match &args.image {
+        Some(path) => path.clone(),
+        None if plain.exists() => plain,
+        None => Some(Path::new(OUTPUT).join(report::COMPRESSED))
+            .filter(|packed| packed.exists())
+            .unwrap_or(plain),
+    }
+}
+
+fn box_name(args: &FlashArgs) -> Result<String, Failure> {
+    if let Some(name) = &args.name {
+        return BoxName::parse(name)
+            .map(|name| name.as_str().to_owned())
+            .map_err(Failure::of_option("--name"));
+    }
+    if !args.config.exists() {
+        return Err(Failure::usage("nothing says what the box is called")
+            .because(format!("{} does not exist", args.config.display()))
+            .hint("go to the folder of your roost.toml, or name the box with --name"));
+    }
+    Ok(Config::load(&args.config)?.name.as_str().to_owned())
+}
+
+/// The network that the options give, checked as in `roost.toml`.
+fn fixed_network(args: &FlashArgs) -> Result<Option<Network>, Failure> {
+    let (Some(fixed), Some(gateway)) = (&args.fixed, &args.gateway) else {
+        return Ok(None);
+    };
+    let (address, prefix) =
+        values::parse_address4(fixed).map_err(Failure::of_option("--static"))?;
+    let gateway = values::parse_machine4(gateway).map_err(Failure::of_option("--gateway"))?;
+    network::fits(address, prefix, gateway).map_err(Failure::of_option("--gateway"))?;
+    let mut dns = Vec::new();
+    for resolver in &args.dns {
+        dns.push(values::parse_resolver(resolver).map_err(Failure::of_option("--dns"))?);
+    }
+    if dns.is_empty() {
+        dns.push(IpAddr::V4(gateway));
+    }
+    Ok(Some(Network::Static {
+        address,
+        prefix,
+        gateway,
+        dns,
+        address6: None,
+    }))
+}
+
+/// Why the card is not complete, and what holds now.
+fn unwritten(to: &Destination, error: WriteError) -> Failure {
+    let (kind, name) = (to.kind(), to.name());
+    let state = format!("the {kind} is not complete, and does not boot");
+    match error {
+        WriteError::Image(failure) => Failure::new(state).because(failure),
+        WriteError::Stopped => {
+            Failure::interrupted(format!("stopped; {state}")).hint("run the same command again")
+        }
+        WriteError::Refused(_) => Failure::new(format!("{name} takes no writes"))
+            .because(error)
+            .hint(
+                "it still holds what it held; look for a write protection, or try another reader",
+            ),
+        WriteError::Differs { .. } => Failure::new(format!("{name} does not keep what is written"))
+            .because(Failure::new(state).because(error))
+            .hint("use another card: this one is worn out, or smaller than it says"),
+        WriteError::ImageChanged => Failure::new(state)
+            .because(error)
+            .hint("let `roost build` end, then run the same command again"),
+        WriteError::Io { .. } => Failure::new(state).because(error).hint(
+            "put the card in again and run the same command; else try another reader or card",
+        ),
+    }
+}
+
+/// Shows the writer's stages as steps.
+struct Progress<'a> {
+    ui: &'a Ui,
+    stop: &'a Stop,
+    total: u64,
+    began: Instant,
+    now: Option<(Stage, Step<'a>)>,
+}
+
+impl<'a> Progress<'a> {
+    fn new(ui: &'a Ui, stop: &'a Stop, total: u64) -> Self {
+        Self {
+            ui,
+            stop,
+            total,
+            began: Instant::now(),
+            now: None,
+        }
+    }
+
+    fn finish(&mut self) {
+        let Some((stage, step)) = self.now.take() else {
+            return;
+        };
+        let took = self.began.elapsed();
+        match stage {
+            Stage::Settle => step.done(""),
+            Stage::Write => {
+                let rate = self.total as f64 / took.as_secs_f64().max(0.001);
+                step.done(format!("{}, {}/s", size(self.total), size(rate as u64)));
+            }
+            Stage::Verify => step.done("every byte as in the image"),
+            Stage::Boot => step.done("it boots from now on"),
+        }
+    }
+}
+
+impl Watch for Progress<'_> {
+    fn at(&mut self, stage: Stage, done: u64) {
+        match &self.now {
+            Some((now, step)) if *now == stage => return step.position(done),
+            _ => self.finish(),
+        }
+        let step = self.ui.step(match stage {
+            Stage::Write => "write",
+            Stage::Settle => "wait until it is kept",
+            Stage::Verify => "read back and compare",
+            Stage::Boot => "write the boot sector",
+        });
+        if matches!(stage, Stage::Write | Stage::Verify) {
+            step.total_bytes(self.total);
+            step.position(done);
+        }
+        self.began = Instant::now();
+        self.now = Some((stage, step));
+    }
+
+    fn stop(&self) -> bool {
+        self.stop.is_set()
+    }
+}
+
+/// Width of the terminal that results are shown on, if it is one.
+fn columns() -> Option<usize> {
+    let out = std::io::stdout();
+    if !out.is_terminal() {
+        return None;
+    }
+    match rustix::termios::tcgetwinsize(&out).ok()?.ws_col {
+        // A serial line, or a terminal that does not say.
+        0 => Some(80),
+        columns => Some(columns.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said when it ends before the card is complete.
+    #[test]
+    fn a_card_that_is_not_complete_says_what_to_do() {
+        let to = Destination::File("card.img".into());
+        let lost = || std::io::Error::other("Input/output error (os error 5)");
+        let errors = [
+            WriteError::Stopped,
+            WriteError::Refused(lost()),
+            WriteError::Io {
+                doing: "writing",
+                at: 5 << 20,
+                source: lost(),
+            },
+            WriteError::Differs {
+                from: 5 << 20,
+                to: 6 << 20,
+            },
+            WriteError::ImageChanged,
+            WriteError::Image(Failure::new("cannot read build/roost.img").because(lost())),
+        ];
+        let text: String = errors
+            .into_iter()
+            .map(|error| unwritten(&to, error).render())
+            .collect();
+        insta::assert_snapshot!(anstream::adapter::strip_str(&text).to_string());
+    }
+}

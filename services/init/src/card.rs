@@ -1,0 +1,188 @@
+//! What `roost flash` told this card: a name and a network instead of those in the image.
+
+use roost_service::card::{self, Card};
+use roost_service::settings::{Network, Settings};
+use rustix::fs::{Mode, OFlags};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// Name of a box whose settings cannot be read.
+const NO_NAME: &str = "roost";
+
+/// What holds on this box, by image and card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    /// Host name.
+    pub name: String,
+    /// Address configuration.
+    pub network: Network,
+    /// What is wrong with the card's file, in plain words.
+    pub problem: Option<String>,
+}
+
+/// What the image says.
+pub fn of_image(settings: Option<&Settings>) -> Chosen {
+    Chosen {
+        name: settings.map_or(NO_NAME, |s| s.name.as_str()).to_owned(),
+        network: settings.map_or(Network::Dhcp, |s| s.network.clone()),
+        problem: None,
+    }
+}
+
+/// What the image says, and over it what the card's file says, if there is one and it is sound.
+pub fn choose(settings: Option<&Settings>, file: io::Result<Vec<u8>>) -> Chosen {
+    let mut chosen = of_image(settings);
+    let card = match file {
+        Ok(bytes) => card::parse(&bytes).map_err(|e| e.to_string()),
+        // A card that was written by other means, or before there was `roost flash`.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.to_string()),
+    };
+    match card {
+        Ok(Some(Card { name, network, .. })) => {
+            chosen.name = name.unwrap_or(chosen.name);
+            chosen.network = network.unwrap_or(chosen.network);
+        }
+        Ok(None) => {}
+        Err(why) => {
+            chosen.problem = Some(format!(
+                "{} is ignored, the image's own settings hold: {why}",
+                card::PATH
+            ));
+        }
+    }
+    chosen
+}
+
+/// Reads the file: never more of it than a sound one has, and nothing but a file.
+///
+/// # Errors
+/// What the kernel says.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    // Not waiting: opening a pipe would, for ever.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    let mut bytes = Vec::new();
+    // One byte more shows that it is too long.
+    file.take(card::SIZE as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What holds on this box, now that its data is mounted.
+pub fn on_box(settings: Option<&Settings>) -> Chosen {
+    choose(settings, read(Path::new(card::PATH)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use roost_service::settings;
+    use std::net::Ipv4Addr;
+
+    fn settings() -> Settings {
+        Settings {
+            name: "roost".into(),
+            domain: "example.org".into(),
+            account: settings::Account {
+                name: "alice".into(),
+                display_name: "Alice".into(),
+                password_hash: "$argon2id$".into(),
+            },
+            network: Network::Dhcp,
+            time_servers: vec!["pool.ntp.org".into()],
+            mail: settings::Mail {
+                host: "mail.example.org".into(),
+                max_message_size: 1 << 20,
+                spam_filter: true,
+            },
+            update: settings::Update::default(),
+        }
+    }
+
+    fn fixed() -> Network {
+        Network::Static {
+            address: Ipv4Addr::new(192, 168, 1, 5),
+            prefix: 24,
+            gateway: Ipv4Addr::new(192, 168, 1, 1),
+            dns: Vec::new(),
+            address6: None,
+        }
+    }
+
+    fn file(name: Option<&str>, network: Option<Network>) -> io::Result<Vec<u8>> {
+        let card = Card {
+            format: card::FORMAT,
+            name: name.map(str::to_owned),
+            network,
+            pairing: None,
+            identity: None,
+        };
+        Ok(card::render(&card).unwrap().to_vec())
+    }
+
+    #[test]
+    fn what_the_card_says_holds_over_the_image() {
+        let image = settings();
+        let chosen = choose(Some(&image), file(Some("attic"), Some(fixed())));
+        assert_eq!((chosen.name.as_str(), chosen.network), ("attic", fixed()));
+        assert_eq!(chosen.problem, None);
+        let chosen = choose(Some(&image), file(None, Some(fixed())));
+        assert_eq!((chosen.name.as_str(), chosen.network), ("roost", fixed()));
+        let chosen = choose(None, file(Some("attic"), None));
+        assert_eq!(
+            (chosen.name.as_str(), chosen.network),
+            ("attic", Network::Dhcp)
+        );
+    }
+
+    #[test]
+    fn without_a_card_the_image_holds() {
+        let image = settings();
+        for nothing in [
+            Err(io::ErrorKind::NotFound.into()),
+            Ok(card::placeholder().to_vec()),
+            file(None, None),
+        ] {
+            assert_eq!(choose(Some(&image), nothing), of_image(Some(&image)));
+        }
+    }
+
+    #[test]
+    fn a_damaged_card_is_told_and_ignored() {
+        let image = settings();
+        let mut damaged = file(Some("attic"), None).unwrap();
+        damaged[40] = b'}';
+        for bad in [
+            Ok(damaged),
+            Ok(Vec::new()),
+            Err(io::ErrorKind::PermissionDenied.into()),
+        ] {
+            let chosen = choose(Some(&image), bad);
+            assert_eq!(chosen.name, "roost");
+            let problem = chosen.problem.unwrap();
+            assert!(
+                problem.starts_with("/data/first-boot/card is ignored"),
+                "{problem}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_a_file_is_read_and_never_all_of_a_long_one() {
+        let dir = std::env::temp_dir().join(format!("roost-card-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = |name: &str| dir.join(name);
+        std::fs::write(path("long"), vec![b'x'; 3 * card::SIZE]).unwrap();
+        assert_eq!(read(&path("long")).unwrap().len(), card::SIZE + 1);
+        std::os::unix::fs::symlink(path("long"), path("link")).unwrap();
+        assert!(read(&path("link")).is_err());
+        assert!(read(&dir).is_err());
+        let missing = read(&path("missing")).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
