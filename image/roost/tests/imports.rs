@@ -43,6 +43,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("roost-mail-config", &["roost-service"]),
     ("roost-mail-server", &[]),
+    ("roost-portal", &["roost-service"]),
     ("roost-service", &[]),
     (
         "roost-updater",
