@@ -22,7 +22,6 @@ pub use view::View;
 
 use redb::{Database, ReadableDatabase, StorageBackend};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The file's name.
 pub const FILE: &str = "portal.redb";
@@ -78,6 +77,7 @@ impl From<StoreError> for OpenError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Io(error) => Self::Io(error),
+            StoreError::Damaged(what) => Self::Damaged(what),
             error => Self::Damaged(error.to_string()),
         }
     }
@@ -100,7 +100,7 @@ pub enum StoreError {
     #[error("this laptop is paired already")]
     Paired,
     /// A value is longer than what is kept.
-    #[error("{what} is too long: {limit} bytes at most")]
+    #[error("{what}: more than {limit} bytes")]
     TooLong {
         /// Which.
         what: &'static str,
@@ -211,20 +211,14 @@ fn make<F: Folder>(folder: &F) -> Result<F::File, OpenError> {
     made.ok_or_else(|| OpenError::Io(io::ErrorKind::NotFound.into()))
 }
 
-/// Opens the file as a database, every page checked.
-///
-/// The check is there for damage done by the card: without it the database
-/// trusts what it reads. Where it still panics, as debug builds of it do, that
-/// is the file's fault too and must not end the portal.
+/// Opens the file as a database, every page checked: without that it trusts what
+/// it reads, and may panic where the card did damage.
 fn attach(file: impl StorageBackend) -> Result<Database, OpenError> {
-    catch_unwind(AssertUnwindSafe(|| {
-        Database::builder()
-            .set_cache_size(CACHE)
-            .set_check_integrity_on_open(true)
-            .create_with_backend(file)
-    }))
-    .map_err(|_| OpenError::Damaged("its pages contradict each other".into()))?
-    .map_err(open_error)
+    Database::builder()
+        .set_cache_size(CACHE)
+        .set_check_integrity_on_open(true)
+        .create_with_backend(file)
+        .map_err(open_error)
 }
 
 fn open_error(error: redb::DatabaseError) -> OpenError {
