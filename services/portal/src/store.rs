@@ -57,8 +57,9 @@ impl OpenError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Damaged(_) => {
-                "Mail goes on working. Pairing, passwords and settings of the portal cannot be \
-                 read: flash the card again, or put back a copy of its data partition."
+                "Mail goes on working. Who owns the box, its laptops and what was chosen in the \
+                 browser cannot be read. Only a factory reset (flash the card again) begins anew, \
+                 and it deletes the mail too: copy that first, with any mail program."
             }
             Self::Newer { .. } => {
                 "The box went back to an older version. Install the newer one again with \
