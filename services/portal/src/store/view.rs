@@ -69,12 +69,10 @@ impl<'t> View<'t> {
     /// # Errors
     /// See [`View`].
     pub fn sessions(&self) -> Result<Vec<(TokenHash, Session)>> {
-        let all = self.all(SESSIONS, usize::MAX)?;
-        let mut all = all.into_iter();
-        all.try_fold(Vec::new(), |mut list, (key, session)| {
-            list.push((TokenHash(exact(SESSIONS, &key)?), session));
-            Ok(list)
-        })
+        let all = self.keyed(SESSIONS)?.into_iter();
+        Ok(all
+            .map(|(key, session)| (TokenHash(key), session))
+            .collect())
     }
 
     /// One laptop; `None` if it is not paired.
@@ -90,12 +88,8 @@ impl<'t> View<'t> {
     /// # Errors
     /// See [`View`].
     pub fn laptops(&self) -> Result<Vec<(LaptopKey, Laptop)>> {
-        let all = self.all(LAPTOPS, usize::MAX)?;
-        let mut all = all.into_iter();
-        all.try_fold(Vec::new(), |mut list, (key, laptop)| {
-            list.push((LaptopKey(exact(LAPTOPS, &key)?), laptop));
-            Ok(list)
-        })
+        let all = self.keyed(LAPTOPS)?.into_iter();
+        Ok(all.map(|(key, laptop)| (LaptopKey(key), laptop)).collect())
     }
 
     /// The last `most` entries of the audit log, the newest first.
@@ -113,6 +107,12 @@ impl<'t> View<'t> {
             Ok(found.map(|value| parse(table, value.value())))
         })?
         .transpose()
+    }
+
+    fn keyed<T: DeserializeOwned>(&self, table: Table) -> Result<Vec<([u8; 32], T)>> {
+        let rows = self.all(table, usize::MAX)?.into_iter();
+        rows.map(|(key, record)| Ok((exact(table, &key)?, record)))
+            .collect()
     }
 
     /// The last `most` rows, the greatest key first.
