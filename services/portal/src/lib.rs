@@ -1,6 +1,6 @@
-//! The web portal of the box: its core.
+//! The web portal of the box: its core, and what it remembers.
 //!
-//! No network, no clock, no storage and no source of random bytes in here: times
+//! No network, no clock, no source of random bytes and, but for [`store`], no storage in here: times
 //! and random bytes come in as arguments, state goes out as `serde` values. An
 //! answer that depends on state having been kept is a [`decided::Decided`], which gives
 //! it away only after a save. Whoever keeps the state reads, decides and saves in one go:
@@ -12,6 +12,7 @@
 //! - [`session`], [`csrf`]: browsers that are signed in, and requests that are theirs.
 //! - [`throttle`]: how often somebody may try.
 //! - [`audit`]: what happened, in plain words.
+//! - [`store`]: what is remembered, in one file that a power cut leaves whole.
 
 pub mod audit;
 pub mod code;
@@ -24,6 +25,7 @@ pub mod password;
 pub mod second;
 pub mod session;
 pub mod setup;
+pub mod store;
 pub mod throttle;
 pub mod time;
 pub mod token;

@@ -1,0 +1,181 @@
+//! Looking into the store.
+
+use super::StoreError;
+use super::records::*;
+use super::schema::{AUDIT, LAPTOPS, SESSIONS, SINGLE, Table};
+use redb::{ReadTransaction, ReadableTable, WriteTransaction};
+use serde::de::DeserializeOwned;
+
+pub(super) const OWNER: &[u8] = b"owner";
+pub(super) const PAIRING: &[u8] = b"pairing";
+pub(super) const SETTINGS: &[u8] = b"settings";
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+#[derive(Clone, Copy)]
+enum Transaction<'t> {
+    Read(&'t ReadTransaction),
+    Write(&'t WriteTransaction),
+}
+
+/// The store at one moment.
+pub struct View<'t>(Transaction<'t>);
+
+/// Every method fails with [`StoreError::Damaged`] for a record that cannot be
+/// read, and with [`StoreError::Io`] if the card cannot.
+impl<'t> View<'t> {
+    pub(super) fn writing(transaction: &'t WriteTransaction) -> Self {
+        Self(Transaction::Write(transaction))
+    }
+
+    pub(super) fn reading(transaction: &'t ReadTransaction) -> Self {
+        Self(Transaction::Read(transaction))
+    }
+
+    /// The owner; `None` before the box has one.
+    ///
+    /// # Errors
+    /// See [`View`].
+    pub fn owner(&self) -> Result<Option<Owner>> {
+        self.get(SINGLE, OWNER)
+    }
+
+    /// How far pairing with the card's code is.
+    ///
+    /// # Errors
+    /// See [`View`].
+    pub fn pairing(&self) -> Result<Pairing> {
+        Ok(self.get(SINGLE, PAIRING)?.unwrap_or_default())
+    }
+
+    /// What was chosen in the browser.
+    ///
+    /// # Errors
+    /// See [`View`].
+    pub fn settings(&self) -> Result<Settings> {
+        Ok(self.get(SINGLE, SETTINGS)?.unwrap_or_default())
+    }
+
+    /// One session. Whether it is still good by the clock is the caller's to say.
+    ///
+    /// # Errors
+    /// See [`View`].
+    pub fn session(&self, token: &TokenHash) -> Result<Option<Session>> {
+        self.get(SESSIONS, &token.0)
+    }
+
+    /// All sessions, in no order that means anything.
+    ///
+    /// # Errors
+    /// See [`View`].
+    pub fn sessions(&self) -> Result<Vec<(TokenHash, Session)>> {
+        let all = self.keyed(SESSIONS)?.into_iter();
+        Ok(all
+            .map(|(key, session)| (TokenHash(key), session))
+            .collect())
+    }
+
+    /// One laptop; `None` if it is not paired.
+    ///
+    /// # Errors
+    /// See [`View`].
+    pub fn laptop(&self, key: &LaptopKey) -> Result<Option<Laptop>> {
+        self.get(LAPTOPS, &key.0)
+    }
+
+    /// All paired laptops, in no order that means anything.
+    ///
+    /// # Errors
+    /// See [`View`].
+    pub fn laptops(&self) -> Result<Vec<(LaptopKey, Laptop)>> {
+        let all = self.keyed(LAPTOPS)?.into_iter();
+        Ok(all.map(|(key, laptop)| (LaptopKey(key), laptop)).collect())
+    }
+
+    /// The last `most` entries of the audit log, the newest first.
+    ///
+    /// # Errors
+    /// See [`View`].
+    pub fn audit(&self, most: usize) -> Result<Vec<Entry>> {
+        let all = self.all(AUDIT, most)?;
+        Ok(all.into_iter().map(|(_, entry)| entry).collect())
+    }
+
+    fn get<T: DeserializeOwned>(&self, table: Table, key: &[u8]) -> Result<Option<T>> {
+        self.read(table, |rows| {
+            let found = rows.get(key)?;
+            Ok(found.map(|value| parse(table, value.value())))
+        })?
+        .transpose()
+    }
+
+    fn keyed<T: DeserializeOwned>(&self, table: Table) -> Result<Vec<([u8; 32], T)>> {
+        let rows = self.all(table, usize::MAX)?.into_iter();
+        rows.map(|(key, record)| Ok((exact(table, &key)?, record)))
+            .collect()
+    }
+
+    /// The last `most` rows, the greatest key first.
+    pub(super) fn all<T: DeserializeOwned>(
+        &self,
+        table: Table,
+        most: usize,
+    ) -> Result<Vec<(Vec<u8>, T)>> {
+        self.read(table, |rows| {
+            let rows = rows.iter()?.rev().take(most);
+            rows.map(|row| {
+                let (key, value) = row?;
+                Ok(parse(table, value.value()).map(|value| (key.value().to_vec(), value)))
+            })
+            .collect()
+        })
+        .and_then(|rows: Vec<Result<_>>| rows.into_iter().collect())
+    }
+
+    fn read<T>(&self, table: Table, look: impl FnOnce(&dyn Rows) -> Found<T>) -> Result<T> {
+        match self.0 {
+            Transaction::Read(transaction) => {
+                look(&transaction.open_table(table).map_err(redb::Error::from)?)
+            }
+            Transaction::Write(transaction) => {
+                look(&transaction.open_table(table).map_err(redb::Error::from)?)
+            }
+        }
+        .map_err(|error| redb::Error::from(error).into())
+    }
+}
+
+type Found<T> = std::result::Result<T, redb::StorageError>;
+type Bytes = &'static [u8];
+
+/// The same for a table that is open for reading and one that is open for writing.
+trait Rows {
+    fn get(&self, key: &[u8]) -> Found<Option<redb::AccessGuard<'_, Bytes>>>;
+    fn iter(&self) -> Found<redb::Range<'_, Bytes, Bytes>>;
+}
+
+impl<T: ReadableTable<Bytes, Bytes>> Rows for T {
+    fn get(&self, key: &[u8]) -> Found<Option<redb::AccessGuard<'_, Bytes>>> {
+        ReadableTable::get(self, key)
+    }
+
+    fn iter(&self) -> Found<redb::Range<'_, Bytes, Bytes>> {
+        ReadableTable::iter(self)
+    }
+}
+
+fn parse<T: DeserializeOwned>(table: Table, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| StoreError::Damaged(format!("a record in {}: {error}", name(table))))
+}
+
+pub(super) fn exact<const N: usize>(table: Table, key: &[u8]) -> Result<[u8; N]> {
+    key.try_into().map_err(|_| {
+        let length = key.len();
+        StoreError::Damaged(format!("a key in {} has {length} bytes", name(table)))
+    })
+}
+
+fn name(table: Table) -> String {
+    redb::TableHandle::name(&table).to_owned()
+}
