@@ -88,9 +88,9 @@ impl From<StoreError> for OpenError {
 /// but for [`StoreError::Io`] at the very end of a change: then it is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The pairing code was used before.
-    #[error("the pairing code has been used")]
-    CodeUsed,
+    /// The first start has not begun the pairing yet.
+    #[error("the pairing has not begun")]
+    NotBegun,
     /// There is an owner already.
     #[error("the box has an owner")]
     Owned,

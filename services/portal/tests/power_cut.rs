@@ -7,7 +7,19 @@
 //! that was acknowledged and no half of another; and again if power is cut while it recovers.
 
 use redb::StorageBackend;
+use roost_portal::audit::{Actor, Entry, Event};
+use roost_portal::code::Code;
+use roost_portal::owner::{Authenticated, Next, check_password};
+use roost_portal::password::NewPassword;
+use roost_portal::second::SecondFactor;
+use roost_portal::session::Place;
 use roost_portal::store::*;
+use roost_portal::throttle::Factor;
+use roost_portal::time::{Now, PoweredOn};
+use roost_portal::token::SecretToken;
+use roost_portal::visitor::Browser;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
@@ -122,26 +134,21 @@ fn put(file: &mut Vec<u8>, at: usize, data: &[u8]) {
 }
 
 /// All that a store holds.
-#[derive(Debug, Clone, PartialEq, Default)]
-struct All {
-    owner: Option<Owner>,
-    pairing: Pairing,
-    settings: Settings,
-    sessions: Vec<(TokenHash, Session)>,
-    laptops: Vec<(LaptopKey, Laptop)>,
-    audit: Vec<Entry>,
-}
+type All = Value;
 
 fn all(store: &Store) -> Result<All, StoreError> {
     store.view(|view| {
-        Ok(All {
-            owner: view.owner()?,
-            pairing: view.pairing()?,
-            settings: view.settings()?,
-            sessions: view.sessions()?,
-            laptops: view.laptops()?,
-            audit: view.audit(usize::MAX)?,
-        })
+        let laptops = view.laptops()?.into_iter();
+        Ok(json!({
+            "owner": view.owner()?,
+            "pairing": view.pairing()?,
+            "sessions": view.sessions()?,
+            "throttle": view.throttle()?,
+            "powered_on": view.powered_on()?,
+            "settings": view.settings()?,
+            "laptops": laptops.map(|(key, laptop)| (key.0, laptop)).collect::<Vec<_>>(),
+            "audit": view.audit(usize::MAX)?,
+        }))
     })
 }
 
@@ -152,57 +159,119 @@ struct Promise {
 }
 
 const STEPS: u64 = 30;
+const CODE: &str = "K7Q2-M9XP";
+const PASSWORD: &str = "trout-lamp-river";
 
-/// One change of the story, over several tables.
+fn recovery_code(n: usize) -> String {
+    format!("AAAAAAAA0{n}")
+}
+
+fn second_factor() -> SecondFactor {
+    let hash = |n| hex::encode(Sha256::digest(recovery_code(n)));
+    let recovery: Vec<String> = (0..8).map(hash).collect();
+    let kept = json!({ "secret": "07".repeat(20), "last": 0, "recovery": recovery });
+    serde_json::from_value(kept).unwrap()
+}
+
+/// The owner signs in, and uses a recovery code up if there is a second factor.
+fn sign_in(change: &mut Change<'_>) -> Result<Authenticated, StoreError> {
+    let owner = change.owner()?.unwrap();
+    Ok(match check_password(Some(&owner), PASSWORD).unwrap() {
+        Next::SignedIn(by) => by,
+        Next::Second(right) => {
+            let code = recovery_code(8 - owner.second().unwrap().recovery_left());
+            let answer = change.decide_owner(|owner| owner.check_second(right, &code, None))?;
+            answer.unwrap()
+        }
+    })
+}
+
+/// One change of the story, over several records.
 fn step(change: &mut Change<'_>, number: u64) -> Result<(), StoreError> {
-    let address = IpAddr::V4(Ipv4Addr::new(192, 168, 1, number as u8));
-    let session = |at| Session {
-        created: at,
-        last_seen: at,
-        user_agent: "Mozilla/5.0 (X11; Linux x86_64) ".repeat(number as usize % 7),
-        address,
+    let from = IpAddr::V4(Ipv4Addr::new(192, 168, 1, number as u8));
+    let powered_on = PoweredOn(number * 60);
+    let now = Now {
+        powered_on,
+        wall: None,
+    };
+    let place = Place {
+        from,
+        browser: Browser::recognise("(X11; Linux) Firefox/140.0"),
     };
     let laptop = Laptop {
         name: format!("laptop {number}"),
-        paired_at: number,
-        last_seen: None,
+        paired: now,
+        seen: None,
     };
-    let token = |number| TokenHash([number as u8; 32]);
+    let settings = |aliases| Settings {
+        domain: Some(format!("{number}.example")),
+        first_account: Some("anna".into()),
+        relay: None,
+        aliases: (0..aliases)
+            .map(|i| Alias {
+                name: format!("alias{i}"),
+                account: "anna".into(),
+            })
+            .collect(),
+    };
+    let password = || NewPassword::choose(PASSWORD, &[]).unwrap();
+    let random = [number as u8; 32];
     let key = |number| LaptopKey([number as u8; 32]);
     match number {
-        0 => change.change_pairing(|pairing| pairing.tries += 1)?,
+        0 => {
+            assert!(change.begin_pairing(Code::parse(CODE).unwrap(), powered_on)?);
+            let wrong = change
+                .decide_pairing(|pairing| pairing.enter("AAAA-AAAA", from, random, powered_on))?;
+            assert!(wrong.is_err());
+        }
         1 => {
-            change.redeem_code(number)?;
-            change.create_owner("$argon2id$first".into())?;
+            let grant = change
+                .decide_pairing(|pairing| pairing.enter(CODE, from, random, powered_on))?
+                .unwrap();
+            let claimed = change.decide_pairing(|pairing| pairing.claim(&grant, powered_on))?;
+            assert_eq!(claimed, Ok(()));
+            let hash = password().hash([1; 16]);
+            let by = change.finish_pairing(Some(&grant), hash, &settings(0), now)?;
+            change.change_sessions(|s| s.open(by.unwrap(), None, random, place, now))?;
             change.add_laptop(&key(1), &laptop)?;
         }
-        2 => change.set_totp(Some(vec![7; 20]))?,
+        2 => {
+            let by = sign_in(change)?;
+            change.change_owner(|owner| owner.with_second(by, Some(second_factor())))?;
+        }
         _ => match number % 6 {
             0 => {
-                change.set_password(format!("$argon2id${number}"))?;
-                change.end_other_sessions(Some(&token(number - 1)))?;
+                let by = sign_in(change)?;
+                let hash = password().hash([number as u8; 16]);
+                change.change_owner(|owner| owner.with_password(by, hash))?;
+                let kept = SecretToken::from_random([number as u8 - 4; 32]);
+                change.change_sessions(|s| s.revoke_others(Some(&kept)))?;
             }
             1 => change.add_laptop(&key(number), &laptop)?,
-            2 => assert!(change.use_totp_step(number)?),
-            3 => change.set_settings(&Settings {
-                domain: Some(format!("{number}.example")),
-                first_account: Some("anna".into()),
-                aliases: (0..number * 4)
-                    .map(|i| Alias {
-                        name: format!("alias{i}"),
-                        account: "anna".into(),
-                    })
-                    .collect(),
-            })?,
+            2 => {
+                let by = sign_in(change)?;
+                let token = change.change_sessions(|s| s.open(by, None, random, place, now))?;
+                change.change_throttle(|t| t.remember(token.hash(), powered_on))?;
+            }
+            3 => change.set_settings(&settings(number * 4))?,
             4 => assert!(change.remove_laptop(&key(number - 3))?),
-            _ => change.begin_session(&token(number), session(number))?,
+            _ => {
+                let through = change.change_throttle(|t| {
+                    let who = t.who(None, from);
+                    t.begin(who, Factor::Password, powered_on).is_ok()
+                })?;
+                assert!(through);
+            }
         },
     }
-    change.audit_entry(Entry {
-        at: number,
-        who: "owner".into(),
-        address: Some(address),
-        what: format!("step {number}: {}", "x".repeat(number as usize * 9 % 250)),
+    change.save_powered_on(powered_on)?;
+    change.audit_entry(&Entry {
+        at: now,
+        who: Actor::Owner,
+        from: Some(from),
+        what: Event::PasswordWrong {
+            known_browser: number % 2 == 0,
+        },
     })
 }
 
@@ -235,7 +304,7 @@ fn story() -> (Vec<Op>, Vec<Promise>) {
         // What is refused half way through leaves nothing behind.
         let refused: Result<(), StoreError> = store.change(|change| {
             change.set_settings(&Settings::default())?;
-            Err(StoreError::CodeUsed)
+            Err(StoreError::Owned)
         });
         assert!(refused.is_err());
     }
@@ -428,7 +497,7 @@ fn cut_everywhere(
             let folder = left.medium();
             let found = come_up(&folder).map_err(at)?;
             if found != *last && Some(&found) != coming {
-                let steps = found.audit.len();
+                let steps = found["audit"].as_array().map_or(0, Vec::len);
                 return Err(at(format!(
                     "an acknowledged change is lost ({steps} steps left)"
                 )));

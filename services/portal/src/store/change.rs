@@ -2,9 +2,19 @@
 
 use super::StoreError;
 use super::records::*;
-use super::schema::{AUDIT, LAPTOPS, SESSIONS, SINGLE, Table};
-use super::view::{OWNER, PAIRING, SETTINGS, View, exact};
-use redb::WriteTransaction;
+use super::schema::{AUDIT, LAPTOPS, SINGLE, Table};
+use super::view::{OWNER, PAIRING, POWERED_ON, SESSIONS, SETTINGS, THROTTLE, View, exact};
+use crate::audit::Entry;
+use crate::code::Code;
+use crate::decided::Decided;
+use crate::owner::{Authenticated, Owner};
+use crate::pairing::{Pairing, Refusal};
+use crate::password::PasswordHash;
+use crate::session::Sessions;
+use crate::throttle::Throttle;
+use crate::time::{Now, PoweredOn};
+use crate::token::SecretToken;
+use redb::{ReadableTable, WriteTransaction};
 use serde::Serialize;
 use std::ops::Deref;
 
@@ -39,107 +49,117 @@ impl<'t> Change<'t> {
         self.wrote
     }
 
-    /// The box gets its owner, without a second factor.
+    /// First start: somebody may enter the card's code from now on. `false` and
+    /// unchanged if that was so before.
     ///
     /// # Errors
-    /// [`StoreError::Owned`], [`StoreError::TooLong`] beyond [`MAX_PASSWORD_HASH`].
-    pub fn create_owner(&mut self, password_hash: String) -> Result<()> {
-        if self.owner()?.is_some() {
-            return Err(StoreError::Owned);
+    /// [`StoreError::Owned`]: a box that has an owner is never paired anew.
+    pub fn begin_pairing(&mut self, code: Code, now: PoweredOn) -> Result<bool> {
+        if self.pairing()?.is_some() {
+            return Ok(false);
         }
-        fits(
-            "the password's hash",
-            password_hash.len(),
-            MAX_PASSWORD_HASH,
-        )?;
-        let totp = None;
-        self.put(
-            SINGLE,
-            OWNER,
-            &Owner {
-                password_hash,
-                totp,
-            },
-        )
+        self.nobody_owns_it()?;
+        self.put(SINGLE, PAIRING, &Pairing::begin(code, now))?;
+        Ok(true)
     }
 
-    /// Replaces the password. Sessions go on; see [`Change::end_other_sessions`].
+    /// Decides about the pairing and keeps the decision. The answer may leave the
+    /// change that it is decided in, and by no other way: then it is on the medium.
     ///
     /// # Errors
-    /// [`StoreError::NoOwner`], [`StoreError::TooLong`] beyond [`MAX_PASSWORD_HASH`].
-    pub fn set_password(&mut self, password_hash: String) -> Result<()> {
-        let mut owner = self.owner()?.ok_or(StoreError::NoOwner)?;
-        fits(
-            "the password's hash",
-            password_hash.len(),
-            MAX_PASSWORD_HASH,
-        )?;
-        owner.password_hash = password_hash;
-        self.put(SINGLE, OWNER, &owner)
+    /// [`StoreError::NotBegun`].
+    pub fn decide_pairing<A>(
+        &mut self,
+        decide: impl FnOnce(Pairing) -> Decided<Pairing, A>,
+    ) -> Result<A> {
+        let decided = decide(self.pairing()?.ok_or(StoreError::NotBegun)?);
+        let (_, answer) = decided.keep(|pairing| self.put(SINGLE, PAIRING, pairing))?;
+        Ok(answer)
     }
 
-    /// Sets or removes the secret of the second factor.
+    /// The form is complete: pairing, owner and settings change together, or none of
+    /// them if it is refused. See [`Pairing::finish`].
     ///
     /// # Errors
-    /// [`StoreError::NoOwner`], [`StoreError::TooLong`] beyond [`MAX_TOTP_SECRET`].
-    pub fn set_totp(&mut self, secret: Option<Vec<u8>>) -> Result<()> {
-        let mut owner = self.owner()?.ok_or(StoreError::NoOwner)?;
-        let length = secret.as_ref().map_or(0, Vec::len);
-        fits("the second factor's secret", length, MAX_TOTP_SECRET)?;
-        let last_step = None;
-        owner.totp = secret.map(|secret| Totp { secret, last_step });
-        self.put(SINGLE, OWNER, &owner)
+    /// [`StoreError::NotBegun`], [`StoreError::Owned`], and those of [`Change::set_settings`].
+    pub fn finish_pairing(
+        &mut self,
+        token: Option<&SecretToken>,
+        password: PasswordHash,
+        settings: &Settings,
+        now: Now,
+    ) -> Result<std::result::Result<Authenticated, Refusal>> {
+        let pairing = self.pairing()?.ok_or(StoreError::NotBegun)?;
+        let decided = pairing.finish(token, password, now);
+        let (_, answer) = decided.keep(|outcome| {
+            self.nobody_owns_it()?;
+            self.put(SINGLE, PAIRING, &outcome.pairing)?;
+            if let Some(owner) = &outcome.owner {
+                self.put(SINGLE, OWNER, owner)?;
+            }
+            self.set_settings(settings)
+        })?;
+        Ok(answer)
     }
 
-    /// Takes a one-time password of this time step; `false` if one of it or of a
-    /// later step was taken before, or there is no second factor.
+    fn nobody_owns_it(&self) -> Result<()> {
+        match self.owner()? {
+            Some(_) => Err(StoreError::Owned),
+            None => Ok(()),
+        }
+    }
+
+    /// Decides about the owner and keeps the decision, as [`Change::decide_pairing`] does.
     ///
     /// # Errors
     /// [`StoreError::NoOwner`].
-    pub fn use_totp_step(&mut self, step: u64) -> Result<bool> {
-        let mut owner = self.owner()?.ok_or(StoreError::NoOwner)?;
-        match &mut owner.totp {
-            Some(totp) if totp.last_step.is_none_or(|last| step > last) => {
-                totp.last_step = Some(step);
-                self.put(SINGLE, OWNER, &owner)?;
-                Ok(true)
-            }
-            _ => Ok(false),
-        }
+    pub fn decide_owner<A>(
+        &mut self,
+        decide: impl FnOnce(Owner) -> Decided<Owner, A>,
+    ) -> Result<A> {
+        let decided = decide(self.owner()?.ok_or(StoreError::NoOwner)?);
+        let (_, answer) = decided.keep(|owner| self.put(SINGLE, OWNER, owner))?;
+        Ok(answer)
     }
 
-    /// Changes how far pairing is: tries, blocks, a code that is new.
+    /// Changes password or second factor of the owner.
+    ///
+    /// # Errors
+    /// [`StoreError::NoOwner`].
+    pub fn change_owner(&mut self, change: impl FnOnce(Owner) -> Owner) -> Result<()> {
+        let owner = self.owner()?.ok_or(StoreError::NoOwner)?;
+        self.put(SINGLE, OWNER, &change(owner))
+    }
+
+    /// Opens, uses, ends sessions.
     ///
     /// # Errors
     /// See [`View`].
-    pub fn change_pairing<T>(&mut self, change: impl FnOnce(&mut Pairing) -> T) -> Result<T> {
-        let before = self.pairing()?;
-        let mut pairing = before.clone();
-        let result = change(&mut pairing);
-        if pairing != before {
-            self.put(SINGLE, PAIRING, &pairing)?;
-        }
+    pub fn change_sessions<T>(&mut self, change: impl FnOnce(&mut Sessions) -> T) -> Result<T> {
+        let mut sessions = self.sessions()?;
+        let result = change(&mut sessions);
+        self.put(SINGLE, SESSIONS, &sessions)?;
         Ok(result)
     }
 
-    /// Uses the pairing code up. What it gives (an owner, a laptop) belongs in
-    /// the same change, so that one is never there without the other.
+    /// Counts a try to sign in, or takes one back.
     ///
     /// # Errors
-    /// [`StoreError::CodeUsed`].
-    pub fn redeem_code(&mut self, at: u64) -> Result<()> {
-        if self.pairing()?.used_at.is_some() {
-            return Err(StoreError::CodeUsed);
-        }
-        let used_at = Some(at);
-        self.put(
-            SINGLE,
-            PAIRING,
-            &Pairing {
-                used_at,
-                ..Pairing::default()
-            },
-        )
+    /// See [`View`].
+    pub fn change_throttle<T>(&mut self, change: impl FnOnce(&mut Throttle) -> T) -> Result<T> {
+        let mut throttle = self.throttle()?;
+        let result = change(&mut throttle);
+        self.put(SINGLE, THROTTLE, &throttle)?;
+        Ok(result)
+    }
+
+    /// Saves powered-on time, which only grows: belongs in every change.
+    ///
+    /// # Errors
+    /// See [`View`].
+    pub fn save_powered_on(&mut self, now: PoweredOn) -> Result<()> {
+        let now = now.max(self.powered_on()?);
+        self.put(SINGLE, POWERED_ON, &now)
     }
 
     /// Replaces the settings.
@@ -149,81 +169,6 @@ impl<'t> Change<'t> {
     pub fn set_settings(&mut self, settings: &Settings) -> Result<()> {
         fits("the settings", render(settings).len(), MAX_SETTINGS)?;
         self.put(SINGLE, SETTINGS, settings)
-    }
-
-    /// The owner has logged in. The session that was seen longest ago ends if
-    /// there would be more than [`MAX_SESSIONS`].
-    ///
-    /// # Errors
-    /// See [`View`].
-    pub fn begin_session(&mut self, token: &TokenHash, mut session: Session) -> Result<()> {
-        session.user_agent = cut(session.user_agent);
-        let mut others = self.sessions()?;
-        others.retain(|(other, _)| other != token);
-        if others.len() >= MAX_SESSIONS {
-            let oldest = others.iter().min_by_key(|(_, other)| other.last_seen);
-            let (oldest, _) = oldest.expect("there are some");
-            self.end_session(oldest)?;
-        }
-        self.put(SESSIONS, &token.0, &session)
-    }
-
-    /// A session was used; `false` if there is none. Written down at most every
-    /// [`SEEN_EVERY_S`].
-    ///
-    /// # Errors
-    /// See [`View`].
-    pub fn saw_session(&mut self, token: &TokenHash, at: u64) -> Result<bool> {
-        let Some(mut session) = self.session(token)? else {
-            return Ok(false);
-        };
-        if is_news(Some(session.last_seen), at) {
-            session.last_seen = at;
-            self.put(SESSIONS, &token.0, &session)?;
-        }
-        Ok(true)
-    }
-
-    /// Ends a session; `false` if there is none.
-    ///
-    /// # Errors
-    /// See [`View`].
-    pub fn end_session(&mut self, token: &TokenHash) -> Result<bool> {
-        self.remove(SESSIONS, &token.0)
-    }
-
-    /// Ends all sessions but `keep`. Gives their number.
-    ///
-    /// # Errors
-    /// See [`View`].
-    pub fn end_other_sessions(&mut self, keep: Option<&TokenHash>) -> Result<usize> {
-        self.end_sessions_that(|token, _| Some(token) != keep)
-    }
-
-    /// Ends the sessions that were not used for `idle_s` seconds or began more
-    /// than `age_s` seconds ago, and those that began more than
-    /// [`CLOCK_SLACK_S`] in the future: the clock was wrong then. Gives their number.
-    ///
-    /// # Errors
-    /// See [`View`].
-    pub fn expire_sessions(&mut self, at: u64, idle_s: u64, age_s: u64) -> Result<usize> {
-        self.end_sessions_that(|_, session| {
-            at.saturating_sub(session.last_seen) > idle_s
-                || at.saturating_sub(session.created) > age_s
-                || session.created.saturating_sub(at) > CLOCK_SLACK_S
-        })
-    }
-
-    fn end_sessions_that(
-        &mut self,
-        mut end: impl FnMut(&TokenHash, &Session) -> bool,
-    ) -> Result<usize> {
-        let mut sessions = self.sessions()?;
-        sessions.retain(|(token, session)| end(token, session));
-        for (token, _) in &sessions {
-            self.end_session(token)?;
-        }
-        Ok(sessions.len())
     }
 
     /// A laptop is paired from now on.
@@ -247,16 +192,17 @@ impl<'t> Change<'t> {
     }
 
     /// A laptop was connected; `false` if it is not paired. Written down at most
-    /// every [`SEEN_EVERY_S`].
+    /// every [`SEEN_EVERY`].
     ///
     /// # Errors
     /// See [`View`].
-    pub fn saw_laptop(&mut self, key: &LaptopKey, at: u64) -> Result<bool> {
+    pub fn saw_laptop(&mut self, key: &LaptopKey, now: Now) -> Result<bool> {
         let Some(mut laptop) = self.laptop(key)? else {
             return Ok(false);
         };
-        if is_news(laptop.last_seen, at) {
-            laptop.last_seen = Some(at);
+        let now_and_then = |seen: Now| now.powered_on.since(seen.powered_on) >= SEEN_EVERY;
+        if laptop.seen.is_none_or(now_and_then) {
+            laptop.seen = Some(now);
             self.put(LAPTOPS, &key.0, &laptop)?;
         }
         Ok(true)
@@ -275,15 +221,13 @@ impl<'t> Change<'t> {
     ///
     /// # Errors
     /// See [`View`].
-    pub fn audit_entry(&mut self, mut entry: Entry) -> Result<()> {
-        entry.who = cut(entry.who);
-        entry.what = cut(entry.what);
+    pub fn audit_entry(&mut self, entry: &Entry) -> Result<()> {
         let newest = self.all::<Entry>(AUDIT, 1)?;
         let number = match newest.first() {
             Some((key, _)) => u64::from_be_bytes(exact(AUDIT, key)?) + 1,
             None => 0,
         };
-        self.put(AUDIT, &number.to_be_bytes(), &entry)?;
+        self.put(AUDIT, &number.to_be_bytes(), entry)?;
         // One goes for each that comes.
         if let Some(oldest) = number.checked_sub(MAX_AUDIT) {
             self.remove(AUDIT, &oldest.to_be_bytes())?;
@@ -291,15 +235,19 @@ impl<'t> Change<'t> {
         Ok(())
     }
 
+    /// What is there already is not written again.
     fn put<T: Serialize>(&mut self, table: Table, key: &[u8], record: &T) -> Result<()> {
         let mut table = self
             .transaction
             .open_table(table)
             .map_err(redb::Error::from)?;
+        let record = render(record);
+        let before = table.get(key).map_err(redb::Error::from)?;
+        if before.is_some_and(|before| before.value() == record) {
+            return Ok(());
+        }
         self.wrote = true;
-        table
-            .insert(key, &render(record)[..])
-            .map_err(redb::Error::from)?;
+        table.insert(key, &record[..]).map_err(redb::Error::from)?;
         Ok(())
     }
 
@@ -312,11 +260,6 @@ impl<'t> Change<'t> {
         self.wrote |= was;
         Ok(was)
     }
-}
-
-/// Whether a sighting is worth a write. A clock that was set back is not one.
-fn is_news(before: Option<u64>, at: u64) -> bool {
-    before.is_none_or(|before| at.saturating_sub(before) >= SEEN_EVERY_S)
 }
 
 fn fits(what: &'static str, length: usize, limit: usize) -> Result<()> {

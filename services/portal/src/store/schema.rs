@@ -11,8 +11,6 @@ const META: Table = TableDefinition::new("meta");
 const SCHEMA_KEY: &[u8] = b"schema";
 /// Records that exist once, by name.
 pub(super) const SINGLE: Table = TableDefinition::new("single");
-/// Sessions by the hash of their token.
-pub(super) const SESSIONS: Table = TableDefinition::new("sessions");
 /// Laptops by their key.
 pub(super) const LAPTOPS: Table = TableDefinition::new("laptops");
 /// Audit log by number, 8 bytes, the most significant one first.
@@ -45,7 +43,7 @@ pub(super) fn begin(db: &Database) -> Result<WriteTransaction, StoreError> {
 /// Makes all tables in an empty store.
 pub(super) fn make(db: &Database) -> Result<(), StoreError> {
     let change = begin(db)?;
-    for table in [SINGLE, SESSIONS, LAPTOPS, AUDIT] {
+    for table in [SINGLE, LAPTOPS, AUDIT] {
         change.open_table(table).map_err(redb::Error::from)?;
     }
     set(&change, schema_after(STEPS))?;

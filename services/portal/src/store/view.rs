@@ -2,12 +2,21 @@
 
 use super::StoreError;
 use super::records::*;
-use super::schema::{AUDIT, LAPTOPS, SESSIONS, SINGLE, Table};
+use super::schema::{AUDIT, LAPTOPS, SINGLE, Table};
+use crate::audit::Entry;
+use crate::owner::Owner;
+use crate::pairing::Pairing;
+use crate::session::Sessions;
+use crate::throttle::Throttle;
+use crate::time::PoweredOn;
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 use serde::de::DeserializeOwned;
 
 pub(super) const OWNER: &[u8] = b"owner";
 pub(super) const PAIRING: &[u8] = b"pairing";
+pub(super) const SESSIONS: &[u8] = b"sessions";
+pub(super) const THROTTLE: &[u8] = b"throttle";
+pub(super) const POWERED_ON: &[u8] = b"powered_on";
 pub(super) const SETTINGS: &[u8] = b"settings";
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -40,12 +49,36 @@ impl<'t> View<'t> {
         self.get(SINGLE, OWNER)
     }
 
-    /// How far pairing with the card's code is.
+    /// Where the pairing stands; `None` before the first start has begun it.
     ///
     /// # Errors
     /// See [`View`].
-    pub fn pairing(&self) -> Result<Pairing> {
-        Ok(self.get(SINGLE, PAIRING)?.unwrap_or_default())
+    pub fn pairing(&self) -> Result<Option<Pairing>> {
+        self.get(SINGLE, PAIRING)
+    }
+
+    /// Browsers that are signed in.
+    ///
+    /// # Errors
+    /// See [`View`].
+    pub fn sessions(&self) -> Result<Sessions> {
+        Ok(self.get(SINGLE, SESSIONS)?.unwrap_or_default())
+    }
+
+    /// The limits of sign-in, with the browsers that are known.
+    ///
+    /// # Errors
+    /// See [`View`].
+    pub fn throttle(&self) -> Result<Throttle> {
+        Ok(self.get(SINGLE, THROTTLE)?.unwrap_or_default())
+    }
+
+    /// How long the box has been powered on in its life, as far as it was saved.
+    ///
+    /// # Errors
+    /// See [`View`].
+    pub fn powered_on(&self) -> Result<PoweredOn> {
+        Ok(self.get(SINGLE, POWERED_ON)?.unwrap_or_default())
     }
 
     /// What was chosen in the browser.
@@ -54,25 +87,6 @@ impl<'t> View<'t> {
     /// See [`View`].
     pub fn settings(&self) -> Result<Settings> {
         Ok(self.get(SINGLE, SETTINGS)?.unwrap_or_default())
-    }
-
-    /// One session. Whether it is still good by the clock is the caller's to say.
-    ///
-    /// # Errors
-    /// See [`View`].
-    pub fn session(&self, token: &TokenHash) -> Result<Option<Session>> {
-        self.get(SESSIONS, &token.0)
-    }
-
-    /// All sessions, in no order that means anything.
-    ///
-    /// # Errors
-    /// See [`View`].
-    pub fn sessions(&self) -> Result<Vec<(TokenHash, Session)>> {
-        let all = self.keyed(SESSIONS)?.into_iter();
-        Ok(all
-            .map(|(key, session)| (TokenHash(key), session))
-            .collect())
     }
 
     /// One laptop; `None` if it is not paired.

@@ -1,19 +1,22 @@
-//! The store against plain maps.
+//! The store against the same values in memory.
 
 use super::*;
+use crate::session::Sessions;
+use crate::throttle::Throttle;
 use proptest::prelude::*;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-/// What the model does: one of these to the store and to plain maps.
+/// What the model does: one of these to the store and to values in memory.
 #[derive(Debug, Clone)]
 enum Act {
-    Begin(u8, u64),
-    End(u8),
-    Expire(u64),
+    Open(u8, u64),
+    Use(u8, u64),
+    Close(u8),
+    Try(u64),
     Add(u8),
     Saw(u8, u64),
     Remove(u8),
-    Try,
+    Save(u64),
     Domain(Option<String>),
     Refused(u8),
     Restart,
@@ -22,97 +25,116 @@ enum Act {
 fn act() -> impl Strategy<Value = Act> {
     let n = 0..6_u8;
     prop_oneof![
-        (n.clone(), 0..3000_u64).prop_map(|(n, at)| Act::Begin(n, at)),
-        n.clone().prop_map(Act::End),
-        (0..4000_u64).prop_map(Act::Expire),
+        (n.clone(), 0..9000_u64).prop_map(|(n, at)| Act::Open(n, at)),
+        (n.clone(), 0..9000_u64).prop_map(|(n, at)| Act::Use(n, at)),
+        n.clone().prop_map(Act::Close),
+        (0..4000_u64).prop_map(Act::Try),
         n.clone().prop_map(Act::Add),
         (n.clone(), 0..3000_u64).prop_map(|(n, at)| Act::Saw(n, at)),
         n.clone().prop_map(Act::Remove),
-        Just(Act::Try),
+        (0..4000_u64).prop_map(Act::Save),
         proptest::option::of("[a-zä]{0,40}").prop_map(Act::Domain),
         n.prop_map(Act::Refused),
         Just(Act::Restart),
     ]
 }
 
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 struct Model {
-    sessions: HashMap<TokenHash, Session>,
-    laptops: HashMap<LaptopKey, Laptop>,
-    tries: u32,
-    domain: Option<String>,
+    sessions: Sessions,
+    throttle: Throttle,
+    powered_on: PoweredOn,
+    laptops: BTreeMap<[u8; 32], Laptop>,
+    settings: Settings,
 }
 
 impl Model {
-    fn of(store: &Store) -> Self {
-        view(store, |v| {
-            Ok(Self {
-                sessions: v.sessions()?.into_iter().collect(),
-                laptops: v.laptops()?.into_iter().collect(),
-                tries: v.pairing()?.tries,
-                domain: v.settings()?.domain,
-            })
+    /// As [`all`] gives it; the greatest key comes first.
+    fn all(&self) -> Value {
+        json!({
+            "owner": null,
+            "pairing": null,
+            "sessions": self.sessions,
+            "throttle": self.throttle,
+            "powered_on": self.powered_on,
+            "settings": self.settings,
+            "laptops": self.laptops.iter().rev().collect::<Vec<_>>(),
+            "audit": [],
         })
     }
+}
+
+fn attempt(throttle: &mut Throttle, now: u64) -> bool {
+    let who = throttle.who(None, HOME);
+    throttle
+        .begin(who, Factor::Password, PoweredOn(now))
+        .is_ok()
+}
+
+fn open_one(sessions: &mut Sessions, n: u8, now: u64) {
+    let _ = sessions.open(by(), Some(&token(n)), [n; 32], place(), at(now));
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_store_is_what_maps_in_memory_would_be(acts in proptest::collection::vec(act(), 0..30)) {
+    fn the_store_is_what_values_in_memory_would_be(acts in proptest::collection::vec(act(), 0..30)) {
         let (folder, mut store) = store();
         let mut model = Model::default();
         for act in acts {
             match act {
-                Act::Begin(n, at) => {
-                    change(&store, |c| c.begin_session(&TokenHash([n; 32]), session(at)));
-                    model.sessions.insert(TokenHash([n; 32]), session(at));
+                Act::Open(n, now) => {
+                    change(&store, |c| c.change_sessions(|s| open_one(s, n, now)));
+                    open_one(&mut model.sessions, n, now);
                 }
-                Act::End(n) => {
-                    let was = change(&store, |c| c.end_session(&TokenHash([n; 32])));
-                    prop_assert_eq!(was, model.sessions.remove(&TokenHash([n; 32])).is_some());
+                Act::Use(n, now) => {
+                    let kept = change(&store, |c| c.change_sessions(|s| s.used(&token(n), at(now))));
+                    prop_assert_eq!(kept, model.sessions.used(&token(n), at(now)));
                 }
-                Act::Expire(at) => {
-                    let ended = change(&store, |c| c.expire_sessions(at, 1000, 2000));
-                    let before = model.sessions.len();
-                    model.sessions.retain(|_, s| s.last_seen + 1000 >= at && s.created + 2000 >= at);
-                    prop_assert_eq!(ended, before - model.sessions.len());
+                Act::Close(n) => {
+                    let was = change(&store, |c| c.change_sessions(|s| s.close(&token(n))));
+                    prop_assert_eq!(was, model.sessions.close(&token(n)));
+                }
+                Act::Try(now) => {
+                    let through = change(&store, |c| c.change_throttle(|t| attempt(t, now)));
+                    prop_assert_eq!(through, attempt(&mut model.throttle, now));
                 }
                 Act::Add(n) => {
                     let added = store.change(|c| c.add_laptop(&LaptopKey([n; 32]), &laptop("a")));
-                    let known = model.laptops.contains_key(&LaptopKey([n; 32]));
+                    let known = model.laptops.contains_key(&[n; 32]);
                     prop_assert_eq!(matches!(added, Err(StoreError::Paired)), known);
-                    model.laptops.entry(LaptopKey([n; 32])).or_insert(laptop("a"));
+                    model.laptops.entry([n; 32]).or_insert(laptop("a"));
                 }
-                Act::Saw(n, at) => {
-                    let known = change(&store, |c| c.saw_laptop(&LaptopKey([n; 32]), at));
-                    let laptop = model.laptops.get_mut(&LaptopKey([n; 32]));
+                Act::Saw(n, now) => {
+                    let known = change(&store, |c| c.saw_laptop(&LaptopKey([n; 32]), at(now)));
+                    let laptop = model.laptops.get_mut(&[n; 32]);
                     prop_assert_eq!(known, laptop.is_some());
                     if let Some(laptop) = laptop
-                        && laptop.last_seen.is_none_or(|last| at >= last + SEEN_EVERY_S)
+                        && laptop.seen.is_none_or(|seen| {
+                            now >= seen.powered_on.0 + SEEN_EVERY.as_secs()
+                        })
                     {
-                        laptop.last_seen = Some(at);
+                        laptop.seen = Some(at(now));
                     }
                 }
                 Act::Remove(n) => {
                     let was = change(&store, |c| c.remove_laptop(&LaptopKey([n; 32])));
-                    prop_assert_eq!(was, model.laptops.remove(&LaptopKey([n; 32])).is_some());
+                    prop_assert_eq!(was, model.laptops.remove(&[n; 32]).is_some());
                 }
-                Act::Try => {
-                    change(&store, |c| c.change_pairing(|pairing| pairing.tries += 1));
-                    model.tries += 1;
+                Act::Save(now) => {
+                    change(&store, |c| c.save_powered_on(PoweredOn(now)));
+                    model.powered_on = model.powered_on.max(PoweredOn(now));
                 }
                 Act::Domain(domain) => {
-                    let settings = Settings { domain: domain.clone(), ..Settings::default() };
-                    change(&store, |c| c.set_settings(&settings));
-                    model.domain = domain;
+                    model.settings.domain = domain;
+                    change(&store, |c| c.set_settings(&model.settings));
                 }
                 Act::Refused(n) => {
                     let refused = store.change(|c| {
                         c.remove_laptop(&LaptopKey([n; 32]))?;
-                        c.end_other_sessions(None)?;
-                        c.set_password(String::new())
+                        c.change_sessions(|s| s.revoke_others(None))?;
+                        c.change_owner(|owner| owner)
                     });
                     prop_assert!(matches!(refused, Err(StoreError::NoOwner)));
                 }
@@ -121,7 +143,7 @@ proptest! {
                     store = open(folder.path());
                 }
             }
-            prop_assert_eq!(&Model::of(&store), &model);
+            prop_assert_eq!(all(&store), model.all());
         }
     }
 }
