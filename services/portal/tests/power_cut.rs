@@ -270,7 +270,7 @@ fn step(change: &mut Change<'_>, number: u64) -> Result<(), StoreError> {
         who: Actor::Owner,
         from: Some(from),
         what: Event::PasswordWrong {
-            known_browser: number % 2 == 0,
+            known_browser: number.is_multiple_of(2),
         },
     })
 }
