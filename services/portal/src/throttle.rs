@@ -50,7 +50,7 @@ impl Ladder {
 }
 
 /// For passwords. Five tries are for people with two passwords and a Caps Lock key; a quarter
-/// of an hour is 96 guesses a day, of a password that is not among the common ones.
+/// of an hour is 96 guesses a day, of a password that is not easy to guess.
 pub const PASSWORD: Ladder = Ladder {
     free: 5,
     first: Duration::from_secs(10),
