@@ -18,6 +18,8 @@ from waiting import wait_until
 
 #: This machine, as the emulated box sees it.
 HOST = "10.0.2.2"
+#: Seconds until the box has asked for the time again after nobody answered.
+SYNC_TIMEOUT = 240.0
 #: How long boxes wait before they look: what they do, and what these do instead.
 WAITS = {
     "const FIRST: Range<u64> = 5 * 60..30 * 60;": "const FIRST: Range<u64> = 5..6;",
@@ -46,33 +48,43 @@ def test_box_follows_a_url(boot: Boot, workshop: Workshop, tmp_path: Path) -> No
         box = Patient(workshop, boot, tmp_path / "box", first=first, options=("--lan",))
         box.check(SLOT_A, FIRST)
 
-        def logged(words: str) -> bool:
-            neighbour.announce()
-            return any(words in line for line in box.machine.logs("updater", 2000))
+        def give_time() -> None:
+            """After each restart anew: the emulated network is then a new one."""
+            with Neighbour(box.machine.lan_path) as neighbour:
+
+                def synced() -> bool:
+                    neighbour.announce()
+                    return box.machine.status()["clock_synced"]
+
+                wait_until("an answer from the time server", synced, SYNC_TIMEOUT, interval=1.0)
 
         def wait_logged(words: str) -> None:
-            wait_until(f"the updater to say {words!r}", lambda: logged(words), UPDATE_TIMEOUT, interval=1.0)
+            def logged() -> bool:
+                return any(words in line for line in box.machine.logs("updater", 2000))
 
-        def tried(number: int) -> bool:
-            neighbour.announce()
-            last = workshop.report(box.machine)["update"]["last"]
-            return last is not None and last["to"]["number"] == number
+            wait_until(f"the updater to say {words!r}", logged, UPDATE_TIMEOUT, interval=1.0)
 
         def wait_tried(number: int) -> None:
+            def tried() -> bool:
+                last = workshop.report(box.machine)["update"]["last"]
+                return last is not None and last["to"]["number"] == number
+
             # The box does not answer while it restarts.
             gone = (AssertionError,)
-            wait_until(f"the end of the trial of {number}", lambda: tried(number), UPDATE_TIMEOUT, interval=2.0, retry_on=gone)
-            box.machine.hang_up()
+            wait_until(f"the end of the trial of {number}", tried, UPDATE_TIMEOUT, interval=2.0, retry_on=gone)
 
-        with Neighbour(box.machine.lan_path) as neighbour:
-            wait_logged("nothing newer")
-            put(good.bundle, shelf)
-            wait_tried(NEXT)
-            box.check(SLOT_B, NEXT)
-            put(bad.bundle, shelf)
-            wait_tried(NEXT + 1)
-            wait_logged("went wrong here before")
-            box.check(SLOT_B, NEXT)
+        give_time()
+        wait_logged("nothing newer")
+        put(good.bundle, shelf)
+        wait_tried(NEXT)
+        box.check(SLOT_B, NEXT)
+        put(bad.bundle, shelf)
+        give_time()
+        wait_tried(NEXT + 1)
+        box.check(SLOT_B, NEXT)
+        give_time()
+        wait_logged("went wrong here before")
+        box.check(SLOT_B, NEXT)
 
 
 def put(bundle: Path, shelf: Path) -> None:

@@ -131,6 +131,8 @@ struct Init {
     /// What the builder said about the services; empty if that cannot be read.
     table: Vec<ServiceSpec>,
     settings: Option<Settings>,
+    /// Host name, once it is known: the card's, or that of the settings.
+    name: String,
     version: String,
     slot: u8,
     data_mounted: bool,
@@ -257,7 +259,7 @@ impl Init {
                     .get(index)?
                     .spec
                     .clone();
-                return Some(match processes::start_service(&spec) {
+                return Some(match processes::start_service(&spec, &self.name) {
                     Ok(child) => {
                         let pid = child.pid;
                         self.watch_service(index, child);

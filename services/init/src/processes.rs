@@ -4,7 +4,7 @@ use crate::data;
 use crate::launch::Confinement;
 use crate::supervisor::Exit;
 use roost_service::notify;
-use roost_service::spec::{self, DATA_FORMAT_ENV, RUN_ENV, ServiceSpec};
+use roost_service::spec::{self, DATA_FORMAT_ENV, NAME_ENV, RUN_ENV, ServiceSpec};
 use rustix::fs::{Gid, Uid};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 use std::fs::{self, File, OpenOptions};
@@ -47,7 +47,7 @@ pub fn prepare_cgroups() -> io::Result<()> {
 ///
 /// # Errors
 /// A sentence that says which step failed.
-pub fn start_service(spec: &ServiceSpec) -> Result<Child, String> {
+pub fn start_service(spec: &ServiceSpec, name: &str) -> Result<Child, String> {
     let folder = data_folder(spec).map_err(|e| format!("its data folder: {e}"))?;
     let run = run_folder(spec).map_err(|e| format!("its folder for sockets: {e}"))?;
     let (notify_read, notify_write) = pipe().map_err(|e| format!("its notification pipe: {e}"))?;
@@ -60,6 +60,7 @@ pub fn start_service(spec: &ServiceSpec) -> Result<Child, String> {
         .env("ROOST_DATA", &folder)
         .env(RUN_ENV, &run)
         .env(DATA_FORMAT_ENV, spec.data_format.to_string())
+        .env(NAME_ENV, name)
         .env(notify::ENV, notify_write.as_raw_fd().to_string())
         .current_dir(&folder);
     let confinement = Confinement {

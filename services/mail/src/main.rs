@@ -110,7 +110,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
 async fn start(notifier: &Notifier, data: &Path) -> Result<(Running, Option<AbortHandle>)> {
     let share = path_from_env(SHARE_ENV, Some(SHARE))?;
     let settings_path = path_from_env(SETTINGS_ENV, Some(settings::PATH))?;
-    let settings = prepare::read_settings(&settings_path)?;
+    let settings = prepare::read_settings(&settings_path)?.with_name_of_box();
 
     notifier.status("making keys");
     let (for_keys, folder) = (settings.clone(), data.to_owned());

@@ -1,5 +1,6 @@
 //! The box's settings, `/etc/roost/settings.json` in the image.
 
+use crate::spec::NAME_ENV;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -28,6 +29,18 @@ pub struct Settings {
     /// Whose updates and whose calls the box takes.
     #[serde(default)]
     pub update: Update,
+}
+
+impl Settings {
+    /// With the name that init has given this service ([`NAME_ENV`]): a card may have another one
+    /// than its image.
+    #[must_use]
+    pub fn with_name_of_box(mut self) -> Self {
+        if let Ok(name) = std::env::var(NAME_ENV) {
+            self.name = name;
+        }
+        self
+    }
 }
 
 /// A mail account made on first boot.

@@ -63,6 +63,9 @@ pub struct ServiceSpec {
 /// Environment variable with [`ServiceSpec::data_format`].
 pub const DATA_FORMAT_ENV: &str = "ROOST_DATA_FORMAT";
 
+/// Environment variable with the host name of this box: its card's, or else that of the settings.
+pub const NAME_ENV: &str = "ROOST_NAME";
+
 fn first_format() -> u32 {
     1
 }

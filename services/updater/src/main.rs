@@ -67,7 +67,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
     let data = data.with_context(|| {
         format!("{DATA_ENV} is not set (init gives the service its data folder)")
     })?;
-    let settings: Settings = read_json(settings::PATH)?;
+    let settings = read_json::<Settings>(settings::PATH)?.with_name_of_box();
     let table: Vec<ServiceSpec> = read_json(spec::PATH)?;
     let places = Places {
         devices: spec::DEVICES.into(),

@@ -56,14 +56,29 @@ impl Destination {
     }
 
     /// Opens it for writing; what is mounted of it no longer is then.
-    pub fn open(&self, bytes: u64) -> Result<Disk, Failure> {
+    pub fn open(&self, machine: &Machine, bytes: u64) -> Result<Disk, Failure> {
         let medium = match self {
             Self::File(path) => {
                 return Disk::file(path, bytes).map_err(|e| disk_failure("write", path, e));
             }
             Self::Disk(medium) => medium,
         };
-        for what in &medium.uses {
+        // Somebody was asked, and the image was read: meanwhile another disk may have got this
+        // name, or the reader another card.
+        let another = || {
+            Failure::new(format!(
+                "{} is not what it was any more",
+                medium.path.display()
+            ))
+            .because("another disk or card is there now, or something has begun to use it")
+            .hint("nothing was written; run the same command again")
+        };
+        match machine.by_name(&medium.name) {
+            Named::Disk(now) if now == *medium => {}
+            _ => return Err(another()),
+        }
+        // A file system below another one comes later in the list.
+        for what in medium.uses.iter().rev() {
             if let Use::Mounted { part, place } = what {
                 unmount(place, UnmountFlags::empty()).map_err(|e| {
                     Failure::new(format!("cannot unmount {}", place.display()))
@@ -75,7 +90,7 @@ impl Destination {
             }
         }
         let path = &medium.path;
-        Disk::device(path).map_err(|e| {
+        let disk = Disk::device(path).map_err(|e| {
             let hint = match e.kind() {
                 // sudo's own PATH does not lead to what cargo has installed.
                 ErrorKind::PermissionDenied => format!(
@@ -93,7 +108,11 @@ impl Destination {
             Failure::new(format!("cannot open {}", path.display()))
                 .because(e)
                 .hint(hint)
-        })
+        })?;
+        // While it is open, the name and the number stay with it.
+        let same = disk.number().is_ok_and(|number| number == medium.number)
+            && matches!(machine.by_name(&medium.name), Named::Disk(now) if now.sequence == medium.sequence);
+        if same { Ok(disk) } else { Err(another()) }
     }
 
     /// Lets the card be taken out. Nothing here is a reason to fail: the card is complete.

@@ -76,6 +76,10 @@ pub fn judge(medium: &Medium, needed: Option<u64>) -> Verdict {
             _ => "it is built into this machine".to_owned(),
         });
     }
+    if medium.has_run {
+        reasons
+            .push("it is the card of a box that has run: the mail on it would be lost".to_owned());
+    }
     match reasons.is_empty() {
         true => Verdict::Fit,
         false => Verdict::TypeName(reasons),

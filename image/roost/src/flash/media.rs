@@ -85,6 +85,16 @@ pub struct Medium {
     pub readable: bool,
     /// Whether it was flashed by Roost.
     pub roost: bool,
+    /// Whether it was in a box since.
+    #[serde(skip)]
+    pub has_run: bool,
+    /// Its major and minor number, e.g. `8:16`.
+    #[serde(skip)]
+    pub number: String,
+    /// The kernel's number for this disk, or for the card in it; no other gets it until the next
+    /// start (`/sys/block/…/diskseq`, Linux 5.15).
+    #[serde(skip)]
+    pub sequence: Option<u64>,
     /// What uses it.
     pub uses: Vec<Use>,
 }
@@ -146,6 +156,7 @@ impl Machine {
     ///
     /// What the system says when it looks there; not if nothing is there.
     pub fn named(&self, path: &Path) -> std::io::Result<Named> {
+        let path = &std::path::absolute(path)?;
         let meta = match fs::metadata(path) {
             Ok(meta) => meta,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
@@ -159,7 +170,10 @@ impl Machine {
         };
         let kind = meta.file_type();
         if kind.is_file() {
-            return Ok(Named::File);
+            return Ok(match path.starts_with("/dev") {
+                true => Named::Other("it is a file among the devices"),
+                false => Named::File,
+            });
         }
         if !kind.is_block_device() {
             return Ok(Named::Other(if kind.is_dir() {
@@ -316,12 +330,14 @@ impl Machine {
         let bytes = number("size") * SECTOR;
         let path = Path::new("/dev").join(name);
         let disk = fs::File::open(self.root.join("dev").join(name));
-        let mut roost = false;
+        let (mut roost, mut has_run) = (false, false);
         if let Ok(disk) = &disk {
             for (start, part) in &mut parts {
                 part.found = superblock::read(disk, *start);
             }
-            roost = superblock::is_roost(disk);
+            let data = superblock::data_of_box(disk);
+            roost = data.is_some();
+            has_run = data.is_some_and(|at| superblock::was_mounted(disk, at));
             if parts.is_empty()
                 && bytes > 0
                 && let Some(found) = superblock::read(disk, 0)
@@ -345,6 +361,9 @@ impl Machine {
             parts: parts.into_iter().map(|(_, part)| part).collect(),
             readable: disk.is_ok(),
             roost,
+            has_run,
+            number: text(&sys.join("dev")),
+            sequence: text(&sys.join("diskseq")).parse().ok(),
             uses: uses.get(name).cloned().unwrap_or_default(),
         }
     }

@@ -302,3 +302,28 @@ fn this_machines_own_disk_is_refused() {
         );
     }
 }
+
+/// A card that was only flashed is written over with `--yes`, one with mail on it is not.
+#[test]
+fn a_box_that_has_run_wants_its_name_typed() {
+    let fake = laptop();
+    assert_eq!(guard::judge(&fake.medium("mmcblk0"), None), Verdict::Fit);
+    let mounted_at = Layout::STANDARD.data.offset() + 1068;
+    fake.write("mmcblk0", mounted_at, &1_700_000_000_u32.to_le_bytes());
+    let verdict = guard::judge(&fake.medium("mmcblk0"), None);
+    assert!(
+        matches!(&verdict, Verdict::TypeName(reasons) if reasons.len() == 1),
+        "{verdict:?}"
+    );
+}
+
+/// Whatever had this name when somebody was asked: what has it now is compared with that.
+#[test]
+fn another_card_in_the_reader_is_another_medium() {
+    let fake = laptop();
+    fake.set("sdb", "diskseq", "7\n");
+    let asked = fake.medium("sdb");
+    assert_eq!(asked, fake.medium("sdb"));
+    fake.set("sdb", "diskseq", "9\n");
+    assert_ne!(asked, fake.medium("sdb"));
+}

@@ -73,7 +73,7 @@ pub fn run(args: &FlashArgs, ui: &Ui) -> Result<(), Failure> {
         scan
     };
     let personal = Personal::new(&name, network.clone())?;
-    let mut disk = destination.open(image.bytes())?;
+    let mut disk = destination.open(&machine, image.bytes())?;
     let mut progress = Progress::new(ui, &stop, image.bytes());
     let written = write::write(&mut disk, &image, &scan, &personal.file, &mut progress);
     let written = match written {

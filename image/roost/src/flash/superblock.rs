@@ -27,16 +27,11 @@ pub fn read(disk: &File, at: u64) -> Option<Found> {
     known(&bytes[..length])
 }
 
-/// Whether the disk has the partitions of a box and its data file system.
-pub fn is_roost(disk: &File) -> bool {
+/// Where the data file system of a box begins, in bytes, if the disk has the partitions of one.
+pub fn data_of_box(disk: &File) -> Option<u64> {
     let mut sector = [0; 512];
-    let Ok(mbr) = disk
-        .read_exact_at(&mut sector, 0)
-        .map_err(drop)
-        .and_then(|()| Mbr::from_bytes(&sector).map_err(drop))
-    else {
-        return false;
-    };
+    disk.read_exact_at(&mut sector, 0).ok()?;
+    let mbr = Mbr::from_bytes(&sector).ok()?;
     let layout = Layout::STANDARD;
     let at = |number| {
         mbr.partition(number)
@@ -45,11 +40,15 @@ pub fn is_roost(disk: &File) -> bool {
     let slots = [Slot::A, Slot::B]
         .into_iter()
         .all(|slot| at(slot.partition()) == Some(layout.slot(slot).offset()));
-    slots
-        && at(roost_board::layout::DATA_PARTITION)
-            .and_then(|place| read(disk, place))
-            .and_then(|found| found.label)
-            .is_some_and(|label| label == DATA_LABEL)
+    let data = at(roost_board::layout::DATA_PARTITION).filter(|_| slots)?;
+    (read(disk, data)?.label.as_deref() == Some(DATA_LABEL)).then_some(data)
+}
+
+/// Whether the ext4 file system at byte `at` was ever mounted to be written: its superblock has
+/// the time (`s_mtime`, Documentation/filesystems/ext4/super.rst). The builder leaves none.
+pub fn was_mounted(disk: &File, at: u64) -> bool {
+    let mut time = [0; 4];
+    disk.read_exact_at(&mut time, at + 1024 + 0x2c).is_ok() && time != [0; 4]
 }
 
 /// Marks at fixed places: place, bytes, kind, and where a label stands and how long it is.

@@ -4,10 +4,10 @@ use super::card::BLOCK;
 use rustix::fs::{Advice, OFlags, fadvise};
 use rustix::io::Errno;
 use rustix::ioctl::{NoArg, Opcode, ioctl, opcode};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::ops::{Deref, DerefMut};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Memory that a disk's controller can read directly: it begins at a multiple of [`BLOCK`].
@@ -99,6 +99,17 @@ impl Disk {
         Ok(Self { file, blank: false })
     }
 
+    /// Its major and minor number, as sysfs writes them, e.g. `8:16`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn number(&self) -> io::Result<String> {
+        let rdev = self.file.metadata()?.rdev();
+        let (major, minor) = (rustix::fs::major(rdev), rustix::fs::minor(rdev));
+        Ok(format!("{major}:{minor}"))
+    }
+
     /// Makes a file of `bytes` zeros, in place of what was there.
     ///
     /// # Errors
@@ -113,6 +124,8 @@ impl Disk {
             .truncate(true)
             .mode(0o600)
             .open(path)?;
+        // One that was there keeps its own.
+        file.set_permissions(Permissions::from_mode(0o600))?;
         file.set_len(bytes)?;
         Ok(Self { file, blank: true })
     }

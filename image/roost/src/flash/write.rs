@@ -99,11 +99,11 @@ pub fn write(
         written: Written::default(),
     };
     let zeros = Buffer::new(BLOCK);
-    let begun = writer.put(0, &zeros).and_then(|()| writer.sync(0));
-    begun.map_err(|error| match error {
+    writer.put(0, &zeros).map_err(|error| match error {
         WriteError::Io { source, .. } => WriteError::Refused(source),
         other => other,
     })?;
+    writer.sync(0)?;
     let (expected, boot) = writer.body(image, scan, card, watch)?;
     watch.at(Stage::Settle, 0);
     writer.sync(image.bytes())?;
@@ -164,10 +164,10 @@ impl Writer<'_> {
 
     /// Makes sure that there are `zeros` at byte `at`.
     fn blank(&mut self, at: u64, zeros: &[u8]) -> Result<(), WriteError> {
-        let skip = self.target.is_blank() || {
-            self.get(at, zeros.len())?;
-            is_zero(&self.buffer[..zeros.len()])
-        };
+        // What cannot be read may well be written: a power cut has left it half done, for example.
+        // Whether it holds, the reading back will tell.
+        let skip = self.target.is_blank()
+            || (self.get(at, zeros.len()).is_ok() && is_zero(&self.buffer[..zeros.len()]));
         if skip {
             self.written.skipped += zeros.len() as u64;
             Ok(())

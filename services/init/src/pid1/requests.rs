@@ -82,11 +82,7 @@ impl Init {
 
     fn status(&self) -> roost_service::control::BoxStatus {
         let facts = Facts {
-            name: self
-                .settings
-                .as_ref()
-                .map(|s| s.name.clone())
-                .unwrap_or_default(),
+            name: self.name.clone(),
             version: self.version.clone(),
             slot: self.slot,
             clock_synced: self.clock.synced,

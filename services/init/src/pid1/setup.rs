@@ -41,6 +41,7 @@ impl Init {
             table,
             network: Network::new(u32::from_ne_bytes(random)),
             settings,
+            name: String::new(),
             version: release.version,
             slot: args
                 .as_ref()
@@ -123,8 +124,9 @@ impl Init {
             let line = format!("cannot set the host name: {error}");
             self.say(Level::Console, &line);
         }
+        self.name = chosen.name;
         let now = clock::since_boot();
-        let actions = self.network.configure(now, chosen.network, &chosen.name);
+        let actions = self.network.configure(now, chosen.network, &self.name);
         self.network_actions(actions);
     }
 
