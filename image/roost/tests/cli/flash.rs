@@ -173,8 +173,8 @@ fn scripts_hear_of_progress_and_get_the_papers() {
     assert!(meta.blocks() * 512 < 16 << 20, "it is sparse");
     assert_eq!(
         meta.permissions().mode() & 0o777,
-        0o644,
-        "an old file keeps its mode"
+        0o600,
+        "it holds a private key, so an old file is closed to others"
     );
 }
 
