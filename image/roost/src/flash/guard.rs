@@ -1,6 +1,7 @@
 //! What may be written over: the decision, apart from asking and writing.
 
 use super::media::{Bus, Medium, Use};
+use roost_board::layout::SECTOR;
 use std::path::Path;
 
 /// What is decided about a disk.
@@ -53,6 +54,12 @@ pub fn judge(medium: &Medium, needed: Option<u64>) -> Verdict {
             "it is write-protected".to_owned(),
             Some("slide the switch at the card's side".to_owned()),
         );
+    }
+    if medium.block != SECTOR {
+        return never(format!(
+            "it counts in blocks of {} bytes, the image in blocks of {SECTOR}",
+            medium.block
+        ));
     }
     if let Some(needed) = needed
         && medium.bytes < needed

@@ -88,6 +88,9 @@ pub struct Medium {
     /// Whether it was in a box since.
     #[serde(skip)]
     pub has_run: bool,
+    /// Bytes of its smallest piece, in which a partition table on it counts.
+    #[serde(skip)]
+    pub block: u64,
     /// Its major and minor number, e.g. `8:16`.
     #[serde(skip)]
     pub number: String,
@@ -362,6 +365,10 @@ impl Machine {
             readable: disk.is_ok(),
             roost,
             has_run,
+            block: match number("queue/logical_block_size") {
+                0 => SECTOR,
+                bytes => bytes,
+            },
             number: text(&sys.join("dev")),
             sequence: text(&sys.join("diskseq")).parse().ok(),
             uses: uses.get(name).cloned().unwrap_or_default(),

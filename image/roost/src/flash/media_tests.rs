@@ -327,3 +327,15 @@ fn another_card_in_the_reader_is_another_medium() {
     fake.set("sdb", "diskseq", "9\n");
     assert_ne!(asked, fake.medium("sdb"));
 }
+
+/// The image's partition table would lead to other places there.
+#[test]
+fn a_disk_with_long_blocks_is_refused() {
+    let fake = laptop();
+    fake.set("sdb", "queue/logical_block_size", "4096\n");
+    let verdict = guard::judge(&fake.medium("sdb"), None);
+    assert!(
+        matches!(&verdict, Verdict::Never(why, None) if why.contains("4096")),
+        "{verdict:?}"
+    );
+}
