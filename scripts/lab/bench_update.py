@@ -34,6 +34,10 @@ TOUCHED = {
 }
 #: Runs of the engine and of `dd`; the middle one is told.
 RUNS = 3
+#: A card of the slow kind: bytes a second that it writes and reads.
+CARD = {"write": 20_000_000, "read": 80_000_000}
+#: Control group (version 1) whose programs get a disk as slow as that.
+SLOW = Path("/sys/fs/cgroup/blkio/roost-bench")
 #: How often mail's door is tried while the box is away, in seconds.
 KNOCK = 0.1
 
@@ -102,20 +106,31 @@ def other_kernel(slot: bytearray) -> None:
     slot[start:end] = random.Random(1).randbytes(end - start)
 
 
-def apply(workshop: Workshop, bundle: Path, folder: Path) -> dict[str, float]:
+def slow_disk(folder: Path) -> bool:
+    """Makes the control group for the disk that a folder is on; needs root, and the controller `blkio`."""
+    device = os.stat(folder).st_dev
+    try:
+        SLOW.mkdir(exist_ok=True)
+        for what, rate in CARD.items():
+            limit = f"{os.major(device)}:{os.minor(device)} {rate}"
+            (SLOW / f"blkio.throttle.{what}_bps_device").write_text(limit)
+    except OSError:
+        return False
+    return True
+
+
+def apply(workshop: Workshop, bundle: Path, folder: Path, *, slow: bool = False) -> dict[str, float]:
     """Seconds that the engine takes on this machine's disk, and `dd` for the same slot."""
     folder.mkdir()
-    done = subprocess.run(
-        [os.environ["ROOST_APPLY"], str(workshop.first.image), str(bundle), str(folder)],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    times = json.loads(done.stdout)
+    enter = ["sh", "-c", f'echo $$ > {SLOW}/cgroup.procs && exec "$@"', "sh"] if slow else []
+
+    def run(*command: str) -> str:
+        return subprocess.run([*enter, *command], capture_output=True, text=True, check=True).stdout
+
+    times = json.loads(run(os.environ["ROOST_APPLY"], str(workshop.first.image), str(bundle), str(folder)))
     began = time.monotonic()
-    subprocess.run(
-        ["dd", f"if={folder / 'b'}", f"of={folder / 'copy'}", "bs=1M", "conv=fdatasync", "iflag=count_bytes",
-         f"count={times['slot_bytes']}"],
-        capture_output=True, check=True,
-    )  # fmt: skip
+    run("dd", f"if={folder / 'b'}", f"of={folder / 'copy'}", "bs=1M", "conv=fdatasync", "iflag=count_bytes",
+        f"count={times['slot_bytes']}")  # fmt: skip
     times["dd_s"] = time.monotonic() - began
     shutil.rmtree(folder)
     return times
@@ -156,6 +171,13 @@ def main() -> None:
                 f"{middle['write_s']:.2f} s; looking before: {middle['examine_s']:.2f} s; `dd` of it: {dd:.2f} s",
             )
 
+        what = "the same (all copied) on a disk held to 20 MB/s for writing and 80 MB/s for reading"
+        if slow_disk(work):
+            times = apply(workshop, workshop.first.bundle, work / "apply-slow", slow=True)
+            row(what, f"{times['write_s']:.2f} s; `dd` of it: {times['dd_s']:.2f} s")
+        else:
+            row(what, "not measured: needs root and the controller blkio of control groups")
+
         with Door(patient.machine.forwards[25]) as door:
             began = time.monotonic()
             assert patient.update(releases["init"], expect=COMMITTED)["outcome"] == "kept"
@@ -170,6 +192,8 @@ def main() -> None:
         for machine in machines:
             machine.power_cut()
         shutil.rmtree(work, ignore_errors=True)
+        if SLOW.exists():
+            SLOW.rmdir()
 
 
 if __name__ == "__main__":
