@@ -17,6 +17,7 @@ What is refused, and what helps:
   the disk that this machine runs from            nothing
   a disk that is too small                        another card
   a disk built in, or one that is mounted         typing its name when you are asked
+  the card of a box that has run, with its mail   the same
 
 Ctrl-C is safe at any time: a card that is not complete does not boot.")]
 pub struct FlashArgs {
