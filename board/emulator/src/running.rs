@@ -7,11 +7,13 @@ use crate::options::{Forward, Machine, Options, Protocol};
 use crate::qmp::{self, Ending};
 use crate::trial;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::sockopt::set_socket_reuseaddr;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, Read, Write};
-use std::net::{TcpListener, UdpSocket};
-use std::os::fd::AsFd;
+use std::net::{SocketAddrV4, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
@@ -280,7 +282,7 @@ fn supervise(
     shared: &Mutex<Shared>,
     up: &Sender<Vec<Forward>>,
 ) -> Result<Exit, Error> {
-    let mut forwards = choose_ports(&options.forwards)?;
+    let mut ports = choose_ports(&options.forwards)?;
     let mut attempts = 1;
     // The firmware's one-shot flag.
     let mut tryboot = false;
@@ -288,9 +290,9 @@ fn supervise(
     loop {
         let loaded = load(options, std::mem::take(&mut tryboot))?;
         trial::forget(&noted).map_err(file_error("remove", &noted))?;
-        let end = boot_once(options, &loaded, &forwards, shared, || {
+        let end = boot_once(options, &loaded, &ports.forwards, shared, || {
             // The caller may have gone already.
-            let _ = up.send(forwards.clone());
+            let _ = up.send(ports.forwards.clone());
         });
         match end {
             Err(Error::Qemu { output, .. })
@@ -300,7 +302,7 @@ fn supervise(
                     && output.contains("Could not set up host forwarding rule") =>
             {
                 attempts += 1;
-                forwards = choose_ports(&options.forwards)?;
+                ports = choose_ports(&options.forwards)?;
             }
             Err(error) => return Err(error),
             Ok(Ending::Reset) if options.restart => {
@@ -497,26 +499,38 @@ fn last_words(mut from: impl Read) -> String {
     String::from_utf8_lossy(&kept).trim().to_owned()
 }
 
-/// Fills in free ports of the host. They are free now; QEMU takes them a
-/// moment later.
-fn choose_ports(forwards: &[Forward]) -> Result<Vec<Forward>, Error> {
+/// Forwards whose host ports are chosen.
+struct Ports {
+    forwards: Vec<Forward>,
+    /// Sockets that own the TCP ports for as long as the machine exists, also while
+    /// it restarts and QEMU does not listen: the kernel then gives the port to no other
+    /// program that asks for any. They do not listen themselves, so that QEMU may: both
+    /// set `SO_REUSEADDR` (socket(7)).
+    _held: Vec<OwnedFd>,
+}
+
+/// Fills in free ports of the host.
+///
+/// UDP ports are free now; QEMU takes them a moment later, and another program may be
+/// quicker: QEMU's UDP sockets share with nobody.
+fn choose_ports(forwards: &[Forward]) -> Result<Ports, Error> {
     // Held together until all are chosen, so that none is chosen twice.
-    let mut held: Vec<Box<dyn std::any::Any>> = Vec::new();
-    forwards
+    let mut udp = Vec::new();
+    let mut held = Vec::new();
+    let forwards = forwards
         .iter()
         .map(|forward| {
             let mut forward = *forward;
             if forward.host_port == 0 {
-                let any = (forward.host_addr, 0);
+                let any = SocketAddrV4::new(forward.host_addr, 0);
                 let chosen = match forward.protocol {
-                    Protocol::Tcp => TcpListener::bind(any).and_then(|socket| {
-                        let port = socket.local_addr()?.port();
-                        held.push(Box::new(socket));
-                        Ok(port)
+                    Protocol::Tcp => hold(any).map(|(socket, port)| {
+                        held.push(socket);
+                        port
                     }),
                     Protocol::Udp => UdpSocket::bind(any).and_then(|socket| {
                         let port = socket.local_addr()?.port();
-                        held.push(Box::new(socket));
+                        udp.push(socket);
                         Ok(port)
                     }),
                 };
@@ -527,7 +541,21 @@ fn choose_ports(forwards: &[Forward]) -> Result<Vec<Forward>, Error> {
             }
             Ok(forward)
         })
-        .collect()
+        .collect::<Result<_, _>>()?;
+    Ok(Ports {
+        forwards,
+        _held: held,
+    })
+}
+
+/// A socket that owns a TCP port without listening, and the port.
+fn hold(address: SocketAddrV4) -> io::Result<(OwnedFd, u16)> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &address)?;
+    let port = SocketAddrV4::try_from(getsockname(&socket)?)?.port();
+    Ok((socket, port))
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 use super::*;
 use crate::testing;
+use rustix::net::socket;
 use std::io::BufRead;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -286,10 +288,30 @@ fn ports_are_chosen_once_each() {
         host_port: 1,
         ..Forward::tcp(1)
     };
-    let chosen = choose_ports(&[Forward::tcp(25), Forward::tcp(25), udp, fixed]).unwrap();
+    let ports = choose_ports(&[Forward::tcp(25), Forward::tcp(25), udp, fixed]).unwrap();
+    let chosen = &ports.forwards;
     assert!(chosen.iter().all(|f| f.host_port != 0));
     assert_ne!(chosen[0].host_port, chosen[1].host_port);
     assert_eq!(chosen[3], fixed);
+}
+
+#[test]
+fn a_chosen_port_stays_ours_while_nobody_listens() {
+    let ports = choose_ports(&[Forward::tcp(25)]).unwrap();
+    let address = (Ipv4Addr::LOCALHOST, ports.forwards[0].host_port);
+    // QEMU, in two boots of one machine.
+    for _ in 0..2 {
+        let qemu = TcpListener::bind(address).unwrap();
+        TcpStream::connect(address).unwrap();
+        drop(qemu);
+        assert!(TcpStream::connect(address).is_err());
+    }
+    // Another program, whose socket shares with nobody.
+    let other = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let address = SocketAddrV4::new(address.0, address.1);
+    assert!(bind(&other, &address).is_err());
+    drop(ports);
+    bind(&other, &address).unwrap();
 }
 
 #[test]
