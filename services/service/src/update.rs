@@ -49,6 +49,9 @@ pub enum Call {
     },
     /// Restart the box. [`Answer::Ok`], then it goes down.
     Reboot,
+    /// Look at the address that the box follows for updates now, and install what is newer there
+    /// whatever the hour. [`Answer::Ok`] once it begins to; how it ends is in the log.
+    Look,
     /// Try a bundle: `head_bytes` bytes follow, its beginning up to the first
     /// payload. Nothing is written. [`Answer::Progress`] while the box reads its
     /// slots, then one [`Answer::Offer`].

@@ -56,13 +56,7 @@ async fn serve_user(user: u32) -> Served {
     std::fs::write(&socket, "").unwrap();
     let listener = api::listen(&socket).unwrap();
     let (stop, stopping) = watch::channel(false);
-    let server = tokio::spawn(api::serve(
-        updater.clone(),
-        listener,
-        user,
-        QUICK,
-        stopping,
-    ));
+    let server = tokio::spawn(api::serve(updater.clone(), listener, user, QUICK, stopping));
     Served {
         on,
         init,
@@ -462,6 +456,17 @@ async fn logs_are_relayed_and_followed() {
         }
     }
     assert_eq!(got, [line(100), line(101)]);
+}
+
+#[tokio::test]
+async fn the_owner_may_have_it_look_for_an_update_now() {
+    let served = serve().await;
+    let mut client = served.connect().await;
+    let told = error(client.call(&Call::Look).await);
+    insta::assert_snapshot!(told, @"this box follows no address for updates (send it one with `roost update`, or set `url` under [update] in roost.toml and update it once)");
+    let asked = served.updater.follow();
+    assert_eq!(client.call(&Call::Look).await, Answer::Ok);
+    asked.notified().await;
 }
 
 #[tokio::test]
