@@ -1,6 +1,8 @@
-//! The web portal of the box: its core, and what it remembers.
+//! The web portal of the box.
 //!
-//! No network, no clock, no source of random bytes and, but for [`store`], no storage in here: times
+//! # The core: decides
+//!
+//! No network, no clock, no source of random bytes and, but for [`store`], no storage in it: times
 //! and random bytes come in as arguments, state goes out as `serde` values. An
 //! answer that depends on state having been kept is a [`decided::Decided`], which gives
 //! it away only after a save. Whoever keeps the state reads, decides and saves in one go:
@@ -13,12 +15,25 @@
 //! - [`throttle`]: how often somebody may try.
 //! - [`audit`]: what happened, in plain words.
 //! - [`store`]: what is remembered, in one file that a power cut leaves whole.
+//!
+//! # The shell: listens, asks and shows
+//!
+//! - [`app`]: what all pages and the API share; [`identity`]: key and certificate.
+//! - [`listen`]: doors and their limits.
+//! - [`web`]: the pages; [`actions`]: what pages and API do alike.
+//! - [`init`], [`notify`]: talking to init.
 
+pub mod actions;
+pub mod app;
 pub mod audit;
 pub mod code;
 pub mod cookie;
 pub mod csrf;
 pub mod decided;
+pub mod identity;
+pub mod init;
+pub mod listen;
+pub mod notify;
 pub mod owner;
 pub mod pairing;
 pub mod password;
@@ -30,3 +45,4 @@ pub mod throttle;
 pub mod time;
 pub mod token;
 pub mod visitor;
+pub mod web;

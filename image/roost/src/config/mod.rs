@@ -106,6 +106,8 @@ pub enum Component {
     Stage1,
     /// The update service.
     Updater,
+    /// The web portal.
+    Portal,
 }
 
 impl Component {
@@ -115,6 +117,7 @@ impl Component {
             "init" => Some(Self::Init),
             "stage1" => Some(Self::Stage1),
             "updater" => Some(Self::Updater),
+            "portal" => Some(Self::Portal),
             _ => None,
         }
     }

@@ -1,0 +1,250 @@
+//! What every page and every call of the API shares.
+
+use crate::code::Code;
+use crate::identity::Identity;
+use crate::init::Init;
+use crate::store::{Change, Store, StoreError, View};
+use crate::time::{Now, PoweredOn, SAVE_EVERY, Wall};
+use roost_service::settings::Settings;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::{Notify, Semaphore};
+
+/// Password hashes at a time. Each takes 7 MiB and one processor for some tenths of a second on a Pi:
+/// two leave half of it to mail. Further ones wait; the limits of sign-in keep their number small.
+const HASHES: usize = 2;
+/// How often init is asked whether the clock is set.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+type StoreResult<T> = Result<T, StoreError>;
+
+/// Where the portal finds things.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The portal's own folder.
+    pub data: PathBuf,
+    /// Its folder for sockets, where init puts the card.
+    pub run: PathBuf,
+    /// Socket of init.
+    pub init: PathBuf,
+    /// Socket of the updater.
+    pub updater: PathBuf,
+    /// Socket of mail for its owner's wishes.
+    pub mail: PathBuf,
+    /// Where mail speaks HTTP.
+    pub mail_http: std::net::SocketAddr,
+}
+
+/// The portal, once its store is open.
+#[derive(Debug)]
+pub struct App {
+    /// What is remembered.
+    pub store: Store,
+    /// The image's settings.
+    pub settings: Settings,
+    /// The box's key and certificate.
+    pub identity: Identity,
+    /// Paths of sockets.
+    pub places: Places,
+    /// For requests to init.
+    pub init: Init,
+    /// The code of the card or of this start, while pairing may need it on a screen.
+    code: RwLock<Option<Code>>,
+    /// Powered-on time when this program began.
+    began: PoweredOn,
+    begun: Instant,
+    /// Whether a time server has set the clock in this start of the box.
+    clock_set: AtomicBool,
+    hashes: Semaphore,
+    /// The store does not work any more; the program is to end and be started anew.
+    pub broken: Notify,
+}
+
+impl App {
+    /// Begins with an open store.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn new(
+        store: Store,
+        settings: Settings,
+        identity: Identity,
+        places: Places,
+    ) -> Result<Arc<Self>, StoreError> {
+        let began = store.view(|store| store.powered_on())?;
+        Ok(Arc::new(Self {
+            store,
+            settings,
+            identity,
+            init: Init(places.init.clone()),
+            places,
+            code: RwLock::new(None),
+            began,
+            begun: Instant::now(),
+            clock_set: AtomicBool::new(false),
+            hashes: Semaphore::new(HASHES),
+            broken: Notify::new(),
+        }))
+    }
+
+    /// The present moment. [`Now::wall`] is there only once a time server has set the clock.
+    pub fn now(&self) -> Now {
+        let wall = self.clock_set.load(Ordering::Relaxed).then(|| {
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            Wall(since.unwrap_or_default().as_secs())
+        });
+        // Whole seconds, rounded down: nothing opens too early.
+        let powered_on = PoweredOn(self.began.0 + self.begun.elapsed().as_secs());
+        Now { powered_on, wall }
+    }
+
+    /// Changes the store, where it may block; powered-on time is saved with it. An answer is to
+    /// be acted upon only after this has returned.
+    ///
+    /// # Errors
+    /// What `change` returned, or the store's own.
+    pub async fn change<T, E>(
+        self: &Arc<Self>,
+        change: impl FnOnce(&mut Change<'_>, Now) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let app = self.clone();
+        blocking(move || {
+            let changed = app.store.change(|store| {
+                let now = app.now();
+                let result = change(store, now).map_err(Failed::Change)?;
+                // A try that was refused costs the card nothing.
+                if store.wrote() {
+                    store.save_powered_on(now.powered_on)?;
+                }
+                Ok(result)
+            });
+            changed.map_err(|failed| match failed {
+                Failed::Change(error) => error,
+                Failed::Store(error) => {
+                    if matches!(error, StoreError::Io(_)) {
+                        app.broken.notify_one();
+                    }
+                    error.into()
+                }
+            })
+        })
+        .await
+    }
+
+    /// Looks into the store, where it may block.
+    ///
+    /// # Errors
+    /// What `look` returned, or the store's own.
+    pub async fn view<T, E>(
+        self: &Arc<Self>,
+        look: impl FnOnce(&View<'_>, Now) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let app = self.clone();
+        blocking(move || {
+            let now = app.now();
+            app.store.view(|store| look(store, now))
+        })
+        .await
+    }
+
+    /// Does something that hashes a password, when it is its turn.
+    pub async fn hash<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let _turn = self.hashes.acquire().await;
+        match tokio::task::spawn_blocking(work).await {
+            Ok(result) => result,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Fresh random bytes of the system.
+    pub fn random<const N: usize>() -> [u8; N] {
+        let mut bytes = [0; N];
+        let mut filled = 0;
+        while filled < N {
+            // It blocks until the kernel has gathered enough, and fails for no other reason than a signal.
+            if let Ok(more) =
+                rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())
+            {
+                filled += more;
+            }
+        }
+        bytes
+    }
+
+    /// The pairing code that a screen may show.
+    pub fn code(&self) -> Option<Code> {
+        self.code.read().ok()?.clone()
+    }
+
+    /// Takes the code that a screen may show from now on.
+    pub fn set_code(&self, code: Option<Code>) {
+        if let Ok(mut kept) = self.code.write() {
+            *kept = code;
+        }
+    }
+
+    /// The code of the card, or one that was made for this start, opens the pairing of a new box.
+    /// A screen may show the code that the store has, as long as there is one.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    pub async fn begin_pairing(self: &Arc<Self>, code: Code) -> Result<(), StoreError> {
+        let kept = self
+            .change(move |store, now| {
+                store.begin_pairing(code, now.powered_on)?;
+                StoreResult::Ok(store.pairing()?.and_then(|pairing| pairing.code().cloned()))
+            })
+            .await?;
+        self.set_code(kept);
+        Ok(())
+    }
+
+    /// Looks after the clock and saves powered-on time, until the program ends.
+    pub async fn tick(self: Arc<Self>) {
+        let mut saved = Instant::now();
+        loop {
+            if let Ok(status) = self.init.status().await {
+                self.clock_set.store(status.clock_synced, Ordering::Relaxed);
+            }
+            if saved.elapsed() >= SAVE_EVERY {
+                saved = Instant::now();
+                let save = |store: &mut Change<'_>, now: Now| store.save_powered_on(now.powered_on);
+                if let Err(error) = self.change(save).await {
+                    eprintln!("portal: {error}");
+                }
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+/// Tells a store that does not work from a change that was not wanted.
+enum Failed<E> {
+    Store(StoreError),
+    Change(E),
+}
+
+impl<E> From<StoreError> for Failed<E> {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+async fn blocking<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(StoreError::Io(std::io::Error::other(error)).into()),
+    }
+}
