@@ -60,6 +60,10 @@ pub struct App {
     hashes: Semaphore,
     /// The store does not work any more; the program is to end and be started anew.
     pub broken: Notify,
+    /// Something that init or the network is to be told has changed.
+    pub changed: Notify,
+    /// Names that browsers may reach the box by, in lower case, beside its addresses.
+    names: RwLock<Vec<String>>,
 }
 
 impl App {
@@ -74,6 +78,7 @@ impl App {
         places: Places,
     ) -> Result<Arc<Self>, StoreError> {
         let began = store.view(|store| store.powered_on())?;
+        let names = vec![settings.name.clone(), format!("{}.local", settings.name)];
         Ok(Arc::new(Self {
             store,
             settings,
@@ -86,6 +91,8 @@ impl App {
             clock_set: AtomicBool::new(false),
             hashes: Semaphore::new(HASHES),
             broken: Notify::new(),
+            changed: Notify::new(),
+            names: RwLock::new(names),
         }))
     }
 
@@ -179,6 +186,22 @@ impl App {
             }
         }
         bytes
+    }
+
+    /// Whether `host`, a name in lower case without a port, is one of the box's.
+    pub fn is_own_name(&self, host: &str) -> bool {
+        self.names
+            .read()
+            .is_ok_and(|names| names.iter().any(|name| name == host))
+    }
+
+    /// Browsers may use this name as well, e.g. when another box has the one that was wanted.
+    pub fn add_name(&self, name: &str) {
+        if let Ok(mut names) = self.names.write()
+            && !names.iter().any(|known| known == name)
+        {
+            names.push(name.to_ascii_lowercase());
+        }
     }
 
     /// The pairing code that a screen may show.
