@@ -8,9 +8,11 @@
 //! - [`probe`]: how a service proves that it works.
 //! - `names` (a feature): rules of the names that people type.
 //! - [`update`]: what the owner's laptop says to the box.
+//! - [`mail`]: what the portal says to the mail service.
 
 pub mod card;
 pub mod control;
+pub mod mail;
 #[cfg(feature = "names")]
 pub mod names;
 pub mod notify;
