@@ -16,7 +16,6 @@ pub mod control;
 #[cfg(feature = "fingerprint")]
 pub mod fingerprint;
 pub mod mail;
-#[cfg(feature = "names")]
 pub mod names;
 pub mod notify;
 pub mod probe;

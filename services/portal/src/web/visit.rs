@@ -58,6 +58,7 @@ impl FromRequestParts<Arc<App>> for Visit {
 }
 
 /// What a form holds. Its values may be passwords and are cleared.
+#[derive(Clone)]
 pub struct Fields(Vec<(String, String)>);
 
 impl Drop for Fields {
