@@ -22,9 +22,9 @@ mod store_format;
 
 use anyhow::{Context, Result, bail};
 use notify::Notifier;
+use roost_mail_config::settings::Settings;
 use roost_mail_config::{config, listeners, ports, prepare, secret_file};
 use roost_mail_server::{Options, Running, Server};
-use roost_service::settings::{self, Settings};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,8 +37,6 @@ static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The service's data folder; set by init.
 const DATA_ENV: &str = "ROOST_DATA";
-/// Another settings file than the image's, for tests.
-const SETTINGS_ENV: &str = "ROOST_SETTINGS";
 /// Another folder than [`SHARE`], for tests.
 const SHARE_ENV: &str = "ROOST_SHARE";
 /// What the image ships for this service.
@@ -109,8 +107,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
 /// Starts everything.
 async fn start(notifier: &Notifier, data: &Path) -> Result<(Running, Option<AbortHandle>)> {
     let share = path_from_env(SHARE_ENV, Some(SHARE))?;
-    let settings_path = path_from_env(SETTINGS_ENV, Some(settings::PATH))?;
-    let settings = prepare::read_settings(&settings_path)?.with_name_of_box();
+    let settings = prepare::read_settings()?;
 
     notifier.status("making keys");
     let (for_keys, folder) = (settings.clone(), data.to_owned());

@@ -6,9 +6,9 @@
 
 use anyhow::{Context, Result};
 use roost_mail_config::probe::{self, Attempt, Fault, Password, Step};
+use roost_mail_config::settings::Settings;
 use roost_mail_server::directory::{Directory, InternalAccount};
 use roost_service::probe as contract;
-use roost_service::settings::Settings;
 use roost_service::spec::RUN_ENV;
 use std::io;
 use std::net::Ipv4Addr;

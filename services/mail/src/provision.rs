@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use roost_mail_config::plan::{self, State, Step};
+use roost_mail_config::settings::Settings;
 use roost_mail_server::directory::{Directory, NewAccount};
-use roost_service::settings::Settings;
 use std::collections::BTreeSet;
 
 /// Adds what is missing; running it again changes nothing.

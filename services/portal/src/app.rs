@@ -1,14 +1,20 @@
 //! What every page and every call of the API shares.
 
+use crate::actions::pairing;
 use crate::code::Code;
 use crate::identity::Identity;
 use crate::init::Init;
-use crate::store::{Change, Store, StoreError, View};
+use crate::second::Pending;
+use crate::session::{MAX_SESSIONS, SessionId};
+use crate::setup::MailPassword;
+use crate::store::{self, Change, Store, StoreError, View};
 use crate::time::{Now, PoweredOn, SAVE_EVERY, Wall};
-use roost_service::settings::Settings;
+use crate::token::{SecretToken, TokenHash};
+use roost_service::control::Request;
+use roost_service::settings::{Account, Chosen, Settings};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Notify, Semaphore};
 
@@ -37,6 +43,18 @@ pub struct Places {
     pub mail_http: std::net::SocketAddr,
 }
 
+/// What is shown once, after the pairing.
+#[derive(Debug)]
+pub enum Shown {
+    /// A password that the box has made.
+    Password(MailPassword),
+    /// The image has the account and its password.
+    OfImage,
+}
+
+/// How long something that is shown once can be loaded again, should the answer have been lost on a bad line.
+const SHOWN_FOR: Duration = Duration::from_secs(15 * 60);
+
 /// The portal, once its store is open.
 #[derive(Debug)]
 pub struct App {
@@ -50,6 +68,12 @@ pub struct App {
     pub places: Places,
     /// For requests to init.
     pub init: Init,
+    /// The card's pairing code, used up or not: it is no password.
+    pub card_code: Option<Code>,
+    /// What the browser of this session is shown, since when.
+    shown: Mutex<Option<(TokenHash, Instant, Shown)>>,
+    /// Apps that are being set up, by session.
+    pending: Mutex<Vec<(SessionId, Pending)>>,
     /// The code of the card or of this start, while pairing may need it on a screen.
     code: RwLock<Option<Code>>,
     /// Powered-on time when this program began.
@@ -60,6 +84,12 @@ pub struct App {
     hashes: Semaphore,
     /// The store does not work any more; the program is to end and be started anew.
     pub broken: Notify,
+    /// Why init does not take what was chosen.
+    unconfigured: Mutex<Option<String>>,
+    /// Something that init or the network is to be told has changed.
+    pub changed: Notify,
+    /// Names that browsers may reach the box by, in lower case, beside its addresses.
+    names: RwLock<Vec<String>>,
 }
 
 impl App {
@@ -72,20 +102,28 @@ impl App {
         settings: Settings,
         identity: Identity,
         places: Places,
+        card_code: Option<Code>,
     ) -> Result<Arc<Self>, StoreError> {
         let began = store.view(|store| store.powered_on())?;
+        let names = vec![settings.name.clone(), format!("{}.local", settings.name)];
         Ok(Arc::new(Self {
             store,
             settings,
             identity,
             init: Init(places.init.clone()),
             places,
+            card_code,
+            shown: Mutex::new(None),
+            pending: Mutex::new(Vec::new()),
             code: RwLock::new(None),
             began,
             begun: Instant::now(),
             clock_set: AtomicBool::new(false),
             hashes: Semaphore::new(HASHES),
             broken: Notify::new(),
+            unconfigured: Mutex::new(None),
+            changed: Notify::new(),
+            names: RwLock::new(names),
         }))
     }
 
@@ -181,6 +219,65 @@ impl App {
         bytes
     }
 
+    /// Shows something to the browser of this session, until it has it.
+    pub fn show_once(&self, session: &SecretToken, shown: Shown) {
+        *lock(&self.shown) = Some((session.hash(), Instant::now(), shown));
+    }
+
+    /// What there is to show to the browser of this session.
+    pub fn shown<T>(&self, session: &SecretToken, show: impl FnOnce(Option<&Shown>) -> T) -> T {
+        let mut kept = lock(&self.shown);
+        kept.take_if(|(_, since, _)| since.elapsed() >= SHOWN_FOR);
+        show(match &*kept {
+            Some((of, _, shown)) if *of == session.hash() => Some(shown),
+            _ => None,
+        })
+    }
+
+    /// The browser of this session has it.
+    pub fn show_no_more(&self, session: &SecretToken) {
+        lock(&self.shown).take_if(|(of, ..)| *of == session.hash());
+    }
+
+    /// A session begins to set up an app, or begins anew.
+    pub fn begin_second(&self, session: SessionId, pending: Pending) {
+        let mut all = lock(&self.pending);
+        all.retain(|(id, _)| *id != session);
+        if all.len() >= MAX_SESSIONS {
+            all.remove(0);
+        }
+        all.push((session, pending));
+    }
+
+    /// The app that this session is setting up.
+    pub fn pending_second(&self, session: SessionId) -> Option<Pending> {
+        let all = lock(&self.pending);
+        let mut all = all.iter();
+        all.find(|(id, _)| *id == session)
+            .map(|(_, pending)| pending.clone())
+    }
+
+    /// It is set up.
+    pub fn end_second(&self, session: SessionId) {
+        lock(&self.pending).retain(|(id, _)| *id != session);
+    }
+
+    /// Whether `host`, a name in lower case without a port, is one of the box's.
+    pub fn is_own_name(&self, host: &str) -> bool {
+        self.names
+            .read()
+            .is_ok_and(|names| names.iter().any(|name| name == host))
+    }
+
+    /// Browsers may use this name as well, e.g. when another box has the one that was wanted.
+    pub fn add_name(&self, name: &str) {
+        if let Ok(mut names) = self.names.write()
+            && !names.iter().any(|known| known == name)
+        {
+            names.push(name.to_ascii_lowercase());
+        }
+    }
+
     /// The pairing code that a screen may show.
     pub fn code(&self) -> Option<Code> {
         self.code.read().ok()?.clone()
@@ -209,23 +306,99 @@ impl App {
         Ok(())
     }
 
-    /// Looks after the clock and saves powered-on time, until the program ends.
+    /// Looks after what changes by time alone, until the program ends: the clock, the pairing code,
+    /// powered-on time, and what init is to be told.
     pub async fn tick(self: Arc<Self>) {
         let mut saved = Instant::now();
+        let mut announced = None;
         loop {
-            if let Ok(status) = self.init.status().await {
-                self.clock_set.store(status.clock_synced, Ordering::Relaxed);
+            if let Err(error) = self.look_after(&mut saved, &mut announced).await {
+                eprintln!("portal: {error}");
             }
-            if saved.elapsed() >= SAVE_EVERY {
-                saved = Instant::now();
-                let save = |store: &mut Change<'_>, now: Now| store.save_powered_on(now.powered_on);
-                if let Err(error) = self.change(save).await {
-                    eprintln!("portal: {error}");
-                }
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
+            let _ = tokio::time::timeout(LOOK_EVERY, self.changed.notified()).await;
         }
     }
+
+    async fn look_after(
+        self: &Arc<Self>,
+        saved: &mut Instant,
+        announced: &mut Option<Option<String>>,
+    ) -> StoreResult<()> {
+        if let Ok(status) = self.init.status().await {
+            self.clock_set
+                .store(status.clock_synced, Ordering::Relaxed);
+        }
+        if saved.elapsed() >= SAVE_EVERY {
+            *saved = Instant::now();
+            self.change(|store, now| store.save_powered_on(now.powered_on))
+                .await?;
+        }
+        pairing::renew_expired(self).await?;
+        // What cannot be told now is told the next time.
+        let code = self.code().map(|code| code.normalised().to_owned());
+        if announced.as_ref() != Some(&code) {
+            let fingerprint = self.identity.fingerprint().words().join(" ");
+            let request = Request::Announce {
+                code: code.clone(),
+                fingerprint,
+            };
+            if self.init.ask(&request).await.is_ok() {
+                *announced = Some(code);
+            }
+        }
+        self.configure().await
+    }
+
+    /// Hands what was chosen in the browser to init, which keeps it for all services.
+    async fn configure(self: &Arc<Self>) -> StoreResult<()> {
+        let settings = self.view(|store, _| store.settings()).await?;
+        let store::Settings {
+            domain: Some(domain),
+            first_account: Some(name),
+            mail_password: Some(hash),
+            ..
+        } = settings
+        else {
+            return Ok(());
+        };
+        let request = Request::Configure {
+            chosen: Chosen {
+                domain,
+                account: Account {
+                    display_name: name.clone(),
+                    name,
+                    password_hash: hash.clone().into(),
+                },
+            },
+        };
+        if let Err(error) = self.init.ask(&request).await {
+            if !lock(&self.unconfigured).replace(error.to_string()).is_some() {
+                eprintln!("portal: domain and account wait to be set up: {error}");
+            }
+            return Ok(());
+        }
+        lock(&self.unconfigured).take();
+        self.change(move |store, _| {
+            let mut settings = store.settings()?;
+            // Unless it was chosen anew meanwhile.
+            if settings.mail_password.as_ref() == Some(&hash) {
+                settings.mail_password = None;
+                store.set_settings(&settings)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Why init does not take what was chosen, if it does not.
+    pub fn unconfigured(&self) -> Option<String> {
+        lock(&self.unconfigured).clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing is half done in any of these when a thread panics.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Tells a store that does not work from a change that was not wanted.

@@ -2,9 +2,9 @@
 
 use rcgen::{Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair};
 use roost_service::card;
+use roost_service::fingerprint::Fingerprint;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -49,9 +49,9 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// SHA-256 of the certificate in hexadecimal digits, which browsers show as its fingerprint.
-    pub fn fingerprint(&self) -> String {
-        hex::encode(Sha256::digest(&self.certificate))
+    /// For people to compare.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.certificate)
     }
 
     /// The card's.
@@ -174,6 +174,6 @@ mod tests {
             certificate_pem: pem[at..].to_owned(),
         };
         let identity = Identity::of_card(&card).unwrap();
-        assert_eq!(identity.fingerprint().len(), 64);
+        assert_eq!(identity.fingerprint().hex().len(), 64);
     }
 }

@@ -5,8 +5,8 @@
 //! Secrets are referenced by file name (`%{file:…}%`), never written here.
 
 use crate::listeners::{self, Listener};
+use crate::settings::Settings;
 use crate::{Error, certificate, keys, probe};
-use roost_service::settings::Settings;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -489,7 +489,7 @@ fn spam_filter(out: &mut String, settings: &Settings) {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use roost_service::settings::{Account, Mail, Network, Update};
+    use crate::settings::{Account, Mail};
 
     pub(crate) fn settings() -> Settings {
         Settings {
@@ -500,14 +500,11 @@ pub(crate) mod tests {
                 display_name: "Alice Example".into(),
                 password_hash: "$6$salt$hash".into(),
             },
-            network: Network::Dhcp,
-            time_servers: vec!["pool.ntp.org".into()],
             mail: Mail {
                 host: "mail.example.org".into(),
                 max_message_size: 26_214_400,
                 spam_filter: true,
             },
-            update: Update::default(),
         }
     }
 

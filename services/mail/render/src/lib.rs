@@ -6,6 +6,7 @@
 //! - [`config`]: the box's settings become one Stalwart configuration.
 //! - [`imap_greeting`]: what IMAP's clear-text port says before TLS.
 //! - [`listeners`]: which protocol answers on which port.
+//! - [`settings`]: what of the box's settings is for mail.
 //! - [`prepare`]: keys and certificate that must exist before the first start.
 //! - [`probe`]: the proof that mail works.
 //! - [`plan`]: which domain, account and addresses are still missing.
@@ -24,6 +25,7 @@ pub mod prepare;
 pub mod probe;
 pub mod resolv;
 pub mod secret_file;
+pub mod settings;
 pub mod store_format;
 
 /// Why the mail service cannot be prepared.

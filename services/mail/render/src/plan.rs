@@ -4,7 +4,7 @@
 //! missing steps from [`plan`] and performs them. What exists is never
 //! changed: the account belongs to its owner once it was made.
 
-use roost_service::settings::Settings;
+use crate::settings::Settings;
 use std::collections::BTreeSet;
 
 /// Addresses that every mail domain must accept (RFC 2142, RFC 5321 §4.5.1).

@@ -1,17 +1,17 @@
 //! What must exist before the first start: settings, keys, certificate.
 
+use crate::settings::Settings;
 use crate::{Error, certificate, keys};
-use roost_service::settings::Settings;
 use std::path::Path;
 use time::OffsetDateTime;
 
 /// Reads the box's settings.
-pub fn read_settings(path: &Path) -> Result<Settings, Error> {
-    let text = std::fs::read_to_string(path).map_err(|error| Error::file("read", path, error))?;
-    serde_json::from_str(&text).map_err(|error| Error::Settings {
-        path: path.display().to_string(),
-        reason: error.to_string(),
-    })
+pub fn read_settings() -> Result<Settings, Error> {
+    let settings = roost_service::settings::Settings::load().map_err(|error| Error::Settings {
+        path: error.path.display().to_string(),
+        reason: error.why,
+    })?;
+    settings.try_into()
 }
 
 /// Names that the box's own certificate must cover.

@@ -13,12 +13,12 @@ mod smtp;
 mod tests;
 mod wire;
 
+use crate::settings::Settings;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use imap::Imap;
 use rand::RngCore;
 use roost_service::probe::{Answer, MAX_ANSWER};
-use roost_service::settings::Settings;
 use std::fmt::{self, Write};
 use std::io;
 use std::time::Duration;
