@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 
 /// Password hashes at a time. Each takes 7 MiB and one processor for some tenths of a second on a Pi:
 /// two leave half of it to mail. Further ones wait; the limits of sign-in keep their number small.
@@ -90,6 +90,8 @@ pub struct App {
     pub changed: Notify,
     /// Names that browsers may reach the box by, in lower case, beside its addresses.
     names: RwLock<Vec<String>>,
+    /// Tells connections of laptops to look whether theirs is still paired.
+    pub laptops: watch::Sender<()>,
 }
 
 impl App {
@@ -124,6 +126,7 @@ impl App {
             unconfigured: Mutex::new(None),
             changed: Notify::new(),
             names: RwLock::new(names),
+            laptops: watch::Sender::new(()),
         }))
     }
 

@@ -21,6 +21,7 @@
 //! - [`app`]: what all pages and the API share; [`identity`]: key and certificate.
 //! - [`listen`]: doors and their limits.
 //! - [`web`]: the pages; [`actions`]: what pages and API do alike.
+//! - [`device`]: the API for the owner's laptops and pages, and their door on 7625.
 //! - [`init`], [`notify`]: talking to init.
 
 pub mod actions;
@@ -30,6 +31,7 @@ pub mod code;
 pub mod cookie;
 pub mod csrf;
 pub mod decided;
+pub mod device;
 pub mod identity;
 pub mod init;
 pub mod listen;
@@ -40,6 +42,7 @@ pub mod password;
 pub mod second;
 pub mod session;
 pub mod setup;
+pub mod sockets;
 pub mod store;
 pub mod throttle;
 pub mod time;

@@ -4,7 +4,7 @@
 use super::folder::{self, Folder};
 use super::paired::file_name;
 use crate::error::Failure;
-use crate::flash::fingerprint::Fingerprint;
+use roost_service::fingerprint::Fingerprint;
 use serde::{Deserialize, Serialize};
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -2,7 +2,7 @@
 
 use super::address::{Address, ConnectError};
 use crate::error::Failure;
-use crate::flash::fingerprint::Fingerprint;
+use roost_service::fingerprint::Fingerprint;
 use roost_service::update::MAX_LINE;
 use serde::Deserialize;
 use std::time::Duration;

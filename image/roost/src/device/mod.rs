@@ -21,7 +21,7 @@ pub mod words;
 
 use crate::cli::BoxArgs;
 use crate::error::Failure;
-use crate::flash::fingerprint::Fingerprint;
+use roost_service::fingerprint::Fingerprint;
 use crate::password::{can_ask, confirm};
 use crate::ui::Ui;
 use address::Address;

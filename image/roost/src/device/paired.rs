@@ -5,7 +5,7 @@ use super::address::Address;
 use super::folder::{self, Folder};
 use super::identity::{Identity, Seed};
 use crate::error::Failure;
-use crate::flash::fingerprint::Fingerprint;
+use roost_service::fingerprint::Fingerprint;
 use roost_bundle::Component;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;

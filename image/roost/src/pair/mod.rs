@@ -21,7 +21,7 @@ use crate::device::stop::Stop;
 use crate::device::tls::Expect;
 use crate::device::{ANSWER_LIMIT, CONNECT_LIMIT};
 use crate::error::Failure;
-use crate::flash::fingerprint::Fingerprint;
+use roost_service::fingerprint::Fingerprint;
 use crate::password::can_ask;
 use crate::ui::Ui;
 use roost_service::update::PORT;

@@ -12,7 +12,7 @@ use super::WebAddress;
 use crate::device::cards::Card;
 use crate::device::paired::Paired;
 use crate::error::Failure;
-use crate::flash::fingerprint::Fingerprint;
+use roost_service::fingerprint::Fingerprint;
 use crate::password::{can_ask, confirm};
 use crate::ui::Ui;
 
