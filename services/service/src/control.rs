@@ -94,6 +94,7 @@ pub enum Response {
 
 /// State of the whole box.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BoxStatus {
     /// Host name.
     pub name: String,
@@ -132,6 +133,7 @@ pub struct BoxStatus {
 
 /// State of one service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ServiceStatus {
     /// Name from its spec.
     pub name: String,
