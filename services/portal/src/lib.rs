@@ -40,6 +40,7 @@ pub mod password;
 pub mod second;
 pub mod session;
 pub mod setup;
+pub mod sockets;
 pub mod store;
 pub mod throttle;
 pub mod time;
