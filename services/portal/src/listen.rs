@@ -60,6 +60,14 @@ impl Limits {
         head_bytes: 16 << 10,
         fields: 64,
     };
+    /// Those of port 80, which only leads to the other.
+    pub const PLAIN: Self = Self {
+        connections: 64,
+        per_address: 16,
+        head: Duration::from_secs(5),
+        head_bytes: 8 << 10,
+        ..Self::STANDARD
+    };
 }
 
 /// Rest after the system had no descriptor or memory for a connection.

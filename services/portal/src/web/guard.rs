@@ -12,7 +12,7 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
-use std::net::IpAddr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -42,17 +42,18 @@ fn own(app: &App, host: &str) -> Option<String> {
         Some((name, port)) if is_port(port) && (!name.contains(':') || name.ends_with(']')) => name,
         _ => host,
     };
-    let address = name
-        .strip_prefix('[')
-        .and_then(|name| name.strip_suffix(']'))
-        .unwrap_or(name);
-    let is_address = address.parse::<IpAddr>().is_ok();
-    (is_address || name == "localhost" || app.is_own_name(name)).then(|| host.to_owned())
+    (address_or_localhost(name) || app.is_own_name(name)).then(|| host.to_owned())
 }
 
-/// Whether a request for this host is for the box.
-pub(super) fn is_own_host(app: &App, host: &str) -> bool {
-    own(app, host).is_some()
+/// Whether it is an address, in brackets if of IPv6, or this machine's own name for itself.
+pub(super) fn address_or_localhost(name: &str) -> bool {
+    let bare = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'));
+    match bare {
+        Some(bare) => bare.parse::<Ipv6Addr>().is_ok(),
+        None => name == "localhost" || name.parse::<Ipv4Addr>().is_ok(),
+    }
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
@@ -81,11 +82,7 @@ fn check(app: &App, request: &Request) -> Result<(), Foreign> {
 }
 
 /// Before a page: whose request it is, and its whole body within bounds.
-pub async fn check_pages(
-    State(app): State<Arc<App>>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub async fn check_pages(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     if let Err(foreign) = check(&app, &request) {
         let status = match foreign {
             Foreign::Host => StatusCode::MISDIRECTED_REQUEST,
@@ -112,9 +109,10 @@ pub async fn check_pages(
 
 /// What is left of a body is not waited for.
 fn closing(mut answer: Response) -> Response {
-    answer
-        .headers_mut()
-        .insert(axum::http::header::CONNECTION, HeaderValue::from_static("close"));
+    answer.headers_mut().insert(
+        axum::http::header::CONNECTION,
+        HeaderValue::from_static("close"),
+    );
     answer
 }
 
@@ -134,8 +132,14 @@ pub async fn add_headers(request: Request, next: Next) -> Response {
     put(X_FRAME_OPTIONS, "DENY");
     // With `no-referrer`, browsers send forms with `Origin: null`, which is nobody's.
     put(REFERRER_POLICY, "same-origin");
-    put(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
-    put(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    put(
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    );
+    put(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    );
     put(
         HeaderName::from_static("permissions-policy"),
         "camera=(), geolocation=(), microphone=()",

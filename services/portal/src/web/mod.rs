@@ -7,14 +7,17 @@
 
 mod activity;
 mod assets;
+pub mod closed;
 mod forward;
 mod guard;
 mod health;
 mod laptops;
 mod logs;
+mod mail;
 mod overview;
 mod page;
 mod pair;
+pub mod plain;
 mod reset;
 mod security;
 mod sign;
@@ -26,9 +29,30 @@ pub use guard::MAX_BODY;
 
 use crate::app::App;
 use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use tower_service::Service;
+
+/// A router as [`crate::listen::serve`] takes it.
+pub fn service(router: Router) -> impl Fn(Request<Body>) -> Answer + Clone + Send + Sync + 'static {
+    move |request| {
+        let answer = router.clone().call(request);
+        Box::pin(async move {
+            match answer.await {
+                Ok(answer) => answer,
+                Err(never) => match never {},
+            }
+        })
+    }
+}
+
+/// An answer that is on its way.
+pub type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 /// All that is served on 443.
 pub fn router(app: Arc<App>) -> Router {
@@ -42,7 +66,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/sign-out", post(sign::sign_out))
         .route("/security", get(security::show))
         .route("/security/password", post(security::change_password))
-        .route("/security/app", get(security::app).post(security::begin_app))
+        .route(
+            "/security/app",
+            get(security::app).post(security::begin_app),
+        )
         .route("/security/app/confirm", post(security::confirm_app))
         .route("/security/app/remove", post(security::remove_app))
         .route("/security/end", post(security::end_session))
@@ -51,6 +78,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/laptops", get(laptops::show).post(laptops::revoke))
         .route("/logs", get(logs::show))
         .route("/updates", get(updates::show))
+        .route("/updates/look", post(updates::look))
         .route("/updates/rollback", post(updates::roll_back))
         .route("/restart", post(updates::restart))
         .route("/reset", get(reset::show).post(reset::reset))
@@ -59,7 +87,7 @@ pub fn router(app: Arc<App>) -> Router {
     let all = Router::new()
         .merge(assets::router())
         .merge(pages)
-        .merge(forward::router(app.clone()))
+        .merge(forward::router())
         .layer(axum::middleware::from_fn(guard::add_headers));
     all.with_state(app)
 }

@@ -138,7 +138,7 @@ pub fn narrow(app: &App, title: &str, content: Markup) -> Response {
     Html(narrow_page(title, &app.settings.name, &content)).into_response()
 }
 
-fn narrow_page(title: &str, name: &str, content: &Markup) -> String {
+pub fn narrow_page(title: &str, name: &str, content: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -419,4 +419,9 @@ impl IntoResponse for Trouble {
         };
         refusal_page(status, &refusal)
     }
+}
+
+/// A piece of a page, for a script that puts it in its place.
+pub fn piece(content: &Markup) -> Response {
+    Html(content.0.clone()).into_response()
 }

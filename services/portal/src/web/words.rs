@@ -52,9 +52,20 @@ mod tests {
 
     #[test]
     fn sizes_have_as_many_digits_as_one_reads() {
-        let all = [0, 999, 1000, 61_000, 1_440_000, 31_900_000_000, 2_000_000_000_000];
+        let all = [
+            0,
+            999,
+            1000,
+            61_000,
+            1_440_000,
+            31_900_000_000,
+            2_000_000_000_000,
+        ];
         let all = all.map(bytes).join(", ");
-        assert_eq!(all, "0 bytes, 999 bytes, 1 kB, 61 kB, 1.4 MB, 32 GB, 2.0 TB");
+        assert_eq!(
+            all,
+            "0 bytes, 999 bytes, 1 kB, 61 kB, 1.4 MB, 32 GB, 2.0 TB"
+        );
     }
 
     #[test]
