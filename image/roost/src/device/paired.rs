@@ -67,12 +67,10 @@ impl Paired {
         Identity::of(&self.key)
     }
 
-    /// Whether somebody who types this address, or name, means this box.
-    pub fn is_at(&self, address: &Address) -> bool {
-        let host = address.host();
-        self.address == address.to_string()
-            || host == self.name
-            || host.strip_suffix(".local") == Some(&self.name)
+    /// Whether what was typed is this box's name.
+    pub fn is_called(&self, typed: &Address) -> bool {
+        let host = typed.host();
+        host.strip_suffix(".local").unwrap_or(host) == self.name
     }
 }
 

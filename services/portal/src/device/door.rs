@@ -197,57 +197,9 @@ fn tls(app: &Arc<App>) -> Result<ServerConfig, Error> {
     Ok(config)
 }
 
-/// Serves paired laptops until `stop` says `true`.
-///
-/// # Errors
-/// When the box's identity cannot be used.
-pub async fn serve(
-    app: Arc<App>,
-    listener: TcpListener,
-    limits: Limits,
-    mut stop: watch::Receiver<bool>,
-) -> Result<(), Error> {
-    let acceptor = TlsAcceptor::from(Arc::new(tls(&app)?));
-    let door = Door {
-        router: super::router(app.clone()),
-        places: Arc::new(Semaphore::new(limits.connections)),
-        app,
-        acceptor,
-        limits,
-    };
-    let mut connections = JoinSet::new();
-    let mut strangers: VecDeque<(Arc<AtomicBool>, AbortHandle)> = VecDeque::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
-            Some(_) = connections.join_next() => continue,
-        };
-        let Ok((stream, from)) = accepted else {
-            sleep(BREATHER).await;
-            continue;
-        };
-        strangers.retain(|(known, task)| !known.load(Ordering::Relaxed) && !task.is_finished());
-        // Whoever comes new gets in: who was silent longest is the least likely to be the owner.
-        if strangers.len() >= limits.handshakes
-            && let Some((_, oldest)) = strangers.pop_front()
-        {
-            oldest.abort();
-        }
-        let known = Arc::new(AtomicBool::new(false));
-        let connection = door
-            .clone()
-            .connection(stream, from, known.clone(), stop.clone());
-        strangers.push_back((known, connections.spawn(connection)));
-    }
-    drop(listener);
-    let all = async { while connections.join_next().await.is_some() {} };
-    let _ = timeout(GRACE, all).await;
-    Ok(())
-}
-
+/// The laptops' door.
 #[derive(Clone)]
-struct Door {
+pub struct Door {
     app: Arc<App>,
     router: axum::Router,
     acceptor: TlsAcceptor,
@@ -256,6 +208,52 @@ struct Door {
 }
 
 impl Door {
+    /// With the box's identity.
+    ///
+    /// # Errors
+    /// When that cannot be used.
+    pub fn new(app: Arc<App>, limits: Limits) -> Result<Self, Error> {
+        Ok(Self {
+            acceptor: TlsAcceptor::from(Arc::new(tls(&app)?)),
+            router: super::router(app.clone()),
+            places: Arc::new(Semaphore::new(limits.connections)),
+            app,
+            limits,
+        })
+    }
+
+    /// Serves paired laptops until `stop` says `true`.
+    pub async fn serve(self, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+        let mut connections = JoinSet::new();
+        let mut strangers: VecDeque<(Arc<AtomicBool>, AbortHandle)> = VecDeque::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => break,
+                Some(_) = connections.join_next() => continue,
+            };
+            let Ok((stream, from)) = accepted else {
+                sleep(BREATHER).await;
+                continue;
+            };
+            strangers.retain(|(known, task)| !known.load(Ordering::Relaxed) && !task.is_finished());
+            // Whoever comes new gets in: who was silent longest is the least likely to be the owner.
+            if strangers.len() >= self.limits.handshakes
+                && let Some((_, oldest)) = strangers.pop_front()
+            {
+                oldest.abort();
+            }
+            let known = Arc::new(AtomicBool::new(false));
+            let connection = self
+                .clone()
+                .connection(stream, from, known.clone(), stop.clone());
+            strangers.push_back((known, connections.spawn(connection)));
+        }
+        drop(listener);
+        let all = async { while connections.join_next().await.is_some() {} };
+        let _ = timeout(GRACE, all).await;
+    }
+
     async fn connection(
         self,
         stream: TcpStream,

@@ -122,9 +122,9 @@ impl Fault {
                     "if that was not you, somebody on your network is guessing; a browser in which you signed in before lets you in meanwhile",
                 )
             }
-            NotOwner::Password(wrong) => forbidden("wrong_password").because(wrong).hint(
-                "it is the password of the box's pages, not the one of mail programs",
-            ),
+            NotOwner::Password(wrong) => forbidden("wrong_password")
+                .because(wrong)
+                .hint("it is the password of the box's pages, not the one of mail programs"),
             NotOwner::Second(Refused::Missing) => {
                 let fault = Self::new(StatusCode::UNAUTHORIZED, "second_needed", what);
                 fault
@@ -194,10 +194,12 @@ impl From<StoreError> for Fault {
                     .because(error)
                     .hint("remove one that is not used any more")
             }
-            StoreError::NoOwner | StoreError::NotBegun => {
-                Self::new(StatusCode::CONFLICT, "no_owner", "this box has no owner yet")
-                    .hint("pair with the code of its card")
-            }
+            StoreError::NoOwner | StoreError::NotBegun => Self::new(
+                StatusCode::CONFLICT,
+                "no_owner",
+                "this box has no owner yet",
+            )
+            .hint("pair with the code of its card"),
             StoreError::Owned => Self::of_pairing(Refusal::Finished),
             _ => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,

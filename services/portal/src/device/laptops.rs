@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::Zeroizing;
 
 /// A laptop that the box knows.
 #[derive(Debug, Serialize, ToSchema)]
@@ -75,15 +75,16 @@ pub async fn list(State(app): State<Arc<App>>, owner: Owner) -> Result<Json<All>
 }
 
 /// One more laptop of the owner.
-#[derive(Deserialize, ToSchema, Zeroize, ZeroizeOnDrop)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Join {
     /// The admin password.
-    password: String,
+    #[schema(value_type = String)]
+    password: Zeroizing<String>,
     /// Six digits of the owner's app or a recovery code, if the owner has set that up.
-    second: Option<String>,
+    #[schema(value_type = Option<String>)]
+    second: Option<Zeroizing<String>>,
     /// Who asks.
-    #[zeroize(skip)]
     laptop: Laptop,
 }
 
@@ -129,8 +130,8 @@ pub async fn join(
     let attempt = sign_in::Try {
         place,
         device: None,
-        password: Zeroizing::new(asked.password.clone()),
-        second: Zeroizing::new(asked.second.clone().unwrap_or_default()),
+        password: asked.password,
+        second: asked.second.unwrap_or_default(),
     };
     let owner = sign_in::prove(&app, attempt)
         .await

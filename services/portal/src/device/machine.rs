@@ -2,8 +2,8 @@
 
 use super::fault::{Asked, Fault, misspelt};
 use super::who::Owner;
-use crate::actions::updates;
 use crate::actions::logs::{self, MAX_LINES};
+use crate::actions::updates;
 use crate::app::App;
 use crate::code::Code;
 use crate::init::AskError;
@@ -130,12 +130,9 @@ pub async fn logs(
     }
     match logs::last(&app, &which.service, lines).await {
         Ok(lines) => Ok(Json(Lines { lines }).into_response()),
-        Err(AskError::Refused(why)) => Err(Fault::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            "there is no such log",
-        )
-        .because(why)),
+        Err(AskError::Refused(why)) => {
+            Err(Fault::new(StatusCode::NOT_FOUND, "not_found", "there is no such log").because(why))
+        }
         Err(error) => Err(Fault::of_init(&error)),
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 use utoipa::ToSchema;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::Zeroizing;
 
 /// Number of the API's version.
 const API: u32 = 1;
@@ -66,26 +66,27 @@ impl Laptop {
     /// # Errors
     /// A [`Fault`] that says what is wrong.
     pub fn check(&self) -> Result<laptops::Applicant, Fault> {
-        laptops::Applicant::new(&self.name, &self.key)
-            .map_err(|why| Fault::unusable("laptop_refused", "the laptop was not paired").because(why))
+        laptops::Applicant::new(&self.name, &self.key).map_err(|why| {
+            Fault::unusable("laptop_refused", "the laptop was not paired").because(why)
+        })
     }
 }
 
 /// Becoming the owner of a new box.
-#[derive(Deserialize, ToSchema, Zeroize, ZeroizeOnDrop)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pair {
     /// The code of the card, as `roost flash` and the box's screen show it.
-    #[schema(example = "A0B1-C2D3")]
-    code: String,
+    #[schema(value_type = String, example = "A0B1-C2D3")]
+    code: Zeroizing<String>,
     /// The admin password that the box gets.
-    password: String,
+    #[schema(value_type = String)]
+    password: Zeroizing<String>,
     /// The mail domain; may be missing if the image names one.
     domain: Option<String>,
     /// The first mail account; may be missing if the image names one.
     account: Option<String>,
     /// Who asks.
-    #[zeroize(skip)]
     laptop: Laptop,
 }
 
@@ -134,10 +135,10 @@ pub async fn pair(
     if pairing::is_finished(&app).await? {
         return Err(Fault::of_pairing(crate::pairing::Refusal::Finished));
     }
-    let code = asked.code.clone();
+    let code = asked.code.to_string();
     // Judging a password takes a moment, so it takes its turn like hashing one.
     let checked = {
-        let app = app.clone();
+        let with = app.clone();
         let check = move || {
             let form = Form {
                 password: &asked.password,
@@ -145,15 +146,15 @@ pub async fn pair(
                 account: asked.account.as_deref().unwrap_or_default(),
                 relay: "",
             };
-            let mailbox = app.settings.mailbox.as_ref();
+            let mailbox = with.settings.mailbox.as_ref();
             form.check(Known {
-                box_name: &app.settings.name,
+                box_name: &with.settings.name,
                 domain: mailbox.map_or("", |mailbox| &mailbox.domain),
                 account: mailbox.map_or("", |mailbox| &mailbox.account.name),
-                code: app.card_code.as_ref(),
+                code: with.card_code.as_ref(),
             })
         };
-        app.clone().hash(check).await
+        app.hash(check).await
     };
     let setup = checked.map_err(|faults| of_form(&faults))?;
     let owned = laptops::become_owner(&app, code, setup, laptop, place)

@@ -57,10 +57,16 @@ pub async fn open(
             "upgrade_needed",
             "the call was not taken",
         )
-        .because(format!("it does not ask for an upgrade to {}", update::UPGRADE))
+        .because(format!(
+            "it does not ask for an upgrade to {}",
+            update::UPGRADE
+        ))
         .into_response();
         let headers = answer.headers_mut();
-        headers.insert(UPGRADE, axum::http::HeaderValue::from_static(update::UPGRADE));
+        headers.insert(
+            UPGRADE,
+            axum::http::HeaderValue::from_static(update::UPGRADE),
+        );
         headers.insert(CONNECTION, axum::http::HeaderValue::from_static("upgrade"));
         return Ok(answer);
     };

@@ -66,6 +66,11 @@ fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     one.to_str().ok()
 }
 
+/// Whether a request for this host is for the box.
+pub(crate) fn is_own_host(app: &App, host: &str) -> bool {
+    own(app, host).is_some()
+}
+
 fn check(app: &App, request: &Request) -> Result<(), Foreign> {
     let headers = request.headers();
     let host = text(headers, &HOST).or(request.uri().authority().map(|a| a.as_str()));

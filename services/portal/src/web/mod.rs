@@ -26,6 +26,7 @@ mod visit;
 mod words;
 
 pub use guard::MAX_BODY;
+pub(crate) use guard::is_own_host;
 
 use crate::app::App;
 use axum::Router;
@@ -89,5 +90,6 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(pages)
         .merge(forward::router())
         .layer(axum::middleware::from_fn(guard::add_headers));
-    all.with_state(app)
+    all.with_state(app.clone())
+        .merge(crate::device::router(app))
 }
