@@ -82,6 +82,17 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/updates/rollback", post(updates::roll_back))
         .route("/restart", post(updates::restart))
         .route("/reset", get(reset::show).post(reset::reset))
+        .route("/mail", get(mail::accounts).post(mail::add_account))
+        .route(
+            "/mail/account",
+            get(mail::account).post(mail::change_account),
+        )
+        .route(
+            "/mail/domains",
+            get(mail::domains).post(mail::change_domains),
+        )
+        .route("/mail/dns", get(mail::dns))
+        .route("/mail/queue", get(mail::queue).post(mail::change_queue))
         .fallback(page::not_found)
         .layer(from_fn_with_state(app.clone(), guard::check_pages));
     let all = Router::new()
