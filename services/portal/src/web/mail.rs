@@ -322,6 +322,7 @@ fn account_body(
                     li {
                         div { (address) }
                         @if i == 0 { span.detail { "the account’s own" } }
+                        @else if is_needed(address) { span.detail { "every domain must have it" } }
                         @else { (button(signed, to, &[("name", name), ("do", "remove-alias"), ("address", address)], "quiet", "Remove", &format!("Remove {address}"))) }
                     }
                 }
@@ -374,6 +375,11 @@ fn account_body(
         }
         p.detail { "Server for programs: " strong { (mail.host) } " (IMAP 993, submission 465, both with TLS)." }
     }
+}
+
+/// RFC 2142 asks every domain for these; they can only be given to another account.
+fn is_needed(address: &str) -> bool {
+    matches!(address.split('@').next(), Some("postmaster" | "abuse"))
 }
 
 fn app_passwords(signed: &Signed, name: &str, passwords: &[AppPassword]) -> Markup {

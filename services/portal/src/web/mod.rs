@@ -1,8 +1,8 @@
 //! The pages.
 //!
-//! Every request goes through [`guard`]: whose it is, how large, how long, and which headers the
-//! answer has. A page that only the owner may see takes a [`visit::Signed`], one that changes something a
-//! [`visit::Order`], which holds only what came with the session's token in its form: a handler
+//! Every request goes through `guard`: whose it is, how large, how long, and which headers the
+//! answer has. A page that only the owner may see takes a `visit::Signed`, one that changes something a
+//! `visit::Order`, which holds only what came with the session's token in its form: a handler
 //! that forgets to check does not compile.
 
 mod activity;
@@ -26,12 +26,13 @@ mod visit;
 mod words;
 
 pub use guard::MAX_BODY;
+pub(crate) use guard::is_own_host;
 
 use crate::app::App;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use std::future::Future;
 use std::pin::Pin;
@@ -94,11 +95,12 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/mail/dns", get(mail::dns))
         .route("/mail/queue", get(mail::queue).post(mail::change_queue))
         .fallback(page::not_found)
-        .layer(from_fn_with_state(app.clone(), guard::check_pages));
+        .layer(from_fn(guard::whole_body))
+        .layer(from_fn_with_state(app.clone(), guard::check_site));
     let all = Router::new()
         .merge(assets::router())
         .merge(pages)
         .merge(forward::router())
-        .layer(axum::middleware::from_fn(guard::add_headers));
+        .layer(from_fn(guard::add_headers));
     all.with_state(app)
 }
