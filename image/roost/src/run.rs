@@ -43,7 +43,10 @@ const PORTS: &[(u16, &str)] = &[
     (995, "fetching mail (POP3, TLS)"),
     (110, "fetching mail (POP3, STARTTLS)"),
     (4190, "filters (ManageSieve)"),
-    (443, "pairing, the portal; calendars, contacts, files, JMAP (HTTPS)"),
+    (
+        443,
+        "pairing, the portal; calendars, contacts, files, JMAP (HTTPS)",
+    ),
     (PORT, "roost pair, update, status, logs"),
 ];
 /// A card of the smallest size that is still sold.
@@ -455,7 +458,11 @@ impl Watch<'_> {
 
     fn welcome(&self) {
         if self.ui.mode() != Mode::Json {
-            self.ui.info(welcome(&self.forwards, self.account.as_ref(), self.pairing.as_ref()));
+            self.ui.info(welcome(
+                &self.forwards,
+                self.account.as_ref(),
+                self.pairing.as_ref(),
+            ));
         }
     }
 }

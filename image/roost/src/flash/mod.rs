@@ -112,7 +112,10 @@ fn leave(personal: &Personal, network: Option<&Network>, ui: &Ui) {
     if let Err(failure) = kept {
         ui.warn(format!(
             "`roost pair` will ask for the code: {}",
-            failure.causes().first().map_or(failure.to_string(), Clone::clone)
+            failure
+                .causes()
+                .first()
+                .map_or(failure.to_string(), Clone::clone)
         ));
     }
 }

@@ -68,31 +68,58 @@ fn the_card_that_was_flashed_here_is_paired_without_a_question() {
     let out = laptop.command(&args).output().unwrap();
     insta::assert_snapshot!(screen(&laptop, server.port, &out));
     let kept = laptop.kept("boxes");
-    assert_eq!((&kept[0]["name"], &kept[0]["laptop"]), (&json!("attic"), &json!("desk")));
+    assert_eq!(
+        (&kept[0]["name"], &kept[0]["laptop"]),
+        (&json!("attic"), &json!("desk"))
+    );
     assert_eq!(kept[0].get("pending"), None);
     assert!(laptop.kept("cards").is_empty(), "the code is used up");
     let seen = seen.lock().unwrap();
     let (_, body) = seen.last().unwrap();
-    assert_eq!((&body["code"], &body["password"]), (&json!("A0B1C2D3"), &json!(PASSWORD)));
+    assert_eq!(
+        (&body["code"], &body["password"]),
+        (&json!("A0B1C2D3"), &json!(PASSWORD))
+    );
     assert_eq!(body["laptop"]["name"], "desk");
     assert_eq!(body["laptop"]["key"].as_str().unwrap().len(), 64);
-    assert_ne!(body["laptop"]["key"], kept[0]["key"], "the secret half stays here");
+    assert_ne!(
+        body["laptop"]["key"], kept[0]["key"],
+        "the secret half stays here"
+    );
 }
 
 #[test]
 fn a_strange_box_must_be_vouched_for() {
     let laptop = stranger();
-    let (server, seen) = attic(BOX, false, |_, _| (201, json!({ "name": "attic", "account": "a@b.example" })));
+    let (server, seen) = attic(BOX, false, |_, _| {
+        (201, json!({ "name": "attic", "account": "a@b.example" }))
+    });
     let out = pair(&laptop, &server, &["--code", "A0B1-C2D3"]);
     insta::assert_snapshot!("nobody_vouches", screen(&laptop, server.port, &out));
     let other = words(BOX + 1);
-    let out = pair(&laptop, &server, &["--code", "A0B1-C2D3", "--fingerprint", &other]);
+    let out = pair(
+        &laptop,
+        &server,
+        &["--code", "A0B1-C2D3", "--fingerprint", &other],
+    );
     insta::assert_snapshot!("other_words", screen(&laptop, server.port, &out));
-    let out = pair(&laptop, &server, &["--code", "A0B1-C2D3", "--fingerprint", "abc"]);
+    let out = pair(
+        &laptop,
+        &server,
+        &["--code", "A0B1-C2D3", "--fingerprint", "abc"],
+    );
     insta::assert_snapshot!("no_words", screen(&laptop, server.port, &out));
-    assert_eq!(asked(&seen), ["GET /api/v1/hello"; 3], "neither code nor password was sent");
+    assert_eq!(
+        asked(&seen),
+        ["GET /api/v1/hello"; 3],
+        "neither code nor password was sent"
+    );
     let mine = words(BOX);
-    let out = pair(&laptop, &server, &["--code", "A0B1-C2D3", "--fingerprint", &mine]);
+    let out = pair(
+        &laptop,
+        &server,
+        &["--code", "A0B1-C2D3", "--fingerprint", &mine],
+    );
     assert!(out.status.success(), "{out:?}");
 }
 
@@ -102,7 +129,10 @@ fn a_changed_certificate_gets_neither_code_nor_password() {
     laptop.know("attic", "attic.local", BOX);
     let (server, seen) = attic(BOX + 1, true, |asked, _| panic!("{asked}"));
     let out = pair(&laptop, &server, &[]);
-    insta::assert_snapshot!("changed_since_the_pairing", screen(&laptop, server.port, &out));
+    insta::assert_snapshot!(
+        "changed_since_the_pairing",
+        screen(&laptop, server.port, &out)
+    );
     laptop.forget_all();
     laptop.flashed("attic", None, BOX);
     let out = pair(&laptop, &server, &["--code", "A0B1C2D3"]);
@@ -122,11 +152,24 @@ fn what_the_box_refuses_is_told_in_its_words() {
     .into_iter();
     let (server, _) = attic(BOX, false, move |_, _| refusals.next().unwrap());
     let words = words(BOX);
-    for name in ["wrong_code", "too_many_codes", "expired", "no_error_of_ours"] {
-        let out = pair(&laptop, &server, &["--code", "A0B1-C2D3", "--fingerprint", &words]);
+    for name in [
+        "wrong_code",
+        "too_many_codes",
+        "expired",
+        "no_error_of_ours",
+    ] {
+        let out = pair(
+            &laptop,
+            &server,
+            &["--code", "A0B1-C2D3", "--fingerprint", &words],
+        );
         insta::assert_snapshot!(name, screen(&laptop, server.port, &out));
     }
-    let left: Vec<_> = laptop.kept("boxes").into_iter().filter(|b| b["pending"] != true).collect();
+    let left: Vec<_> = laptop
+        .kept("boxes")
+        .into_iter()
+        .filter(|b| b["pending"] != true)
+        .collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -136,16 +179,27 @@ fn a_box_with_an_owner_wants_the_password_and_no_code() {
     let (server, seen) = attic(BOX, true, |asked, body| {
         assert_eq!(asked, "POST /api/v1/laptops");
         match body["second"].as_str() {
-            None => (401, json!({ "code": "second_needed", "what": "the box does not take your word for it", "because": "enter the code that the app shows, or a recovery code", "hint": "add the code: --second DIGITS" })),
+            None => (
+                401,
+                json!({ "code": "second_needed", "what": "the box does not take your word for it", "because": "enter the code that the app shows, or a recovery code", "hint": "add the code: --second DIGITS" }),
+            ),
             Some(_) => (201, json!({ "name": "attic" })),
         }
     });
     let words = words(BOX);
-    let out = pair(&laptop, &server, &["--fingerprint", &words, "--code", "A0B1-C2D3"]);
+    let out = pair(
+        &laptop,
+        &server,
+        &["--fingerprint", &words, "--code", "A0B1-C2D3"],
+    );
     insta::assert_snapshot!("the_code_is_used_up", screen(&laptop, server.port, &out));
     let out = pair(&laptop, &server, &["--fingerprint", &words]);
     insta::assert_snapshot!("second_needed", screen(&laptop, server.port, &out));
-    let out = pair(&laptop, &server, &["--fingerprint", &words, "--second", "123456"]);
+    let out = pair(
+        &laptop,
+        &server,
+        &["--fingerprint", &words, "--second", "123456"],
+    );
     insta::assert_snapshot!("joined", screen(&laptop, server.port, &out));
     let seen = seen.lock().unwrap();
     assert_eq!(seen.last().unwrap().1["password"], PASSWORD);
@@ -161,7 +215,10 @@ fn computers_are_listed_and_revoked() {
         match method {
             "GET" => {
                 let one = |name: &str, key: &str, this| json!({ "name": name, "key": key.repeat(32), "paired": "2026-11-26 00:00:00 UTC", "seen": null, "this": this });
-                (200, json!({ "laptops": [one("couch\u{1b}[2J", "c3", false), one("desk", "d4", true)] }))
+                (
+                    200,
+                    json!({ "laptops": [one("couch\u{1b}[2J", "c3", false), one("desk", "d4", true)] }),
+                )
             }
             _ => (204, Value::Null),
         }
@@ -178,7 +235,10 @@ fn computers_are_listed_and_revoked() {
     let own = laptop.roost(server.port, &["pair", "--revoke", "desk", "--yes"]);
     assert!(own.status.success());
     assert!(laptop.kept("boxes").is_empty(), "it knows that it is out");
-    let deleted: Vec<String> = asked(&seen).into_iter().filter(|a| a.starts_with('D')).collect();
+    let deleted: Vec<String> = asked(&seen)
+        .into_iter()
+        .filter(|a| a.starts_with('D'))
+        .collect();
     let path = |key: &str| format!("DELETE /api/v1/laptops/{}", key.repeat(32));
     assert_eq!(deleted, [path("c3"), path("d4")]);
 }

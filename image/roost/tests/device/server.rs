@@ -2,18 +2,18 @@
 
 use roost_service::update::{Answer, Call};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
-use serde_json::Value;
-use std::collections::BTreeMap;
-use std::sync::Mutex;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, ServerConnection, SignatureScheme,
     StreamOwned,
 };
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -186,7 +186,10 @@ impl Conn {
     /// Becomes the updater's; none if the laptop has gone.
     fn upgrade(&mut self) -> Option<()> {
         let (head, _) = self.head()?;
-        assert!(head.starts_with("POST /api/v1/updates HTTP/1.1\r\n"), "{head}");
+        assert!(
+            head.starts_with("POST /api/v1/updates HTTP/1.1\r\n"),
+            "{head}"
+        );
         assert!(head.contains("\r\nUpgrade: roost-update/1\r\n"), "{head}");
         self.raw(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: roost-update/1\r\n\r\n");
         Some(())

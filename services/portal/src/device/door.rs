@@ -215,7 +215,7 @@ impl Door {
     pub fn new(app: Arc<App>, limits: Limits) -> Result<Self, Error> {
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(tls(&app)?)),
-            router: super::router(app.clone()),
+            router: super::router(app.clone()).fallback(super::fault::not_found),
             places: Arc::new(Semaphore::new(limits.connections)),
             app,
             limits,

@@ -68,7 +68,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
 pub fn router(app: Arc<App>) -> Router {
     let (router, _) = routes().split_for_parts();
     router
-        .fallback(fault::not_found)
+        .route("/api/{*rest}", axum::routing::any(fault::not_found))
         .method_not_allowed_fallback(fault::not_allowed)
         .layer(axum::middleware::from_fn(fault::add_headers))
         .with_state(app)

@@ -1,8 +1,9 @@
 //! What happened to the box's doors.
 
 use super::page::{Page, Tone, Trouble, badge};
-use super::security::moment;
+
 use super::visit::Signed;
+use super::words::ago;
 use crate::app::App;
 use axum::extract::State;
 use axum::response::Response;
@@ -19,18 +20,15 @@ pub async fn show(State(app): State<Arc<App>>, signed: Signed) -> Result<Respons
         .await?;
     let content = html! {
         p.lead { "Who signed in, who tried, and what changed. The newest is first." }
-        div.scroll tabindex="0" role="region" aria-label="Activity" {
-            table {
-                thead { tr { th scope="col" { "What" } th scope="col" { "From" } th scope="col" { "When" } } }
-                tbody {
-                    @for entry in &entries {
-                        tr {
-                            td {
-                                @if entry.what.is_alarming() { (badge(Tone::Warning, "look")) " " }
-                                (entry.who) " " (entry.what) "."
-                            }
-                            td { @match entry.from { Some(from) => (from), None => "the box itself" } }
-                            td { (moment(entry.at, now)) }
+        ul.rows {
+            @for entry in &entries {
+                li {
+                    div {
+                        (entry.who) " " (entry.what) "."
+                        @if entry.what.is_alarming() { " " (badge(Tone::Warning, "look")) }
+                        p.detail {
+                            @if let Some(from) = entry.from { "From " (from) ", " }
+                            (ago(entry.at, now)) @if let Some(wall) = entry.at.wall { " (" (wall) ")" } "."
                         }
                     }
                 }

@@ -3,6 +3,7 @@
 use super::page::{Refusal, refusal_page};
 use crate::app::App;
 use crate::csrf::{self, Foreign, Head};
+use crate::listen::{BodyTime, Limits};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
@@ -14,13 +15,10 @@ use axum::middleware::Next;
 use axum::response::Response;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::timeout;
 
 /// Longest body of a form or a call, in bytes. The longest field is the relay's text.
 pub const MAX_BODY: usize = 64 << 10;
-/// Longest time for it: a phone at the end of the garden sends it in one.
-const BODY_TIME: Duration = Duration::from_secs(20);
 
 /// Nothing from elsewhere, nothing inline, no frame around it. Fonts are the system's, pictures are
 /// drawn in the page or the icon.
@@ -66,11 +64,6 @@ fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     one.to_str().ok()
 }
 
-/// Whether a request for this host is for the box.
-pub(crate) fn is_own_host(app: &App, host: &str) -> bool {
-    own(app, host).is_some()
-}
-
 fn check(app: &App, request: &Request) -> Result<(), Foreign> {
     let headers = request.headers();
     let host = text(headers, &HOST).or(request.uri().authority().map(|a| a.as_str()));
@@ -86,8 +79,13 @@ fn check(app: &App, request: &Request) -> Result<(), Foreign> {
     csrf::check(head, &own)
 }
 
-/// Before a page: whose request it is, and its whole body within bounds.
-pub async fn check_pages(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+/// Whether a request for this host is for the box.
+pub(crate) fn is_own_host(app: &App, host: &str) -> bool {
+    own(app, host).is_some()
+}
+
+/// Before a page: whose request it is.
+pub async fn check_site(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     if let Err(foreign) = check(&app, &request) {
         let status = match foreign {
             Foreign::Host => StatusCode::MISDIRECTED_REQUEST,
@@ -95,8 +93,15 @@ pub async fn check_pages(State(app): State<Arc<App>>, request: Request, next: Ne
         };
         return refusal_page(status, &Refusal::new("This page is not shown", foreign));
     }
+    next.run(request).await
+}
+
+/// Before whatever needs its body whole: within bounds of size and time.
+pub async fn whole_body(request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
-    let whole = timeout(BODY_TIME, axum::body::to_bytes(body, MAX_BODY)).await;
+    let time = head.extensions.get::<BodyTime>();
+    let time = time.map_or(Limits::STANDARD.body, |time| time.0);
+    let whole = timeout(time, axum::body::to_bytes(body, MAX_BODY)).await;
     let body = match whole {
         Ok(Ok(body)) => body,
         Ok(Err(_)) => {

@@ -1,8 +1,8 @@
 //! The pages.
 //!
-//! Every request goes through [`guard`]: whose it is, how large, how long, and which headers the
-//! answer has. A page that only the owner may see takes a [`visit::Signed`], one that changes something a
-//! [`visit::Order`], which holds only what came with the session's token in its form: a handler
+//! Every request goes through `guard`: whose it is, how large, how long, and which headers the
+//! answer has. A page that only the owner may see takes a `visit::Signed`, one that changes something a
+//! `visit::Order`, which holds only what came with the session's token in its form: a handler
 //! that forgets to check does not compile.
 
 mod activity;
@@ -32,7 +32,7 @@ use crate::app::App;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use std::future::Future;
 use std::pin::Pin;
@@ -83,13 +83,25 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/updates/rollback", post(updates::roll_back))
         .route("/restart", post(updates::restart))
         .route("/reset", get(reset::show).post(reset::reset))
+        .route("/mail", get(mail::accounts).post(mail::add_account))
+        .route(
+            "/mail/account",
+            get(mail::account).post(mail::change_account),
+        )
+        .route(
+            "/mail/domains",
+            get(mail::domains).post(mail::change_domains),
+        )
+        .route("/mail/dns", get(mail::dns))
+        .route("/mail/queue", get(mail::queue).post(mail::change_queue))
         .fallback(page::not_found)
-        .layer(from_fn_with_state(app.clone(), guard::check_pages));
+        .layer(from_fn(guard::whole_body))
+        .layer(from_fn_with_state(app.clone(), guard::check_site));
     let all = Router::new()
         .merge(assets::router())
         .merge(pages)
         .merge(forward::router())
-        .layer(axum::middleware::from_fn(guard::add_headers));
+        .layer(from_fn(guard::add_headers));
     all.with_state(app.clone())
         .merge(crate::device::router(app))
 }

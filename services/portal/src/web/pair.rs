@@ -111,6 +111,7 @@ fn setup_page(app: &App, token_of: &FormToken, form: &Form<'_>, faults: &[Fault]
     };
     let field = |field: setup::Field, kind, value, required, complete| {
         Field {
+            scope: "f",
             name: field.name(),
             label: field.label(),
             help: Some(field.help()),

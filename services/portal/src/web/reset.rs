@@ -36,7 +36,7 @@ async fn page(
                 (token(&signed.form))
                 (Field { name: "name", label: "Name of this box", help: Some(&help), wrong, ..Field::default() }.show())
                 (Field { name: "password", label: "Admin password", kind: Kind::Password, complete: "current-password", ..Field::default() }.show())
-                @if has_second(app).await? { (second_field()) }
+                @if has_second(app).await? { (second_field("f")) }
                 button.danger { "Delete everything" }
             }
         }

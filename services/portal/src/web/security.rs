@@ -3,7 +3,7 @@
 use super::page::{Field, Kind, Page, Refusal, Tone, Trouble, badge, drawing, fault, note, token};
 use super::sign::{self, has_second, second_field};
 use super::visit::{Order, Signed};
-use super::words::{ago, date};
+use super::words::ago;
 use crate::actions::sessions;
 use crate::actions::sign_in::{self, NotOwner, Try};
 use crate::app::App;
@@ -34,16 +34,17 @@ enum Say<'a> {
 }
 
 /// Fields by which the owner shows once more who they are.
-fn prove_fields(second: bool) -> Markup {
+fn prove_fields(scope: &str, second: bool) -> Markup {
     html! {
         (Field {
+            scope,
             name: "password",
             label: "Your password now",
             kind: Kind::Password,
             complete: "current-password",
             ..Field::default()
         }.show())
-        @if second { (second_field()) }
+        @if second { (second_field(scope)) }
     }
 }
 
@@ -100,7 +101,7 @@ async fn page(app: &Arc<App>, signed: &Signed, say: Say<'_>) -> Result<Response,
                         summary { "Sign in with the password alone" }
                         form method="post" action="/security/app/remove" {
                             (token(&signed.form))
-                            (prove_fields(true))
+                            (prove_fields("remove", true))
                             button.danger { "Turn the app off" }
                         }
                     }
@@ -112,7 +113,7 @@ async fn page(app: &Arc<App>, signed: &Signed, say: Say<'_>) -> Result<Response,
             p { "A new password signs out all other browsers." }
             form method="post" action="/security/password" {
                 (token(&signed.form))
-                (prove_fields(left.is_some()))
+                (prove_fields("change", left.is_some()))
                 (Field {
                     name: "new",
                     label: "New password",
@@ -277,7 +278,7 @@ async fn app_page(
                         complete: "one-time-code",
                         ..Field::default()
                     }.show())
-                    (prove_fields(second))
+                    (prove_fields("confirm", second))
                     button { "Turn it on" }
                     " " a.button.quiet href="/security" { "Not now" }
                 }
@@ -359,9 +360,4 @@ pub async fn end_others(State(app): Shell, order: Order) -> Result<Response, Tro
     let by = &order.by;
     sessions::end_others(&app, by.session.clone(), by.device.clone(), by.place.from).await?;
     page(&app, by, Say::Done("All other browsers are signed out.")).await
-}
-
-/// When something happened, for a table.
-pub fn moment(at: crate::time::Now, now: crate::time::Now) -> Markup {
-    html! { (date(at)) br; span.detail { (ago(at, now)) } }
 }

@@ -53,7 +53,7 @@ fn page(app: &App, second: bool, not: Option<&NotOwner>) -> Response {
                 complete: "current-password",
                 ..Field::default()
             }.show())
-            @if second { (second_field()) }
+            @if second { (second_field("f")) }
             button { "Sign in" }
         }
     };
@@ -69,8 +69,9 @@ fn page(app: &App, second: bool, not: Option<&NotOwner>) -> Response {
 }
 
 /// Asks for the second factor.
-pub fn second_field() -> maud::Markup {
+pub fn second_field(scope: &str) -> maud::Markup {
     Field {
+        scope,
         name: "second",
         label: "Code of the app",
         help: Some("Six digits, or one of your recovery codes."),

@@ -38,14 +38,6 @@ pub fn rounded(time: Duration) -> String {
     format!("{count} {name}{}", if count == 1 { "" } else { "s" })
 }
 
-/// The date of a moment, as far as the box knew it.
-pub fn date(now: Now) -> String {
-    match now.wall {
-        Some(wall) => wall.to_string(),
-        None => "before the box knew the time".to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
