@@ -1,5 +1,6 @@
 //! What must exist before the first start: settings, keys, certificate.
 
+use crate::setup::Setup;
 use crate::{Error, certificate, keys};
 use roost_service::settings::Settings;
 use std::path::Path;
@@ -15,22 +16,18 @@ pub fn read_settings(path: &Path) -> Result<Settings, Error> {
 }
 
 /// Names that the box's own certificate must cover.
-pub fn certificate_names(settings: &Settings) -> Vec<String> {
+pub fn certificate_names(setup: &Setup) -> Vec<String> {
     let mut names = vec![
-        settings.mail.host.clone(),
-        settings.domain.clone(),
-        format!("{}.local", settings.name),
+        setup.host.clone(),
+        setup.domain.clone(),
+        format!("{}.local", setup.name),
     ];
     names.dedup();
     names
 }
 
 /// Makes the keys and the certificate that are not there yet.
-pub fn prepare(data: &Path, settings: &Settings) -> Result<certificate::Outcome, Error> {
+pub fn prepare(data: &Path, setup: &Setup) -> Result<certificate::Outcome, Error> {
     keys::make_missing(data)?;
-    certificate::ensure(
-        data,
-        &certificate_names(settings),
-        OffsetDateTime::now_utc(),
-    )
+    certificate::ensure(data, &certificate_names(setup), OffsetDateTime::now_utc())
 }

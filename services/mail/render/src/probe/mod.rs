@@ -13,12 +13,12 @@ mod smtp;
 mod tests;
 mod wire;
 
+use crate::setup::Setup;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use imap::Imap;
 use rand::RngCore;
 use roost_service::probe::{Answer, MAX_ANSWER};
-use roost_service::settings::Settings;
 use std::fmt::{self, Write};
 use std::io;
 use std::time::Duration;
@@ -54,8 +54,8 @@ const HEADER: &str = "X-Roost-Probe";
 const FOLDERS: [&str; 2] = ["INBOX", "Junk Mail"];
 
 /// The mailbox's address.
-pub fn address(settings: &Settings) -> String {
-    format!("{ACCOUNT}@{}", settings.domain)
+pub fn address(setup: &Setup) -> String {
+    format!("{ACCOUNT}@{}", setup.domain)
 }
 
 /// A password for one probe. It is never written down, only its hash is.
