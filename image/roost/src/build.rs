@@ -489,7 +489,12 @@ impl<'a> Build<'a> {
         let settings = self.config.settings();
         KeyBuilder::new("identity", 1)
             .text(purpose)
-            .text(&settings.domain)
+            .text(
+                settings
+                    .mailbox
+                    .as_ref()
+                    .map_or("", |mailbox| &mailbox.domain),
+            )
             .text(&settings.name)
             .finish()
     }

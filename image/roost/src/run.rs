@@ -239,8 +239,9 @@ fn account_of(sdk: &Sdk, card: &Path, state: &Path) -> Option<(String, String)> 
     let sandbox = sdk.sandbox().read(root.path(), "/work/root.img");
     let out = sandbox.run("dump.erofs", &settings).ok()?;
     let settings: Settings = serde_json::from_slice(&out.stdout).ok()?;
-    let name = settings.account.name;
-    let address = format!("{name}@{}", settings.domain);
+    let mailbox = settings.mailbox?;
+    let name = mailbox.account.name;
+    let address = format!("{name}@{}", mailbox.domain);
     Some((name, address))
 }
 

@@ -86,16 +86,11 @@ mod tests {
     fn settings() -> Settings {
         Settings {
             name: "roost".into(),
-            domain: "example.org".into(),
-            account: settings::Account {
-                name: "alice".into(),
-                display_name: "Alice".into(),
-                password_hash: "$argon2id$".into(),
-            },
+            mailbox: None,
             network: Network::Dhcp,
             time_servers: vec!["pool.ntp.org".into()],
             mail: settings::Mail {
-                host: "mail.example.org".into(),
+                host: None,
                 max_message_size: 1 << 20,
                 spam_filter: true,
             },

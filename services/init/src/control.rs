@@ -55,6 +55,9 @@ impl Peer {
             Request::Status | Request::Logs { .. } => Right::Look,
             Request::Restart { .. } => Right::Restart,
             Request::Reboot { .. } | Request::EndTrial => Right::Reboot,
+            Request::Announce { .. } => Right::Announce,
+            Request::Configure { .. } => Right::Configure,
+            Request::FactoryReset { .. } => Right::Reset,
             Request::Kill { .. } | Request::PowerOff => return false,
         };
         rights.contains(&needed)
@@ -171,6 +174,7 @@ impl Client {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use roost_service::settings::{Account, Chosen};
     use std::io::{Read, Write};
 
     #[test]
@@ -260,11 +264,39 @@ mod tests {
             (Request::Reboot { trial: false }, Some(Right::Reboot)),
             (Request::Reboot { trial: true }, Some(Right::Reboot)),
             (Request::EndTrial, Some(Right::Reboot)),
+            (
+                Request::Announce {
+                    code: None,
+                    fingerprint: String::new(),
+                },
+                Some(Right::Announce),
+            ),
+            (
+                Request::Configure {
+                    chosen: Chosen {
+                        domain: "example.org".into(),
+                        account: Account {
+                            name: "alice".into(),
+                            display_name: "Alice".into(),
+                            password_hash: "$6$".into(),
+                        },
+                    },
+                },
+                Some(Right::Configure),
+            ),
+            (Request::FactoryReset { code: None }, Some(Right::Reset)),
             // For nobody but the master.
             (Request::Kill { service: service() }, None),
             (Request::PowerOff, None),
         ];
-        let all = [Right::Look, Right::Restart, Right::Reboot];
+        let all = [
+            Right::Look,
+            Right::Restart,
+            Right::Reboot,
+            Right::Announce,
+            Right::Configure,
+            Right::Reset,
+        ];
         for (request, needed) in requests {
             assert!(Peer::Master.may(&request), "{request:?}");
             for right in all {

@@ -18,6 +18,7 @@ fn table() -> Vec<ServiceSpec> {
         control: vec![],
         devices: vec![],
         data_format: 1,
+        card: false,
         probe: false,
         required: true,
         ready_timeout_s: 10,

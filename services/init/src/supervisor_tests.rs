@@ -17,6 +17,7 @@ fn spec(name: &str, after: &[&str], required: bool) -> ServiceSpec {
         control: vec![],
         devices: vec![],
         data_format: 1,
+        card: false,
         probe: false,
         required,
         ready_timeout_s: 10,

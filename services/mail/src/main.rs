@@ -32,7 +32,6 @@ use notify::Notifier;
 use roost_mail_config::setup::Setup;
 use roost_mail_config::{config, forwarded, keys, listeners, ports, prepare, secret_file};
 use roost_mail_server::{Options, Running, Server};
-use roost_service::settings;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,8 +44,6 @@ static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The service's data folder; set by init.
 const DATA_ENV: &str = "ROOST_DATA";
-/// Another settings file than the image's, for tests.
-const SETTINGS_ENV: &str = "ROOST_SETTINGS";
 /// Another folder than [`SHARE`], for tests.
 const SHARE_ENV: &str = "ROOST_SHARE";
 /// What the image ships for this service.
@@ -134,10 +131,8 @@ struct Started {
 /// Starts everything.
 async fn start(notifier: &Notifier, data: &Path) -> Result<Started> {
     let share = path_from_env(SHARE_ENV, Some(SHARE))?;
-    let settings_path = path_from_env(SETTINGS_ENV, Some(settings::PATH))?;
-    let settings = prepare::read_settings(&settings_path)?.with_name_of_box();
     let folder = socket::folder();
-    let Some(setup) = Setup::of(settings) else {
+    let Some(setup) = prepare::read_setup()? else {
         let sockets = folder.map(|folder| [probe::open(&folder, None), admin::open(&folder, None)]);
         return Ok(Started {
             running: None,

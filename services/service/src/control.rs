@@ -3,6 +3,7 @@
 //! Served on [`SOCKET`] and, in an emulator that offers one, on the virtio
 //! port named [`VIRTIO_PORT`].
 
+use crate::settings::Chosen;
 use serde::{Deserialize, Serialize};
 
 /// Unix socket that init listens on.
@@ -45,6 +46,30 @@ pub enum Request {
     EndTrial,
     /// Stop everything in order and power off.
     PowerOff,
+    /// What the serial console and an attached screen show, until the next `announce`. It goes
+    /// to no log.
+    Announce {
+        /// The pairing code, as [`crate::card::normalise_code`] gives it, while somebody may pair.
+        code: Option<String>,
+        /// The fingerprint of the portal's certificate, as words: what
+        /// `fingerprint::Fingerprint::words` gives, with a blank between them.
+        fingerprint: String,
+    },
+    /// Keep what the owner chose in the browser, over the image's settings, and start the
+    /// services that read it again. [`Response::Ok`] once it is on the card for good.
+    Configure {
+        /// All of it: what was chosen before does not stay.
+        chosen: Chosen,
+    },
+    /// Restart, and wipe everything but the card's own file on the way up: mail, accounts, owner,
+    /// laptops, logs. Name, network and identity of the box stay. [`Response::Ok`] once the box
+    /// is bound to it, whatever happens to the power.
+    FactoryReset {
+        /// The new pairing code, as [`crate::card::normalise_code`] gives it; without one init
+        /// makes one and shows it.
+        #[serde(default)]
+        code: Option<String>,
+    },
 }
 
 /// What comes back.

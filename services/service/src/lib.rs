@@ -6,14 +6,16 @@
 //! - [`notify`]: how a service says that it is ready.
 //! - [`control`]: how a program asks init for something.
 //! - [`probe`]: how a service proves that it works.
-//! - `names` (a feature): rules of the names that people type.
+//! - [`names`]: rules of the names that people type.
+//! - `fingerprint` (a feature): a certificate's fingerprint, for people to compare.
 //! - [`update`]: what the owner's laptop says to the box.
 //! - [`mail`]: what the portal says to the mail service.
 
 pub mod card;
 pub mod control;
+#[cfg(feature = "fingerprint")]
+pub mod fingerprint;
 pub mod mail;
-#[cfg(feature = "names")]
 pub mod names;
 pub mod notify;
 pub mod probe;

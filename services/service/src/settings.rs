@@ -1,11 +1,21 @@
-//! The box's settings, `/etc/roost/settings.json` in the image.
+//! The box's settings: `/etc/roost/settings.json` in the image, and over it what the owner chose
+//! in the browser ([`Chosen`]). [`Settings::load`] gives both together.
 
+use crate::names::{AccountName, Domain};
 use crate::spec::NAME_ENV;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-/// Where the builder puts the settings and every service reads them.
+/// Where the builder puts the settings.
 pub const PATH: &str = "/etc/roost/settings.json";
+/// Where init keeps a [`Chosen`]. There is none before somebody has paired with the box.
+pub const CHOSEN_PATH: &str = "/data/settings/chosen.json";
+/// Environment variable with another place for [`PATH`], for tests.
+pub const PATH_ENV: &str = "ROOST_SETTINGS";
+/// Environment variable with another place for [`CHOSEN_PATH`], for tests.
+pub const CHOSEN_PATH_ENV: &str = "ROOST_CHOSEN";
 
 /// Number of the format of [`Settings`]. It grows when an older box could not read them.
 pub const FORMAT: u32 = 1;
@@ -16,10 +26,9 @@ pub const FORMAT: u32 = 1;
 pub struct Settings {
     /// Host name of the box on the home network (an RFC 1123 label), e.g. `roost`.
     pub name: String,
-    /// The mail domain, e.g. `example.org`, in lower case without a trailing dot.
-    pub domain: String,
-    /// The first mail account.
-    pub account: Account,
+    /// Domain and first account; `None`: nobody has chosen them yet.
+    #[serde(default)]
+    pub mailbox: Option<Mailbox>,
     /// How the box gets its address.
     pub network: Network,
     /// SNTP servers (names or addresses), asked in turn; never empty.
@@ -32,15 +41,166 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// With the name that init has given this service ([`NAME_ENV`]): a card may have another one
-    /// than its image.
-    #[must_use]
-    pub fn with_name_of_box(mut self) -> Self {
+    /// What holds on this box: the image's settings, over them what was chosen in the browser,
+    /// over that the name that init has given this service ([`NAME_ENV`]).
+    ///
+    /// # Errors
+    /// Says which file cannot be used. What was chosen is not left out then: a box that took its
+    /// mail for another domain would turn mail away.
+    pub fn load() -> Result<Self, LoadError> {
+        let place = |name, or: &str| {
+            std::env::var_os(name).map_or_else(|| PathBuf::from(or), PathBuf::from)
+        };
+        let image = place(PATH_ENV, PATH);
+        let chosen = place(CHOSEN_PATH_ENV, CHOSEN_PATH);
+        let mut settings = Self::load_from(&image, &chosen)?;
         if let Ok(name) = std::env::var(NAME_ENV) {
-            self.name = name;
+            settings.name = name;
         }
+        Ok(settings)
+    }
+
+    /// [`Settings::load`] from these two files, with the image's name; the second may be missing.
+    ///
+    /// # Errors
+    /// Says which file cannot be used.
+    pub fn load_from(image: &Path, chosen: &Path) -> Result<Self, LoadError> {
+        let fail = |path: &Path, why: String| LoadError {
+            path: path.to_owned(),
+            why,
+        };
+        let bytes = fs::read(image).map_err(|e| fail(image, e.to_string()))?;
+        let settings: Self =
+            serde_json::from_slice(&bytes).map_err(|e| fail(image, e.to_string()))?;
+        match fs::read(chosen) {
+            Ok(bytes) => {
+                let chosen = Chosen::parse(&bytes).map_err(|why| fail(chosen, why.to_string()))?;
+                Ok(settings.with(chosen))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(settings),
+            Err(error) => Err(fail(chosen, error.to_string())),
+        }
+    }
+
+    /// These, with what was chosen over them.
+    #[must_use]
+    pub fn with(mut self, chosen: Chosen) -> Self {
+        self.mailbox = Some(Mailbox {
+            domain: chosen.domain,
+            account: chosen.account,
+        });
         self
     }
+
+    /// Full name of the mail server: the one that was set, or else `mail.` and the domain.
+    /// `None` before there is a domain.
+    pub fn mail_host(&self) -> Option<String> {
+        let mailbox = self.mailbox.as_ref()?;
+        let host = self.mail.host.clone();
+        Some(host.unwrap_or_else(|| format!("mail.{}", mailbox.domain)))
+    }
+}
+
+/// A settings file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {why}", .path.display())]
+pub struct LoadError {
+    /// The file.
+    pub path: PathBuf,
+    /// Why not.
+    pub why: String,
+}
+
+/// Whose mail it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mailbox {
+    /// The mail domain, e.g. `example.org`, in lower case without a trailing dot.
+    pub domain: String,
+    /// The first mail account.
+    pub account: Account,
+}
+
+/// What the owner chose in the browser, [`CHOSEN_PATH`].
+///
+/// Fields that it does not know are left out, so that a version that went back can start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// As in [`Mailbox`].
+    pub domain: String,
+    /// As in [`Mailbox`].
+    pub account: Account,
+}
+
+/// Longest [`Chosen`] as JSON, in bytes: it has to fit into one request to init.
+pub const MAX_CHOSEN: usize = 3072;
+/// Longest name of a person, in bytes.
+const MAX_DISPLAY_NAME: usize = 256;
+/// Longest hash of a password, in bytes.
+const MAX_HASH: usize = 512;
+
+impl Chosen {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// When it is none, or when something in it cannot be.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ChosenError> {
+        if bytes.len() > MAX_CHOSEN {
+            return Err(ChosenError::Long);
+        }
+        // The parser's own words could repeat the hash.
+        let chosen: Self =
+            serde_json::from_slice(bytes).map_err(|e| ChosenError::Json(e.line(), e.column()))?;
+        chosen.check()?;
+        Ok(chosen)
+    }
+
+    /// Whether every value in it can be.
+    ///
+    /// # Errors
+    /// Names the first that cannot, with the rule it breaks.
+    pub fn check(&self) -> Result<(), ChosenError> {
+        let Account {
+            name,
+            display_name,
+            password_hash,
+        } = &self.account;
+        let value = |what, why: String| ChosenError::Value(what, why);
+        Domain::normalised(&self.domain).map_err(|reason| value("domain", reason.message))?;
+        AccountName::parse(name).map_err(|reason| value("account", reason.message))?;
+        if display_name.trim().is_empty()
+            || display_name.len() > MAX_DISPLAY_NAME
+            || display_name.chars().any(char::is_control)
+        {
+            let why = format!("it has 1 to {MAX_DISPLAY_NAME} bytes, all of them printable");
+            return Err(value("person's name", why));
+        }
+        if !password_hash.starts_with('$')
+            || password_hash.len() > MAX_HASH
+            || !password_hash.bytes().all(|b| b.is_ascii_graphic())
+        {
+            return Err(value("password's hash", "it is no hash".into()));
+        }
+        let length = serde_json::to_vec(self).map_or(usize::MAX, |json| json.len());
+        if length > MAX_CHOSEN {
+            return Err(ChosenError::Long);
+        }
+        Ok(())
+    }
+}
+
+/// Why something is no [`Chosen`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChosenError {
+    /// It has too many bytes.
+    #[error("it is longer than {MAX_CHOSEN} bytes")]
+    Long,
+    /// No JSON of a [`Chosen`].
+    #[error("line {0}, column {1} cannot be understood")]
+    Json(usize, usize),
+    /// A value in it cannot be.
+    #[error("the {0} in it cannot be used: {1}")]
+    Value(&'static str, String),
 }
 
 /// A mail account made on first boot.
@@ -80,8 +240,10 @@ pub enum Network {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mail {
-    /// Fully qualified name that the mail server calls itself, e.g. `mail.example.org`.
-    pub host: String,
+    /// Fully qualified name that the mail server calls itself, if not `mail.` and the domain;
+    /// see [`Settings::mail_host`].
+    #[serde(default)]
+    pub host: Option<String>,
     /// Largest accepted message in bytes (SMTP SIZE, RFC 1870).
     pub max_message_size: u64,
     /// Whether incoming mail is rated by the spam filter.
@@ -101,4 +263,115 @@ pub struct Update {
     /// Hours of the day (UTC, 0 to 23) from and until which such a bundle may
     /// be installed; the span may go over midnight. `None`: at any time.
     pub window: Option<(u8, u8)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image() -> Settings {
+        Settings {
+            name: "roost".into(),
+            mailbox: None,
+            network: Network::Dhcp,
+            time_servers: vec!["192.0.2.1".into()],
+            mail: Mail {
+                host: None,
+                max_message_size: 1 << 20,
+                spam_filter: true,
+            },
+            update: Update::default(),
+        }
+    }
+
+    fn chosen() -> Chosen {
+        Chosen {
+            domain: "example.org".into(),
+            account: Account {
+                name: "alice".into(),
+                display_name: "Alice Ægir".into(),
+                password_hash: "$argon2id$v=19$m=7168,t=5,p=1$c2FsdA$aGFzaA".into(),
+            },
+        }
+    }
+
+    #[test]
+    fn what_was_chosen_holds_over_the_image() {
+        let folder = tempfile::tempdir().unwrap();
+        let [of_image, of_browser] =
+            ["settings.json", "chosen.json"].map(|n| folder.path().join(n));
+        let load = || Settings::load_from(&of_image, &of_browser);
+        assert!(load().unwrap_err().to_string().contains("settings.json: "));
+        fs::write(&of_image, serde_json::to_vec(&image()).unwrap()).unwrap();
+        assert_eq!(load().unwrap(), image());
+        assert_eq!(image().mail_host(), None);
+
+        fs::write(&of_browser, serde_json::to_vec(&chosen()).unwrap()).unwrap();
+        let both = load().unwrap();
+        assert_eq!(both, image().with(chosen()));
+        assert_eq!(both.mail_host().as_deref(), Some("mail.example.org"));
+        let mut named = both;
+        named.mail.host = Some("mx.example.org".into());
+        assert_eq!(named.mail_host().as_deref(), Some("mx.example.org"));
+
+        // Half a file is no reason to take mail for somebody else.
+        fs::write(&of_browser, b"{\"domain\":").unwrap();
+        let error = load().unwrap_err().to_string();
+        assert!(
+            error.ends_with("chosen.json: line 1, column 10 cannot be understood"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        assert_eq!(chosen().check(), Ok(()));
+        let refused = |change: fn(&mut Chosen)| {
+            let mut chosen = chosen();
+            change(&mut chosen);
+            chosen.check().unwrap_err().to_string()
+        };
+        for (why, change) in [
+            (
+                "the domain in it",
+                (|c| c.domain = "Example.org".into()) as fn(&mut Chosen),
+            ),
+            ("the domain in it", |c| c.domain = "roost.local".into()),
+            ("the account in it", |c| c.account.name = "root".into()),
+            ("the account in it", |c| c.account.name = "a\nb".into()),
+            ("the person's name", |c| c.account.display_name = " ".into()),
+            ("the person's name", |c| {
+                c.account.display_name = "a\u{1b}[2J".into()
+            }),
+            ("the person's name", |c| {
+                c.account.display_name = "x".repeat(257)
+            }),
+            ("the password's hash", |c| {
+                c.account.password_hash = "hunter2".into()
+            }),
+            ("the password's hash", |c| {
+                c.account.password_hash = "$6$a b".into()
+            }),
+            ("the password's hash", |c| {
+                c.account.password_hash = format!("${}", "x".repeat(600))
+            }),
+        ] {
+            assert!(refused(change).starts_with(why), "{}", refused(change));
+        }
+        assert_eq!(
+            Chosen::parse(&vec![b' '; MAX_CHOSEN + 1]),
+            Err(ChosenError::Long)
+        );
+        let secret = Chosen::parse(
+            br#"{"domain":"example.org","account":{"name":5,"password_hash":"$6$x"}}"#,
+        );
+        assert!(!secret.unwrap_err().to_string().contains("$6$"));
+    }
+
+    #[test]
+    fn a_later_version_may_have_kept_more() {
+        let json = serde_json::to_string(&chosen()).unwrap();
+        let more = json.replacen('{', "{\"theme\":\"dark\",", 1);
+        assert_eq!(Chosen::parse(more.as_bytes()), Ok(chosen()));
+    }
 }

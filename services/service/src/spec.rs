@@ -50,6 +50,10 @@ pub struct ServiceSpec {
     /// was there for a way back.
     #[serde(default = "first_format")]
     pub data_format: u32,
+    /// Whether it gets what [`crate::card`] says, as JSON in the file [`card_file`]: the pairing
+    /// code and the first identity are for one service only.
+    #[serde(default)]
+    pub card: bool,
     /// Whether it can prove that it works ([`crate::probe`]). Required services
     /// that can are asked before an update is committed.
     #[serde(default)]
@@ -78,6 +82,12 @@ pub fn run_folder(service: &str) -> std::path::PathBuf {
     std::path::Path::new("/run/services").join(service)
 }
 
+/// Where a service with [`ServiceSpec::card`] finds the card ([`crate::card::Card`] as JSON),
+/// readable by it alone. No file: `roost flash` told this card nothing.
+pub fn card_file(service: &str) -> std::path::PathBuf {
+    run_folder(service).join("card")
+}
+
 /// Folder with the block device nodes of services, each owned by the one service that may use it.
 pub const DEVICES: &str = "/dev/roost";
 
@@ -91,6 +101,12 @@ pub enum Right {
     Restart,
     /// `reboot`, with or without a trial, and `end_trial`.
     Reboot,
+    /// `announce`: what the screen shows.
+    Announce,
+    /// `configure`: domain and first account.
+    Configure,
+    /// `factory_reset`.
+    Reset,
 }
 
 /// A partition that a service may open; the node in [`DEVICES`] has this name.
@@ -316,6 +332,7 @@ mod tests {
             control: vec![],
             devices: vec![],
             data_format: 1,
+            card: false,
             probe: false,
             required: true,
             ready_timeout_s: 30,

@@ -35,7 +35,10 @@ pub async fn run(updater: Arc<Updater>, settings: Settings, port: u16) {
         let (true, Some(last)) = (state.untold, state.last) else {
             return;
         };
-        let letter = Letter::of(&last, &settings);
+        // Init starts this program again when somebody has chosen whose box it is.
+        let Some(letter) = Letter::of(&last, &settings) else {
+            return;
+        };
         let sent = tokio::task::spawn_blocking(move || letter.send(port)).await;
         match sent {
             Ok(Ok(())) => {
@@ -74,18 +77,20 @@ struct Letter {
 }
 
 impl Letter {
-    fn of(outcome: &Outcome, settings: &Settings) -> Self {
+    /// `None`: the box has no owner's address yet.
+    fn of(outcome: &Outcome, settings: &Settings) -> Option<Self> {
         let (to, from) = (&outcome.to, &outcome.from);
-        Self {
-            domain: settings.domain.clone(),
-            host: settings.mail.host.clone(),
-            account: settings.account.name.clone(),
+        let mailbox = settings.mailbox.as_ref()?;
+        Some(Self {
+            domain: mailbox.domain.clone(),
+            host: settings.mail_host()?,
+            account: mailbox.account.name.clone(),
             name: settings.name.clone(),
             at: outcome.at,
-            id: format!("<update-{}-{}@{}>", to.number, outcome.at, settings.domain),
+            id: format!("<update-{}-{}@{}>", to.number, outcome.at, mailbox.domain),
             subject: format!("Version {} did not work; {} runs again", to.name, from.name),
             text: text(outcome, &settings.name),
-        }
+        })
     }
 
     /// Hands it to the mail service, without a log-in: only programs of the box reach loopback.
@@ -169,22 +174,24 @@ fn text(outcome: &Outcome, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use roost_service::settings::{Account, Mail, Network, Update};
+    use roost_service::settings::{self, Account, Mail, Network, Update};
     use roost_service::update::{Check, Version};
 
     fn settings() -> Settings {
         Settings {
             name: "nest".into(),
-            domain: "example.org".into(),
-            account: Account {
-                name: "alice".into(),
-                display_name: "Alice Ægir".into(),
-                password_hash: String::new(),
-            },
+            mailbox: Some(settings::Mailbox {
+                domain: "example.org".into(),
+                account: Account {
+                    name: "alice".into(),
+                    display_name: "Alice Ægir".into(),
+                    password_hash: String::new(),
+                },
+            }),
             network: Network::Dhcp,
             time_servers: Vec::new(),
             mail: Mail {
-                host: "mail.example.org".into(),
+                host: None,
                 max_message_size: 1,
                 spam_filter: true,
             },
@@ -227,7 +234,10 @@ mod tests {
 
     #[test]
     fn the_message_as_the_mail_service_gets_it() {
-        let message = Letter::of(&outcome(), &settings()).message().unwrap();
+        let message = Letter::of(&outcome(), &settings())
+            .unwrap()
+            .message()
+            .unwrap();
         let text = String::from_utf8(message.formatted()).unwrap();
         insta::assert_snapshot!(text.replace("\r\n", "\n"));
     }
@@ -262,7 +272,7 @@ mod tests {
                 }
                 said
             });
-            let sent = Letter::of(&outcome(), &settings()).send(port);
+            let sent = Letter::of(&outcome(), &settings()).unwrap().send(port);
             assert_eq!(sent.is_ok(), accepted, "{sent:?}");
             if let Err(error) = sent {
                 assert!(error.contains("full"), "{error}");

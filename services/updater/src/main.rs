@@ -5,7 +5,7 @@ mod notify;
 use anyhow::{Context, Result, bail};
 use notify::Notifier;
 use roost_bundle::PublicKey;
-use roost_service::settings::{self, Settings, Update};
+use roost_service::settings::{Settings, Update};
 use roost_service::spec::{self, ServiceSpec};
 use roost_service::{control, probe, update};
 use roost_updater::api::{self, Limits};
@@ -67,7 +67,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
     let data = data.with_context(|| {
         format!("{DATA_ENV} is not set (init gives the service its data folder)")
     })?;
-    let settings = read_json::<Settings>(settings::PATH)?.with_name_of_box();
+    let settings = Settings::load()?;
     let table: Vec<ServiceSpec> = read_json(spec::PATH)?;
     let places = Places {
         devices: spec::DEVICES.into(),

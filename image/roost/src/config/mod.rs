@@ -305,16 +305,18 @@ impl Config {
     pub fn settings(&self) -> Settings {
         Settings {
             name: self.name.as_str().to_owned(),
-            domain: self.domain.to_string(),
-            account: settings::Account {
-                name: self.account.name.as_str().to_owned(),
-                display_name: self.account.display_name.clone(),
-                password_hash: self.account.password_hash.as_str().to_owned(),
-            },
+            mailbox: Some(settings::Mailbox {
+                domain: self.domain.to_string(),
+                account: settings::Account {
+                    name: self.account.name.as_str().to_owned(),
+                    display_name: self.account.display_name.clone(),
+                    password_hash: self.account.password_hash.as_str().to_owned(),
+                },
+            }),
             network: self.network.clone(),
             time_servers: self.time_servers.clone(),
             mail: settings::Mail {
-                host: self.mail.host.to_string(),
+                host: Some(self.mail.host.to_string()),
                 max_message_size: self.mail.max_message_size,
                 spam_filter: self.mail.spam_filter,
             },

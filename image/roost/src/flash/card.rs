@@ -1,9 +1,9 @@
 //! The card's own file: where it lies in an image, and what goes into it.
 
-use super::fingerprint::Fingerprint;
 use crate::error::Failure;
 use crate::password::random;
 use roost_service::card::{self, Card, Identity, MAGIC, Pairing, SIZE};
+use roost_service::fingerprint::Fingerprint;
 use roost_service::settings::Network;
 use std::io::Read;
 

@@ -2,13 +2,12 @@
 //!
 //! - [`media`] and [`superblock`]: which disks there are; [`guard`]: which may be written over.
 //! - [`destination`]: asking which it shall be, and whether.
-//! - [`image`]: what is written; [`card`] and [`fingerprint`]: what makes the card one box's own.
+//! - [`image`]: what is written; [`card`]: what makes the card one box's own.
 //! - [`target`]: what it is written to; [`write`](mod@write): in which order, and how it is checked.
 //! - [`show`]: lists and the last screen.
 
 pub mod card;
 mod destination;
-pub mod fingerprint;
 mod guard;
 pub mod image;
 mod media;

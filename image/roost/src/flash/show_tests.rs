@@ -1,8 +1,8 @@
 //! The last screen, for people and for scripts.
 
 use super::*;
-use crate::flash::fingerprint::Fingerprint;
 use crate::flash::write::Written;
+use roost_service::fingerprint::Fingerprint;
 use std::net::Ipv4Addr;
 
 fn done(is_file: bool, network: Option<Network>, ejected: bool) -> Done {

@@ -34,7 +34,14 @@ fuzz_target!(|bytes: &[u8]| {
             requests([&line[..], b"\n"].into_iter()),
             [Ok(request.clone())]
         );
-        let powerful = Peer::Service(vec![Right::Look, Right::Restart, Right::Reboot]);
+        let powerful = Peer::Service(vec![
+            Right::Look,
+            Right::Restart,
+            Right::Reboot,
+            Right::Announce,
+            Right::Configure,
+            Right::Reset,
+        ]);
         let never = matches!(request, Request::Kill { .. } | Request::PowerOff);
         assert_eq!(powerful.may(request), !never);
         assert!(!Peer::Service(Vec::new()).may(request));

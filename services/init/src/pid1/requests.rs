@@ -32,6 +32,11 @@ impl Init {
             Request::EndTrial if !self.on_trial() => Response::Error {
                 message: "this boot is no trial".into(),
             },
+            Request::Announce { .. } | Request::Configure { .. } | Request::FactoryReset { .. } => {
+                Response::Error {
+                    message: "this version of init does not know how".into(),
+                }
+            }
             Request::EndTrial => {
                 self.event(machine::Event::TrialEnded);
                 self.say(

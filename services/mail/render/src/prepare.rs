@@ -6,13 +6,13 @@ use roost_service::settings::Settings;
 use std::path::Path;
 use time::OffsetDateTime;
 
-/// Reads the box's settings.
-pub fn read_settings(path: &Path) -> Result<Settings, Error> {
-    let text = std::fs::read_to_string(path).map_err(|error| Error::file("read", path, error))?;
-    serde_json::from_str(&text).map_err(|error| Error::Settings {
-        path: path.display().to_string(),
-        reason: error.to_string(),
-    })
+/// Reads the box's settings; `None`: it has no domain yet.
+pub fn read_setup() -> Result<Option<Setup>, Error> {
+    let settings = Settings::load().map_err(|error| Error::Settings {
+        path: error.path.display().to_string(),
+        reason: error.why,
+    })?;
+    Ok(Setup::of(settings))
 }
 
 /// Names that the box's own certificate must cover.
