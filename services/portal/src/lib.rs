@@ -12,6 +12,7 @@
 //! - [`session`], [`csrf`]: browsers that are signed in, and requests that are theirs.
 //! - [`throttle`]: how often somebody may try.
 //! - [`audit`]: what happened, in plain words.
+//! - [`guide`]: how mail programs are set up.
 //! - [`store`]: what is remembered, in one file that a power cut leaves whole.
 
 pub mod audit;
@@ -19,6 +20,7 @@ pub mod code;
 pub mod cookie;
 pub mod csrf;
 pub mod decided;
+pub mod guide;
 pub mod owner;
 pub mod pairing;
 pub mod password;

@@ -4,9 +4,9 @@
 //! domain needs no new key.
 
 use crate::keys::PublicKey;
-use crate::listeners::{self, HTTPS_PORT};
+use crate::listeners;
 use crate::setup::Setup;
-use roost_service::mail::DnsRecord;
+use roost_service::mail::{DnsRecord, ports};
 
 /// Services that clients look for (RFC 6186, RFC 8314 §5.1, RFC 5804 §1.8), by the id of their port.
 const SRV: [(&str, &str); 6] = [
@@ -120,7 +120,7 @@ pub fn records(setup: &Setup, domain: &str, keys: &[PublicKey]) -> Vec<DnsRecord
         add(
             format!("{label}._tcp.{domain}"),
             "SRV",
-            srv(HTTPS_PORT),
+            srv(ports::HTTPS),
             find,
             false,
         );

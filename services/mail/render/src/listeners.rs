@@ -1,6 +1,6 @@
 //! Which protocol answers on which port.
 
-use roost_service::mail::HTTP_PORT;
+use roost_service::mail::{HTTP_PORT, ports};
 
 /// Protocol of a listener, in Stalwart's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,19 +68,16 @@ const fn listener(id: &'static str, protocol: Protocol, port: u16, implicit_tls:
     }
 }
 
-/// HTTPS, which the portal serves: it hands on what is for [`Protocol::Http`].
-pub const HTTPS_PORT: u16 = 443;
-
 /// Every port that the mail service serves.
 pub const ALL: [Listener; 9] = [
-    listener("smtp", Protocol::Smtp, 25, false),
-    listener("submissions", Protocol::Smtp, 465, true),
-    listener("submission", Protocol::Smtp, 587, false),
-    listener("imaptls", Protocol::Imap, 993, true),
-    listener("imap", Protocol::Imap, 143, false),
-    listener("pop3s", Protocol::Pop3, 995, true),
-    listener("pop3", Protocol::Pop3, 110, false),
-    listener("sieve", Protocol::ManageSieve, 4190, false),
+    listener("smtp", Protocol::Smtp, ports::SMTP, false),
+    listener("submissions", Protocol::Smtp, ports::SUBMISSIONS, true),
+    listener("submission", Protocol::Smtp, ports::SUBMISSION, false),
+    listener("imaptls", Protocol::Imap, ports::IMAPS, true),
+    listener("imap", Protocol::Imap, ports::IMAP, false),
+    listener("pop3s", Protocol::Pop3, ports::POP3S, true),
+    listener("pop3", Protocol::Pop3, ports::POP3, false),
+    listener("sieve", Protocol::ManageSieve, ports::SIEVE, false),
     Listener {
         id: "http",
         protocol: Protocol::Http,
