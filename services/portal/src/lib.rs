@@ -14,6 +14,7 @@
 //! - [`session`], [`csrf`]: browsers that are signed in, and requests that are theirs.
 //! - [`throttle`]: how often somebody may try.
 //! - [`audit`]: what happened, in plain words.
+//! - [`guide`]: how mail programs are set up.
 //! - [`store`]: what is remembered, in one file that a power cut leaves whole.
 //!
 //! # The shell: listens, asks and shows
@@ -36,6 +37,7 @@ pub mod identity;
 pub mod init;
 pub mod listen;
 pub mod notify;
+pub mod guide;
 pub mod owner;
 pub mod pairing;
 pub mod password;
