@@ -22,10 +22,12 @@ mod keys;
 mod lock;
 mod logs;
 mod modules;
+mod pair;
 mod password;
 mod reboot;
 mod release;
 mod report;
+mod reset;
 mod rollback;
 mod rootfs;
 mod run;
@@ -73,11 +75,13 @@ fn dispatch(command: &cli::Command, ui: &Ui) -> Result<(), Failure> {
         cli::Command::Flash(args) => flash::run(args, ui),
         cli::Command::Sdk(args) => sdk::run(args, ui),
         cli::Command::Lock(args) => lock::run(args, ui),
+        cli::Command::Pair(args) => pair::run(args, ui),
         cli::Command::Update(args) => update::run(args, ui),
         cli::Command::Status(args) => status::run(args, ui),
         cli::Command::Logs(args) => logs::run(args, ui),
         cli::Command::Reboot(args) => reboot::run(args, ui),
         cli::Command::Rollback(args) => rollback::run(args, ui),
+        cli::Command::Reset(args) => reset::run(args, ui),
         cli::Command::Serve(args) => serve::run(args, ui),
         cli::Command::Completions(args) => completions::run(args, ui),
     }

@@ -9,11 +9,13 @@
 //! - [`names`]: rules of the names that people type.
 //! - `fingerprint` (a feature): a certificate's fingerprint, for people to compare.
 //! - [`update`]: what the owner's laptop says to the box.
+//! - [`mail`]: what the portal says to the mail service.
 
 pub mod card;
 pub mod control;
 #[cfg(feature = "fingerprint")]
 pub mod fingerprint;
+pub mod mail;
 pub mod names;
 pub mod notify;
 pub mod probe;

@@ -37,7 +37,7 @@ pub struct Settings {
     pub time_servers: Vec<String>,
     /// Mail options.
     pub mail: Mail,
-    /// Whose updates and whose calls the box takes.
+    /// Whose updates the box takes.
     #[serde(default)]
     pub update: Update,
 }
@@ -252,14 +252,12 @@ pub struct Mail {
     pub spam_filter: bool,
 }
 
-/// Whose updates and whose calls the box takes; by default nobody's.
+/// Whose updates the box takes; by default nobody's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Update {
     /// Public keys (Ed25519, 64 lower-case hexadecimal digits) whose bundles are taken.
     pub keys: Vec<String>,
-    /// Public keys (as above) of the laptops that may use the device API.
-    pub laptops: Vec<String>,
     /// Where the box looks for a bundle once a day, if it shall.
     pub url: Option<String>,
     /// Hours of the day (UTC, 0 to 23) from and until which such a bundle may
