@@ -162,7 +162,12 @@ mod tests {
             content: content.into(),
         };
         assert_eq!(wish(b"7qxm-4kpb\r\n").code().as_deref(), Some("7QXM4KPB"));
-        for none in [&b""[..], b"yes please", b"\xff\xfe7\0Q\0", b"7QXM4KPB 7QXM4KPB"] {
+        for none in [
+            &b""[..],
+            b"yes please",
+            b"\xff\xfe7\0Q\0",
+            b"7QXM4KPB 7QXM4KPB",
+        ] {
             assert_eq!(wish(none).code(), None);
         }
     }
