@@ -328,8 +328,7 @@ impl App {
         announced: &mut Option<Option<String>>,
     ) -> StoreResult<()> {
         if let Ok(status) = self.init.status().await {
-            self.clock_set
-                .store(status.clock_synced, Ordering::Relaxed);
+            self.clock_set.store(status.clock_synced, Ordering::Relaxed);
         }
         if saved.elapsed() >= SAVE_EVERY {
             *saved = Instant::now();
@@ -375,7 +374,10 @@ impl App {
             },
         };
         if let Err(error) = self.init.ask(&request).await {
-            if !lock(&self.unconfigured).replace(error.to_string()).is_some() {
+            if !lock(&self.unconfigured)
+                .replace(error.to_string())
+                .is_some()
+            {
                 eprintln!("portal: domain and account wait to be set up: {error}");
             }
             return Ok(());

@@ -5,7 +5,7 @@
 //! | one machine | opens a thousand connections | each beyond [`Limits::per_address`] ends the one of that address that has waited longest |
 //! | many machines, or one with many IPv6 addresses | the same | beyond [`Limits::connections`] the longest waiting one of the address that has most is ended, so whoever comes new gets in |
 //! | a slow one | does not finish TLS, or a request's head | [`Limits::handshake`], [`Limits::head`] |
-//! | a slow one | does not finish a body | `web` reads bodies whole, in a bounded time |
+//! | a slow one | does not finish a body | [`Limits::body`]; where bodies are handed on, each rest in them |
 //! | a slow one | does not read the answer | its connection counts as waiting, and is ended first |
 //!
 //! *Waiting* is every connection but one whose request is being worked on.
@@ -44,6 +44,8 @@ pub struct Limits {
     pub handshake: Duration,
     /// Longest time for the head of a request, and longest rest between two.
     pub head: Duration,
+    /// Longest time for a whole body, where the answer needs it whole.
+    pub body: Duration,
     /// Longest head, in bytes.
     pub head_bytes: usize,
     /// Most fields in it.
@@ -57,8 +59,18 @@ impl Limits {
         per_address: 64,
         handshake: Duration::from_secs(10),
         head: Duration::from_secs(15),
+        // A phone at the end of the garden sends a form in one.
+        body: Duration::from_secs(20),
         head_bytes: 16 << 10,
         fields: 64,
+    };
+    /// Those of port 80, which only leads to the other.
+    pub const PLAIN: Self = Self {
+        connections: 64,
+        per_address: 16,
+        head: Duration::from_secs(5),
+        head_bytes: 8 << 10,
+        ..Self::STANDARD
     };
 }
 
@@ -70,6 +82,10 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Where a request comes from; an extension of each.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
+
+/// [`Limits::body`]; an extension of each request.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyTime(pub Duration);
 
 /// Held while a request is worked on: its connection is not waiting. In each request's extensions, for
 /// answers that go on for longer.
@@ -287,6 +303,7 @@ async fn talk<S, F>(
         *mark.active.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(mark.from));
+        request.extensions_mut().insert(BodyTime(limits.body));
         request.extensions_mut().insert(busy.clone());
         let answer = service(request);
         async move {

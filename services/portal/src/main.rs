@@ -1,35 +1,40 @@
 //! The portal: see the crate's README for the whole story.
 
 use anyhow::{Context, Result};
+use axum::body::Body;
+use axum::http::Request;
 use roost_portal::app::{App, Places};
 use roost_portal::code::Code;
 use roost_portal::identity::Identity;
 use roost_portal::listen::{self, Limits};
 use roost_portal::notify::Notifier;
-use roost_portal::store::{DataFolder, Store};
+use roost_portal::store::{DataFolder, OpenError, Store};
 use roost_portal::web;
 use roost_service::card::Card;
-use roost_service::settings::{self, Settings};
-use roost_service::{control, spec};
+use roost_service::settings::Settings;
+use roost_service::{control, mail, spec, update};
+use std::future::{pending, ready};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use tower_service::Service;
 
 /// The service's data folder; set by init.
 const DATA_ENV: &str = "ROOST_DATA";
-/// Another file of settings, for tests and for trying the portal on a desk.
-const SETTINGS_ENV: &str = "ROOST_SETTINGS";
-/// Other ports than 443 and 80, e.g. `8443 8080`, for the same.
+/// Other ports than 443 and 80, e.g. `8443 8080`, for tests and for trying the portal on a desk.
 const PORTS_ENV: &str = "ROOST_PORTS";
 /// Another socket of init, for the same.
 const INIT_ENV: &str = "ROOST_INIT";
-/// Where mail speaks HTTP.
-const MAIL_HTTP: u16 = 8080;
+/// Another socket of the updater, for the same.
+const UPDATER_ENV: &str = "ROOST_UPDATER";
+/// Another socket of the mail service, for the same.
+const MAIL_ENV: &str = "ROOST_MAIL";
+/// Another place for mail's HTTP, e.g. `127.0.0.1:9080`, for the same.
+const MAIL_HTTP_ENV: &str = "ROOST_MAIL_HTTP";
 /// Pages are short; a Pi has four processors, and mail wants some of them.
 const WORKERS: usize = 2;
 
@@ -61,7 +66,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
     let (stop, stopping) = watch::channel(false);
 
     let places = places()?;
-    let settings = load_settings()?;
+    let settings = Settings::load()?;
     let card = card(&places.run)?;
     let (code, identity) = match card {
         Some(card) => (card.pairing, card.identity),
@@ -72,46 +77,74 @@ async fn run(notifier: &Notifier) -> Result<()> {
         None => Identity::load_or_make(&places.data, &settings.name)?,
     };
     let tls = listen::tls(&identity).context("use the box's key")?;
-    let code = match code {
-        Some(pairing) => Code::parse(&pairing.code)?,
-        None => Code::from_random(App::random()),
-    };
+    let card_code = code.map(|pairing| Code::parse(&pairing.code)).transpose()?;
 
-    let store = Store::open(&DataFolder(places.data.clone()))?;
-    let app = App::new(store, settings, identity, places)?;
-    app.begin_pairing(code).await?;
-    let router = web::router(app.clone());
-    let service = move |request| {
-        let mut router = router.clone();
-        async move {
-            match router.call(request).await {
-                Ok(answer) => answer,
-                Err(never) => match never {},
-            }
+    let name = settings.name.clone();
+    let [https, http] = ports()?;
+    let app = match Store::open(&DataFolder(places.data.clone())) {
+        Ok(store) => {
+            let app = App::new(store, settings, identity, places, card_code.clone())?;
+            let code = card_code.unwrap_or_else(|| Code::from_random(App::random()));
+            app.begin_pairing(code).await?;
+            Ok(app)
         }
+        // Mail goes on, and another version would not help: the box stays up and says so.
+        Err(why @ (OpenError::Damaged(_) | OpenError::Newer { .. })) => Err(why),
+        // A new start may help.
+        Err(why @ (OpenError::InUse | OpenError::Io(_))) => return Err(why.into()),
     };
-
-    let [https, _http] = ports()?;
-    let listener = door(https).await?;
-    let server = tokio::spawn(listen::serve(
-        listener,
-        Some(TlsAcceptor::from(Arc::new(tls))),
+    let pages = match &app {
+        Ok(app) => web::router(app.clone()),
+        Err(why) => web::closed::router(&name, why),
+    };
+    let names = app.as_ref().ok().cloned();
+    let plain = move |request: Request<Body>| {
+        let is_own = |host: &str| names.as_ref().is_some_and(|app| app.is_own_name(host));
+        ready(web::plain::redirect(&request, &name, https, is_own))
+    };
+    let tls = TlsAcceptor::from(Arc::new(tls));
+    let mut doors = JoinSet::new();
+    doors.spawn(listen::serve(
+        door(https).await?,
+        Some(tls),
         Limits::STANDARD,
-        service,
+        web::service(pages),
         stopping.clone(),
     ));
-    let ticking = tokio::spawn(app.clone().tick());
+    doors.spawn(listen::serve(
+        door(http).await?,
+        None,
+        Limits::PLAIN,
+        plain,
+        stopping.clone(),
+    ));
+    let ticking = app
+        .as_ref()
+        .ok()
+        .map(|app| tokio::spawn(app.clone().tick()));
+    if let Err(why) = &app {
+        eprintln!("portal: {why}");
+        notifier.status(&format!("{why}; nobody is let in"));
+    }
     notifier.ready();
     println!("portal: ready");
+    let broken = async {
+        match &app {
+            Ok(app) => app.broken.notified().await,
+            Err(_) => pending().await,
+        }
+    };
     let broken = tokio::select! {
         _ = terminate.recv() => false,
         _ = interrupt.recv() => false,
-        () = app.broken.notified() => true,
+        () = broken => true,
     };
     println!("portal: stopping");
     stop.send_replace(true);
-    ticking.abort();
-    let _ = server.await;
+    if let Some(ticking) = ticking {
+        ticking.abort();
+    }
+    while doors.join_next().await.is_some() {}
     anyhow::ensure!(
         !broken,
         "the store cannot be written any more; a new start opens it again"
@@ -134,18 +167,15 @@ fn places() -> Result<Places> {
         data: folder(DATA_ENV)?,
         run: folder(spec::RUN_ENV)?,
         init: env(INIT_ENV).unwrap_or_else(|| control::SOCKET.into()),
-        updater: spec::run_folder("updater").join("api.sock"),
-        mail: spec::run_folder("mail").join("admin.sock"),
-        mail_http: SocketAddr::from((Ipv4Addr::LOCALHOST, MAIL_HTTP)),
+        updater: env(UPDATER_ENV).unwrap_or_else(update::socket),
+        mail: env(MAIL_ENV).unwrap_or_else(mail::socket),
+        mail_http: match std::env::var(MAIL_HTTP_ENV) {
+            Ok(text) => text
+                .parse()
+                .with_context(|| format!("{MAIL_HTTP_ENV}: {text:?}"))?,
+            Err(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, mail::HTTP_PORT)),
+        },
     })
-}
-
-fn load_settings() -> Result<Settings> {
-    let path = std::env::var(SETTINGS_ENV).unwrap_or_else(|_| settings::PATH.into());
-    let bytes = std::fs::read(&path).with_context(|| format!("read {path}"))?;
-    let settings: Settings =
-        serde_json::from_slice(&bytes).with_context(|| format!("read {path}"))?;
-    Ok(settings.with_name_of_box())
 }
 
 /// The card as init has left it in the portal's folder, if it has anything to say.

@@ -43,7 +43,8 @@ pub async fn look(app: &Arc<App>, grant: Option<Arc<SecretToken>>, from: IpAddr)
 /// # Errors
 /// When the store cannot be used.
 pub async fn is_finished(app: &Arc<App>) -> Result<bool> {
-    app.view(|store, _| Result::Ok(store.owner()?.is_some())).await
+    app.view(|store, _| Result::Ok(store.owner()?.is_some()))
+        .await
 }
 
 /// Somebody enters a code, and gets a grant if it is the right one.
@@ -57,9 +58,8 @@ pub async fn enter(
 ) -> Result<std::result::Result<SecretToken, Refusal>> {
     app.change(move |store, now| {
         let Place { from, browser } = place;
-        let answer = store.decide_pairing(|pairing| {
-            pairing.enter(&typed, from, App::random(), now.powered_on)
-        })?;
+        let answer = store
+            .decide_pairing(|pairing| pairing.enter(&typed, from, App::random(), now.powered_on))?;
         let event = match &answer {
             Ok(_) => Some(Event::CodeRight { browser }),
             Err(Refusal::Wrong { .. } | Refusal::WrongThenWait { .. }) => Some(Event::CodeWrong),
@@ -142,7 +142,9 @@ pub async fn mail_password(app: &App) -> (MailPassword, PasswordHash) {
 pub async fn renew_expired(app: &Arc<App>) -> Result<bool> {
     let expired = app
         .view(|store, now| {
-            let pairing = store.pairing()?.map(|pairing| pairing.settle(now.powered_on));
+            let pairing = store
+                .pairing()?
+                .map(|pairing| pairing.settle(now.powered_on));
             Result::Ok(matches!(pairing, Some(Pairing::Expired { .. })))
         })
         .await?;
@@ -157,7 +159,12 @@ pub async fn renew_expired(app: &Arc<App>) -> Result<bool> {
             if renewed {
                 for what in [Event::CodeExpired, Event::CodeRenewed] {
                     let (at, who, from) = (now, Actor::Box, None);
-                    store.audit_entry(&Entry { at, who, from, what })?;
+                    store.audit_entry(&Entry {
+                        at,
+                        who,
+                        from,
+                        what,
+                    })?;
                 }
             }
             Result::Ok(renewed)

@@ -61,7 +61,9 @@ pub async fn prove(app: &Arc<App>, mut attempt: Try) -> Result<Authenticated, No
         .await?;
     let known_browser = matches!(who, Who::Device(_));
 
-    let owner = app.view(|store, _| Ok::<_, NotOwner>(store.owner()?)).await?;
+    let owner = app
+        .view(|store, _| Ok::<_, NotOwner>(store.owner()?))
+        .await?;
     let Try {
         password, second, ..
     } = attempt;
@@ -87,9 +89,8 @@ pub async fn prove(app: &Arc<App>, mut attempt: Try) -> Result<Authenticated, No
             if second.trim().is_empty() {
                 return Ok(Err(Refused::Missing.into()));
             }
-            let begun = store.change_throttle(|throttle| {
-                throttle.begin(who, Factor::Second, now.powered_on)
-            })?;
+            let begun = store
+                .change_throttle(|throttle| throttle.begin(who, Factor::Second, now.powered_on))?;
             let counted = match begun {
                 Ok(counted) => counted,
                 Err(wait) => return Ok(Err(wait.into())),

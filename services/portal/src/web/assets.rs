@@ -1,12 +1,11 @@
 //! Style, script and icon, which are in the program.
 
-use crate::app::App;
 use axum::Router;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use sha2::{Digest, Sha256};
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 const STYLE: &str = include_str!("portal.css");
 const SCRIPT: &str = include_str!("portal.js");
@@ -21,7 +20,7 @@ pub static VERSION: LazyLock<String> = LazyLock::new(|| {
     hex::encode(&all[..6])
 });
 
-pub fn router() -> Router<Arc<App>> {
+pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let asset = |kind: &'static str, text: &'static str| {
         get(move || async move {
             let headers = [
@@ -32,8 +31,14 @@ pub fn router() -> Router<Arc<App>> {
         })
     };
     Router::new()
-        .route("/assets/portal.css", asset("text/css; charset=utf-8", STYLE))
-        .route("/assets/portal.js", asset("text/javascript; charset=utf-8", SCRIPT))
+        .route(
+            "/assets/portal.css",
+            asset("text/css; charset=utf-8", STYLE),
+        )
+        .route(
+            "/assets/portal.js",
+            asset("text/javascript; charset=utf-8", SCRIPT),
+        )
         .route("/assets/icon.svg", asset("image/svg+xml", ICON))
         .route("/favicon.ico", asset("image/svg+xml", ICON))
 }

@@ -3,6 +3,7 @@
 use super::page::{Refusal, refusal_page};
 use crate::app::App;
 use crate::csrf::{self, Foreign, Head};
+use crate::listen::{BodyTime, Limits};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
@@ -12,15 +13,12 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
-use std::net::IpAddr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::timeout;
 
 /// Longest body of a form or a call, in bytes. The longest field is the relay's text.
 pub const MAX_BODY: usize = 64 << 10;
-/// Longest time for it: a phone at the end of the garden sends it in one.
-const BODY_TIME: Duration = Duration::from_secs(20);
 
 /// Nothing from elsewhere, nothing inline, no frame around it. Fonts are the system's, pictures are
 /// drawn in the page or the icon.
@@ -42,17 +40,18 @@ fn own(app: &App, host: &str) -> Option<String> {
         Some((name, port)) if is_port(port) && (!name.contains(':') || name.ends_with(']')) => name,
         _ => host,
     };
-    let address = name
-        .strip_prefix('[')
-        .and_then(|name| name.strip_suffix(']'))
-        .unwrap_or(name);
-    let is_address = address.parse::<IpAddr>().is_ok();
-    (is_address || name == "localhost" || app.is_own_name(name)).then(|| host.to_owned())
+    (address_or_localhost(name) || app.is_own_name(name)).then(|| host.to_owned())
 }
 
-/// Whether a request for this host is for the box.
-pub(super) fn is_own_host(app: &App, host: &str) -> bool {
-    own(app, host).is_some()
+/// Whether it is an address, in brackets if of IPv6, or this machine's own name for itself.
+pub(super) fn address_or_localhost(name: &str) -> bool {
+    let bare = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'));
+    match bare {
+        Some(bare) => bare.parse::<Ipv6Addr>().is_ok(),
+        None => name == "localhost" || name.parse::<Ipv4Addr>().is_ok(),
+    }
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
@@ -80,12 +79,13 @@ fn check(app: &App, request: &Request) -> Result<(), Foreign> {
     csrf::check(head, &own)
 }
 
-/// Before a page: whose request it is, and its whole body within bounds.
-pub async fn check_pages(
-    State(app): State<Arc<App>>,
-    request: Request,
-    next: Next,
-) -> Response {
+/// Whether a request for this host is for the box.
+pub(crate) fn is_own_host(app: &App, host: &str) -> bool {
+    own(app, host).is_some()
+}
+
+/// Before a page: whose request it is.
+pub async fn check_site(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     if let Err(foreign) = check(&app, &request) {
         let status = match foreign {
             Foreign::Host => StatusCode::MISDIRECTED_REQUEST,
@@ -93,8 +93,15 @@ pub async fn check_pages(
         };
         return refusal_page(status, &Refusal::new("This page is not shown", foreign));
     }
+    next.run(request).await
+}
+
+/// Before whatever needs its body whole: within bounds of size and time.
+pub async fn whole_body(request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
-    let whole = timeout(BODY_TIME, axum::body::to_bytes(body, MAX_BODY)).await;
+    let time = head.extensions.get::<BodyTime>();
+    let time = time.map_or(Limits::STANDARD.body, |time| time.0);
+    let whole = timeout(time, axum::body::to_bytes(body, MAX_BODY)).await;
     let body = match whole {
         Ok(Ok(body)) => body,
         Ok(Err(_)) => {
@@ -112,9 +119,10 @@ pub async fn check_pages(
 
 /// What is left of a body is not waited for.
 fn closing(mut answer: Response) -> Response {
-    answer
-        .headers_mut()
-        .insert(axum::http::header::CONNECTION, HeaderValue::from_static("close"));
+    answer.headers_mut().insert(
+        axum::http::header::CONNECTION,
+        HeaderValue::from_static("close"),
+    );
     answer
 }
 
@@ -134,8 +142,14 @@ pub async fn add_headers(request: Request, next: Next) -> Response {
     put(X_FRAME_OPTIONS, "DENY");
     // With `no-referrer`, browsers send forms with `Origin: null`, which is nobody's.
     put(REFERRER_POLICY, "same-origin");
-    put(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
-    put(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    put(
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    );
+    put(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    );
     put(
         HeaderName::from_static("permissions-policy"),
         "camera=(), geolocation=(), microphone=()",

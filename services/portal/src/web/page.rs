@@ -30,6 +30,14 @@ pub const MENU: &[(&str, &[Place])] = &[
         ],
     ),
     (
+        "Mail",
+        &[
+            place("/mail", "Accounts"),
+            place("/mail/domains", "Domains"),
+            place("/mail/queue", "Queue"),
+        ],
+    ),
+    (
         "You",
         &[
             place("/security", "Security"),
@@ -108,7 +116,8 @@ impl<'a> Page<'a> {
                         }
                     }
                     div.frame {
-                        nav aria-label="Pages" {
+                        nav aria-label="Pages" { details.menu {
+                            summary { "Menu" }
                             @for (group, places) in MENU {
                                 ul aria-label=(group) {
                                     @for place in *places {
@@ -120,7 +129,7 @@ impl<'a> Page<'a> {
                                     }
                                 }
                             }
-                        }
+                        } }
                         main #main tabindex="-1" {
                             h1 { (self.title) }
                             (content)
@@ -138,7 +147,7 @@ pub fn narrow(app: &App, title: &str, content: Markup) -> Response {
     Html(narrow_page(title, &app.settings.name, &content)).into_response()
 }
 
-fn narrow_page(title: &str, name: &str, content: &Markup) -> String {
+pub fn narrow_page(title: &str, name: &str, content: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -218,6 +227,8 @@ pub fn sentence_with_code(text: &str) -> Markup {
 
 /// One field of a form, with its label, its help and what is wrong with it.
 pub struct Field<'a> {
+    /// Tells fields of the same name on one page apart.
+    pub scope: &'a str,
     pub name: &'a str,
     pub label: &'a str,
     pub help: Option<&'a str>,
@@ -236,12 +247,14 @@ pub enum Kind {
     /// A code; not corrected, not remembered.
     Code,
     Digits,
+    Number,
     Long,
 }
 
 impl Default for Field<'_> {
     fn default() -> Self {
         Self {
+            scope: "f",
             name: "",
             label: "",
             help: None,
@@ -256,7 +269,7 @@ impl Default for Field<'_> {
 
 impl Field<'_> {
     pub fn show(&self) -> Markup {
-        let id = format!("f-{}", self.name);
+        let id = format!("{}-{}", self.scope, self.name);
         let help_id = format!("{id}-help");
         let wrong_id = format!("{id}-wrong");
         let mut described = Vec::new();
@@ -271,6 +284,7 @@ impl Field<'_> {
         let (kind, mode) = match self.kind {
             Kind::Password => ("password", None),
             Kind::Digits => ("text", Some("numeric")),
+            Kind::Number => ("text", Some("decimal")),
             _ => ("text", None),
         };
         let plain = matches!(self.kind, Kind::Code | Kind::Digits);
@@ -419,4 +433,9 @@ impl IntoResponse for Trouble {
         };
         refusal_page(status, &refusal)
     }
+}
+
+/// A piece of a page, for a script that puts it in its place.
+pub fn piece(content: &Markup) -> Response {
+    Html(content.0.clone()).into_response()
 }

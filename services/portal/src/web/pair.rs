@@ -13,7 +13,6 @@ use crate::csrf::FormToken;
 use crate::pairing::{Refusal as No, View};
 use crate::setup::{self, Fault, Form, Known};
 use crate::store::Settings;
-use crate::time::words;
 use axum::extract::State;
 use axum::http::header::{RETRY_AFTER, SET_COOKIE};
 use axum::http::{HeaderValue, StatusCode};
@@ -86,11 +85,7 @@ fn code_page(app: &App, no: Option<No>) -> Response {
 }
 
 /// POST /pair
-pub async fn enter(
-    State(app): Shell,
-    visit: Visit,
-    fields: Fields,
-) -> Result<Response, Trouble> {
+pub async fn enter(State(app): Shell, visit: Visit, fields: Fields) -> Result<Response, Trouble> {
     let typed = fields.get(setup::Field::Code.name()).to_owned();
     Ok(match pairing::enter(&app, typed, visit.place).await? {
         Ok(grant) => {
@@ -116,6 +111,7 @@ fn setup_page(app: &App, token_of: &FormToken, form: &Form<'_>, faults: &[Fault]
     };
     let field = |field: setup::Field, kind, value, required, complete| {
         Field {
+            scope: "f",
             name: field.name(),
             label: field.label(),
             help: Some(field.help()),
@@ -129,7 +125,10 @@ fn setup_page(app: &App, token_of: &FormToken, form: &Form<'_>, faults: &[Fault]
     };
     let or = |typed, known| if str::is_empty(typed) { known } else { typed };
     let domain = or(form.domain, mailbox.map_or("", |mailbox| &mailbox.domain));
-    let account = or(form.account, mailbox.map_or("", |mailbox| &mailbox.account.name));
+    let account = or(
+        form.account,
+        mailbox.map_or("", |mailbox| &mailbox.account.name),
+    );
     let content = html! {
         p.lead { "The code is right. Three things about you, and the box starts to work." }
         @if !faults.is_empty() {
@@ -152,11 +151,7 @@ fn setup_page(app: &App, token_of: &FormToken, form: &Form<'_>, faults: &[Fault]
 }
 
 /// POST /pair/setup
-pub async fn set_up(
-    State(app): Shell,
-    visit: Visit,
-    fields: Fields,
-) -> Result<Response, Trouble> {
+pub async fn set_up(State(app): Shell, visit: Visit, fields: Fields) -> Result<Response, Trouble> {
     let grant = visit.token(Cookie::Pairing);
     let view = pairing::look(&app, grant.clone(), visit.place.from).await?;
     let grant = match (view, grant) {
@@ -167,16 +162,13 @@ pub async fn set_up(
     };
     let token_of = FormToken::of(&grant);
     if let Err(foreign) = token_of.check(fields.get(TOKEN)) {
-        let refusal = Refusal::new("Nothing was done", foreign).link("/pair", "Load the form again");
+        let refusal =
+            Refusal::new("Nothing was done", foreign).link("/pair", "Load the form again");
         return Ok(refusal_page(StatusCode::FORBIDDEN, &refusal));
     }
     // Judging a password takes a moment, so it takes its turn like hashing one.
-    let checked = {
-        let app = app.clone();
-        let fields = fields.clone();
-        let check = move || read(&fields).check(known(&app));
-        app.clone().hash(check).await
-    };
+    let (shared, sent) = (app.clone(), fields.clone());
+    let checked = app.hash(move || read(&sent).check(known(&shared))).await;
     let setup = match checked {
         Ok(setup) => setup,
         Err(faults) => return Ok(setup_page(&app, &token_of, &read(&fields), &faults)),
@@ -204,8 +196,14 @@ pub async fn set_up(
         Ok(finished) => {
             app.show_once(&finished.session, shown);
             let cookies = AppendHeaders([
-                (SET_COOKIE, Cookie::Session.set(&finished.session).as_str().to_owned()),
-                (SET_COOKIE, Cookie::Device.set(&finished.device).as_str().to_owned()),
+                (
+                    SET_COOKIE,
+                    Cookie::Session.set(&finished.session).as_str().to_owned(),
+                ),
+                (
+                    SET_COOKIE,
+                    Cookie::Device.set(&finished.device).as_str().to_owned(),
+                ),
                 (SET_COOKIE, Cookie::Pairing.clear()),
             ]);
             Ok((cookies, Redirect::to("/welcome")).into_response())
@@ -308,9 +306,4 @@ pub async fn progress(
     Page::new(&app, &signed, "", "What the box is doing")
         .refresh(5)
         .show(content)
-}
-
-/// Words for a wait on a page.
-pub fn in_time(wait: std::time::Duration) -> String {
-    format!("in {}", words(wait))
 }

@@ -38,23 +38,26 @@ pub fn rounded(time: Duration) -> String {
     format!("{count} {name}{}", if count == 1 { "" } else { "s" })
 }
 
-/// The date of a moment, as far as the box knew it.
-pub fn date(now: Now) -> String {
-    match now.wall {
-        Some(wall) => wall.to_string(),
-        None => "before the box knew the time".to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn sizes_have_as_many_digits_as_one_reads() {
-        let all = [0, 999, 1000, 61_000, 1_440_000, 31_900_000_000, 2_000_000_000_000];
+        let all = [
+            0,
+            999,
+            1000,
+            61_000,
+            1_440_000,
+            31_900_000_000,
+            2_000_000_000_000,
+        ];
         let all = all.map(bytes).join(", ");
-        assert_eq!(all, "0 bytes, 999 bytes, 1 kB, 61 kB, 1.4 MB, 32 GB, 2.0 TB");
+        assert_eq!(
+            all,
+            "0 bytes, 999 bytes, 1 kB, 61 kB, 1.4 MB, 32 GB, 2.0 TB"
+        );
     }
 
     #[test]
