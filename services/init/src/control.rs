@@ -279,6 +279,7 @@ mod tests {
             (
                 Request::Announce {
                     code: None,
+                    name: None,
                     fingerprint: String::new(),
                 },
                 Some(Right::Announce),

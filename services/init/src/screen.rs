@@ -39,6 +39,7 @@ pub struct Screen {
 #[derive(Debug, PartialEq, Eq)]
 struct Announced {
     code: Option<String>,
+    name: Option<String>,
     fingerprint: String,
 }
 
@@ -51,12 +52,16 @@ impl Screen {
         &mut self,
         now: Duration,
         code: Option<String>,
+        name: Option<String>,
         fingerprint: String,
     ) -> Result<(), String> {
         if let Some(code) = &code
             && card::normalise_code(code).as_ref() != Some(code)
         {
             return Err("the code is none".into());
+        }
+        if !name.as_deref().is_none_or(card::is_label) {
+            return Err("the name is none".into());
         }
         let printable = |c: char| c == ' ' || c.is_ascii_graphic();
         if fingerprint.is_empty()
@@ -67,7 +72,11 @@ impl Screen {
                 "the fingerprint is not one line of at most {MAX_FINGERPRINT} letters"
             ));
         }
-        self.announced = Some(Announced { code, fingerprint });
+        self.announced = Some(Announced {
+            code,
+            name,
+            fingerprint,
+        });
         self.due = Some(now + SETTLE);
         Ok(())
     }
@@ -109,13 +118,18 @@ impl Screen {
     }
 
     fn block(&self) -> Option<String> {
-        let Announced { code, fingerprint } = self.announced.as_ref()?;
+        let Announced {
+            code,
+            name,
+            fingerprint,
+        } = self.announced.as_ref()?;
+        let on_network = name.as_ref().unwrap_or(&self.name);
         let what = match code {
             Some(_) => "is waiting for its owner. Open one of these in a browser:",
             None => "is running. Its portal:",
         };
         let mut lines = vec![format!("{} {what}", self.name), String::new()];
-        lines.push(format!("  https://{}.local", self.name));
+        lines.push(format!("  https://{on_network}.local"));
         for address in self.addresses.iter().take(MAX_ADDRESSES) {
             lines.push(match address {
                 IpAddr::V4(address) => format!("  https://{address}"),
@@ -211,7 +225,7 @@ mod tests {
     fn the_block_of_a_box_without_owner() {
         let mut screen = placed();
         screen
-            .announce(2 * S, Some("7QXM4KPB".into()), words())
+            .announce(2 * S, Some("7QXM4KPB".into()), None, words())
             .unwrap();
         assert_eq!(screen.take(3 * S), None, "not yet still");
         assert_eq!(screen.deadline(), Some(4 * S));
@@ -263,9 +277,9 @@ mod tests {
     fn it_is_shown_again_when_something_is_new() {
         let mut screen = placed();
         let code = || Some("7QXM4KPB".to_owned());
-        screen.announce(S, code(), words()).unwrap();
+        screen.announce(S, code(), None, words()).unwrap();
         assert!(screen.take(3 * S).is_some());
-        screen.announce(4 * S, code(), words()).unwrap();
+        screen.announce(4 * S, code(), None, words()).unwrap();
         assert_eq!(screen.take(6 * S), None, "the same again");
         screen.place(7 * S, "attic", &["192.168.1.6/24".into()]);
         // Comes within the time to settle: shown once, with both.
@@ -273,10 +287,14 @@ mod tests {
         assert_eq!(screen.take(9 * S), None);
         let block = screen.take(10 * S).unwrap();
         assert!(block.contains("no address yet"), "{block}");
-        screen.announce(11 * S, None, words()).unwrap();
+        screen
+            .announce(11 * S, None, Some("attic-2".into()), words())
+            .unwrap();
         let block = screen.take(13 * S).unwrap();
         assert!(
-            block.contains("attic is running") && !block.contains("7QXM"),
+            block.contains("attic is running")
+                && block.contains("//attic-2.local")
+                && !block.contains("7QXM"),
             "{block}"
         );
     }
@@ -292,8 +310,10 @@ mod tests {
             (None, "x".repeat(65)),
         ];
         for (code, fingerprint) in refused {
-            assert!(screen.announce(S, code, fingerprint).is_err());
+            assert!(screen.announce(S, code, None, fingerprint).is_err());
         }
+        let name = Some("a.b".to_owned());
+        assert!(screen.announce(S, None, name, words()).is_err());
         assert_eq!(screen.deadline(), None);
     }
 
@@ -302,7 +322,7 @@ mod tests {
         let mut screen = Screen::default();
         let many: Vec<String> = (1..=200).map(|n| format!("10.0.0.{n}/8")).collect();
         screen.place(S, &"n".repeat(63), &many);
-        screen.announce(S, None, "x".repeat(64)).unwrap();
+        screen.announce(S, None, None, "x".repeat(64)).unwrap();
         let block = screen.take(3 * S).unwrap();
         assert!(block.lines().count() <= 25 && block.len() < 4096);
     }

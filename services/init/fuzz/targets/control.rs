@@ -36,10 +36,14 @@ fuzz_target!(|bytes: &[u8]| {
             requests([&line[..], b"\n"].into_iter()),
             [Ok(request.clone())]
         );
-        if let Request::Announce { code, fingerprint } = request {
+        if let Request::Announce {
+            code,
+            name,
+            fingerprint,
+        } = request {
             let mut screen = Screen::default();
             let now = Duration::ZERO;
-            if screen.announce(now, code.clone(), fingerprint.clone()).is_ok() {
+            if screen.announce(now, code.clone(), name.clone(), fingerprint.clone()).is_ok() {
                 let block = screen.take(SETTLE).expect("something was announced");
                 let plain = |c: char| c == '\r' || c == '\n' || c == ' ' || c.is_ascii_graphic();
                 assert!(block.chars().all(plain) && block.len() < 4096);

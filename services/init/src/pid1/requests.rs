@@ -79,9 +79,13 @@ impl Init {
             Request::EndTrial if !self.on_trial() => Response::Error {
                 message: "this boot is no trial".into(),
             },
-            Request::Announce { code, fingerprint } => {
+            Request::Announce {
+                code,
+                name,
+                fingerprint,
+            } => {
                 let now = clock::since_boot();
-                match self.screen.announce(now, code, fingerprint) {
+                match self.screen.announce(now, code, name, fingerprint) {
                     Ok(()) => Response::Ok,
                     Err(message) => Response::Error { message },
                 }
