@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -60,3 +61,19 @@ class Laptop:
     def at(self, machine: Machine) -> str:
         """Where the box's device API answers from here."""
         return f"127.0.0.1:{machine.forwards[API]}"
+
+    def credentials(self) -> tuple[Path, Path]:
+        """Certificate and key of the one box that it is paired with, as files of PEM for other programs."""
+        (record,) = (self.folder / "config/roost/boxes").glob("*.json")
+        seed = bytes.fromhex(json.loads(record.read_text())["key"])
+        # An Ed25519 key in PKCS #8 (RFC 8410, section 7).
+        der = bytes.fromhex("302e020100300506032b657004220420") + seed
+        key, certificate = self.folder / "key.pem", self.folder / "certificate.pem"
+        body = base64.b64encode(der).decode()
+        key.write_text(f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n")
+        key.chmod(0o600)
+        subprocess.run(
+            ["openssl", "req", "-x509", "-key", str(key), "-out", str(certificate), "-subj", "/CN=laptop", "-days", "2"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        return certificate, key
