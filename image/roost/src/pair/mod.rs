@@ -192,7 +192,7 @@ impl<'a> Pairing<'a> {
     /// The pairing, if the box knows the key of `record` already.
     fn holds(&self, record: &Paired) -> Result<Option<Paired>, Failure> {
         let api = self.api();
-        let expect = Expect::Boxes(vec![(self.fingerprint, record.identity()?)]);
+        let expect = Expect::One(self.fingerprint, Some(record.identity()?));
         let ask = || -> Result<(), DeviceError> {
             let socket = api.connect(CONNECT_LIMIT)?;
             let mut link = Link::open(socket, expect, &Stop::default())?;
@@ -301,7 +301,7 @@ impl<'a> Pairing<'a> {
 
     fn post(&self, record: &Paired, path: &str, body: &Value) -> Result<Value, DeviceError> {
         self.boxes.put(record)?;
-        let mut link = connect(&self.web, Expect::One(self.fingerprint))?;
+        let mut link = connect(&self.web, Expect::One(self.fingerprint, None))?;
         let host = self.web.0.host_header();
         link.request(&host, "POST", path, Some(body), ANSWER_LIMIT)
     }
