@@ -186,7 +186,24 @@ impl<'a> Pairing<'a> {
         };
         self.boxes.put(&record)?;
         self.cards.forget(self.fingerprint)?;
+        self.forget_former(&record)?;
         self.done(&record, &answer, false)
+    }
+
+    /// The owner has vouched for another certificate of that name at that address: its card was
+    /// written anew, and the box that was there is no more.
+    fn forget_former(&self, now: &Paired) -> Result<(), Failure> {
+        if trust::is_loopback(self.web.0.host()) {
+            return Ok(());
+        }
+        for former in self.boxes.all()? {
+            let fingerprint = former.fingerprint()?;
+            let same = former.name == now.name && former.address == now.address;
+            if same && fingerprint != self.fingerprint {
+                self.boxes.forget(fingerprint)?;
+            }
+        }
+        Ok(())
     }
 
     /// The pairing, if the box knows the key of `record` already.
