@@ -90,7 +90,7 @@ fn machine(
                     @for service in &status.services {
                         @let (tone, word) = state(service);
                         li {
-                            span { (known_as(&service.name)) }
+                            span { (known_as(&service.name)) } " "
                             (badge(tone, word))
                             @if !service.detail.is_empty() { p.detail { (sentence(&service.detail)) } }
                             @if service.restarts > 0 {

@@ -81,7 +81,7 @@ fn checks(checks: &[Check]) -> Markup {
         ul.steps {
             @for check in checks {
                 li {
-                    span { (check.name) }
+                    span { (check.name) } " "
                     @match check.passed {
                         Some(true) => (badge(Tone::Good, "passed")),
                         Some(false) => (badge(Tone::Bad, "failed")),
