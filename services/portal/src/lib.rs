@@ -19,8 +19,9 @@
 //! # The shell: listens, asks and shows
 //!
 //! - [`app`]: what all pages and the API share; [`identity`]: key and certificate.
-//! - [`listen`]: doors and their limits.
+//! - [`listen`]: doors and their limits; [`mdns`]: being found by name.
 //! - [`web`]: the pages; [`actions`]: what pages and API do alike.
+//! - [`device`]: the API for the owner's laptops and pages, and their door on 7625.
 //! - [`init`], [`notify`]: talking to init.
 
 pub mod actions;
@@ -30,9 +31,11 @@ pub mod code;
 pub mod cookie;
 pub mod csrf;
 pub mod decided;
+pub mod device;
 pub mod identity;
 pub mod init;
 pub mod listen;
+pub mod mdns;
 pub mod notify;
 pub mod owner;
 pub mod pairing;

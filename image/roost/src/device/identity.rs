@@ -1,7 +1,7 @@
 //! The laptop's key pair for one box, and the certificate that shows it.
 
-use crate::password::random;
 use crate::error::Failure;
+use crate::password::random;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;

@@ -1,7 +1,7 @@
 //! TLS 1.3 with pinned certificates: which one it is decides, names and dates do not.
 
 use super::identity::Identity;
-use crate::flash::fingerprint::Fingerprint;
+use roost_service::fingerprint::Fingerprint;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConnection, ResolvesClientCert, Resumption};
 use rustls::crypto::{CryptoProvider, ring};

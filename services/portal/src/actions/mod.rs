@@ -1,9 +1,12 @@
 //! What pages and API do alike, one module a topic. Each reads, decides and saves in one change of
 //! the store, and tells what came of it.
 
+pub mod laptops;
+pub mod logs;
 pub mod pairing;
 pub mod sessions;
 pub mod sign_in;
+pub mod updates;
 
 use crate::audit::{Actor, Entry, Event};
 use crate::time::Now;
