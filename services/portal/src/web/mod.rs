@@ -102,5 +102,6 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(pages)
         .merge(forward::router())
         .layer(from_fn(guard::add_headers));
-    all.with_state(app)
+    all.with_state(app.clone())
+        .merge(crate::device::router(app))
 }
