@@ -241,7 +241,7 @@ impl<'a> Pairing<'a> {
             });
             match self.post(record, "/api/v1/pair", &body) {
                 Err(DeviceError::Api(error)) if error.code == WRONG_CODE && typed => {
-                    self.ui.warn(error.what);
+                    self.ui.warn(error.because.unwrap_or(error.what));
                     code = ask::code(self.ui)?;
                 }
                 Err(DeviceError::Api(error))
@@ -291,7 +291,7 @@ impl<'a> Pairing<'a> {
                         && self.args.password_file.is_none()
                         && asks =>
                 {
-                    self.ui.warn(error.what);
+                    self.ui.warn(error.because.unwrap_or(error.what));
                     password = ask::password(self.args, self.ui)?;
                 }
                 other => return other,
