@@ -298,7 +298,8 @@ fn run_without_an_image_says_how_to_get_one() {
 fn colours_follow_the_option() {
     let dir = Place::new();
     let coloured = |when: &str| {
-        text(&roost(dir.path(), &["init", "--color", when]).stderr).contains("\u{1b}[")
+        text(&roost(dir.path(), &["init", "--account", "alice", "--color", when]).stderr)
+            .contains("\u{1b}[")
     };
     assert!(coloured("always"));
     assert!(!coloured("never"));
