@@ -515,6 +515,7 @@ impl<'a> Build<'a> {
         tree.program("init", "bin/init", program("init"));
         tree.program("mail", "bin/mail", program("mail"));
         tree.program("updater", "bin/updater", program("updater"));
+        tree.program("portal", "bin/portal", program("portal"));
         tree.program("e2fsck", "bin/e2fsck", &extras.join("e2fsck"));
         tree.bytes(
             "settings",

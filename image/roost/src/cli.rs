@@ -4,7 +4,10 @@ mod device;
 mod flash;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-pub use device::{BoxArgs, LogsArgs, RebootArgs, RollbackArgs, ServeArgs, StatusArgs, UpdateArgs};
+pub use device::{
+    BoxArgs, FindArgs, LogsArgs, PairArgs, RebootArgs, ResetArgs, RollbackArgs, ServeArgs,
+    StatusArgs, UpdateArgs,
+};
 pub use flash::FlashArgs;
 use roost_bundle::{Hash, PublicKey};
 use std::path::PathBuf;
@@ -24,6 +27,7 @@ First steps:
   roost build                         make the image
   roost run                           try it on this machine, in an emulator
   roost flash                         write it to a card for the Raspberry Pi
+  roost pair                          become its owner, once it is on
 
 Later:
   roost status                        see how the box is
@@ -136,6 +140,17 @@ pub enum Command {
     /// versions are read from indexes whose signatures Debian's keyring confirms, and every
     /// later build checks each download against the file.
     Lock(LockArgs),
+    /// Find boxes on this network
+    ///
+    /// Asks by multicast DNS and lists who answers: name, addresses, version, and whether the box
+    /// has an owner.
+    Find(FindArgs),
+    /// Make this computer one that the box knows
+    ///
+    /// The certificate of the box is compared with the one that `roost flash` put on its card, or
+    /// you compare its words. Then the box gets its owner, or asks for the owner's password, and
+    /// takes a key that was made for it here. From then on each knows the other.
+    Pair(Box<PairArgs>),
     /// Give the box a new version
     ///
     /// Shows what would change and asks. Then the parts that the box lacks are sent into its
@@ -154,6 +169,8 @@ pub enum Command {
     /// It is tried as an update is: the box restarts into it on trial, and keeps it only if its
     /// checks pass.
     Rollback(RollbackArgs),
+    /// Make the box as new: forget owner, accounts and mail
+    Reset(ResetArgs),
     /// Serve a bundle over HTTP to boxes that follow a URL
     ///
     /// The bundle is at /roost.bundle. Whoever reaches the port can read it: bundles are signed,

@@ -98,8 +98,22 @@ pub const UPDATER: Program = Program {
     rustc_wrapper: &[],
 };
 
+/// The web portal.
+pub const PORTAL: Program = Program {
+    name: "portal",
+    package: "roost-portal",
+    binary: "portal",
+    sources: &[
+        "services/portal/Cargo.toml",
+        "services/portal/src",
+        "services/service",
+    ],
+    licence: "Apache-2.0 OR MIT",
+    rustc_wrapper: &[],
+};
+
 /// Every program that a build compiles, in the order in which it does.
-pub const PROGRAMS: [&Program; 4] = [&STAGE1, &INIT, &UPDATER, &MAIL];
+pub const PROGRAMS: [&Program; 5] = [&STAGE1, &INIT, &UPDATER, &PORTAL, &MAIL];
 
 /// What C code takes for the time of its compilation, in seconds since 1970
 /// (reproducible-builds.org/specs/source-date-epoch): mimalloc has it in a text.

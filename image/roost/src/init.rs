@@ -1,4 +1,4 @@
-//! `roost init`: writes the commented `roost.toml` of a new box, and makes the owner's keys.
+//! `roost init`: writes the commented `roost.toml` of a new box, and makes the owner's key.
 
 use crate::cli::InitArgs;
 use crate::config::Config;
@@ -6,7 +6,7 @@ use crate::config::names::{AccountName, BoxName, Domain, printable_text};
 use crate::config::page;
 use crate::config::read::Reason;
 use crate::error::Failure;
-use crate::keys::{self, Kept, Purpose};
+use crate::keys::{self, Kept, UPDATE_KEY};
 use crate::password::{self, Password, can_ask, no_answer};
 use crate::ui::Ui;
 use serde::Serialize;
@@ -27,11 +27,10 @@ struct Answers {
     password: Password,
 }
 
-/// The owner's keys, and where they are.
+/// The owner's key, and where it is.
 struct Keys {
     folder: PathBuf,
     update: Kept,
-    laptop: Kept,
 }
 
 /// Writes the file.
@@ -48,7 +47,6 @@ pub fn run(args: &InitArgs, ui: &Ui) -> Result<(), Failure> {
     struct ShownKeys {
         folder: PathBuf,
         update: String,
-        laptop: String,
         made: Vec<&'static str>,
     }
     let path = match args.dir.as_path() {
@@ -77,23 +75,15 @@ pub fn run(args: &InitArgs, ui: &Ui) -> Result<(), Failure> {
     if let Some(password) = password {
         shown += &format!("  password  {password}   (shown only now; the file has but its hash)\n");
     }
-    shown += &format!("  keys      {}\n", keys.folder.display());
-    let mut made = Vec::new();
-    for (purpose, kept) in [
-        (Purpose::Update, &keys.update),
-        (Purpose::Laptop, &keys.laptop),
-    ] {
-        let name = purpose.file_name();
-        shown += &match kept.new {
-            true => {
-                format!("            {name}, made now: keep a copy, the box believes no other\n")
-            }
-            false => format!("            {name}, there already: used as it is\n"),
-        };
-        if kept.new {
-            made.push(name);
-        }
-    }
+    shown += &format!("  key       {}\n", keys.folder.join(UPDATE_KEY).display());
+    shown += match keys.update.new {
+        true => "            signs updates, made now: keep a copy, the box believes no other\n",
+        false => "            signs updates, there already: used as it is\n",
+    };
+    let made = match keys.update.new {
+        true => vec![UPDATE_KEY],
+        false => vec![],
+    };
     shown += &match args.dir.as_path() {
         dir if dir == Path::new(".") => "Next: roost build\n".to_owned(),
         dir => format!("Next: cd {} && roost build\n", dir.display()),
@@ -106,7 +96,6 @@ pub fn run(args: &InitArgs, ui: &Ui) -> Result<(), Failure> {
             password,
             keys: ShownKeys {
                 update: keys.update.public.to_string(),
-                laptop: keys.laptop.public.to_string(),
                 folder: keys.folder,
                 made,
             },
@@ -118,8 +107,7 @@ pub fn run(args: &InitArgs, ui: &Ui) -> Result<(), Failure> {
 fn keep_keys(domain: &Domain, ui: &Ui) -> Result<Keys, Failure> {
     let folder = keys::folder(domain)?;
     Ok(Keys {
-        update: keys::keep(&folder, domain, Purpose::Update, ui)?,
-        laptop: keys::keep(&folder, domain, Purpose::Laptop, ui)?,
+        update: keys::keep(&folder, domain, ui)?,
         folder,
     })
 }
@@ -247,7 +235,6 @@ fn render(answers: &Answers, hash: &str, keys: &Keys) -> String {
         ("account", "name", page::quoted(answers.account.as_str())),
         ("account", "password_hash", page::quoted(hash)),
         ("update", "keys", list(&keys.update)),
-        ("update", "laptops", list(&keys.laptop)),
     ];
     if let Some(display_name) = &answers.display_name {
         values.push(("account", "display_name", page::quoted(display_name)));

@@ -1,8 +1,8 @@
-//! The owner's keys on this computer: the one that signs updates, and the one
-//! by which a box knows this computer.
+//! The owner's key on this computer that signs updates.
 //!
-//! A key's file holds a comment and the key's seed (Ed25519, RFC 8032) in
-//! hexadecimal digits. The public halves go into `roost.toml`.
+//! Its file holds a comment and the key's seed (Ed25519, RFC 8032) in
+//! hexadecimal digits. The public half goes into `roost.toml`. The keys by which boxes know this
+//! computer are made by `roost pair` (`device/identity.rs`).
 
 use crate::config::names::Domain;
 use crate::error::Failure;
@@ -15,31 +15,8 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// What a key is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// It signs updates.
-    Update,
-    /// The box knows this computer by it.
-    Laptop,
-}
-
-impl Purpose {
-    /// Name of the key's file.
-    pub const fn file_name(self) -> &'static str {
-        match self {
-            Self::Update => "update.key",
-            Self::Laptop => "laptop.key",
-        }
-    }
-
-    const fn meaning(self) -> &'static str {
-        match self {
-            Self::Update => "signs updates: whoever has it can install anything on the box",
-            Self::Laptop => "is how the box knows this computer: whoever has it can update the box",
-        }
-    }
-}
+/// Name of the key's file.
+pub const UPDATE_KEY: &str = "update.key";
 
 /// A key, and whether it was made just now.
 #[derive(Debug)]
@@ -50,23 +27,14 @@ pub struct Kept {
     pub new: bool,
 }
 
-/// The folder with the keys of the boxes of `domain`:
-/// `roost/DOMAIN` in the user's configuration folder (XDG Base Directory Specification).
+/// The folder with the key of the boxes of `domain`: `roost/DOMAIN` in the user's configuration folder.
 pub fn folder(domain: &Domain) -> Result<PathBuf, Failure> {
-    let xdg = std::env::var_os("XDG_CONFIG_HOME")
-        .map(PathBuf::from)
-        .filter(|d| d.is_absolute());
-    let home = || std::env::var_os("HOME").map(|h| Path::new(&h).join(".config"));
-    xdg.or_else(home)
-        .map(|d| d.join("roost").join(domain.as_str()))
-        .ok_or_else(|| {
-            Failure::new("no folder for keys: HOME is not set").hint("set HOME or XDG_CONFIG_HOME")
-        })
+    Ok(crate::device::folder::config()?.join(domain.as_str()))
 }
 
-/// The key for `purpose` in `folder`; made if it is not there, and never replaced.
-pub fn keep(folder: &Path, domain: &Domain, purpose: Purpose, ui: &Ui) -> Result<Kept, Failure> {
-    let path = folder.join(purpose.file_name());
+/// The key in `folder`; made if it is not there, and never replaced.
+pub fn keep(folder: &Path, domain: &Domain, ui: &Ui) -> Result<Kept, Failure> {
+    let path = folder.join(UPDATE_KEY);
     if path.symlink_metadata().is_ok() {
         let public = SigningKey::from_seed(&*seed(&path, ui)?).public();
         return Ok(Kept { public, new: false });
@@ -74,8 +42,8 @@ pub fn keep(folder: &Path, domain: &Domain, purpose: Purpose, ui: &Ui) -> Result
     let seed = Seed::new(random()?);
     let public = SigningKey::from_seed(&seed).public();
     let text = format!(
-        "# Secret. This key {} of {domain}. Its public half: {public}\n{}\n",
-        purpose.meaning(),
+        "# Secret. This key signs updates: whoever has it can install anything on the box of {domain}. \
+         Its public half: {public}\n{}\n",
         hex::encode(*seed),
     );
     let fail = |e| disk_failure("write", &path, e);
@@ -147,19 +115,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("roost/example.org");
         let ui = Ui::new(Mode::Quiet);
-        let made = keep(&folder, &domain(), Purpose::Update, &ui).unwrap();
+        let made = keep(&folder, &domain(), &ui).unwrap();
         let path = folder.join("update.key");
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(&folder)), (0o600, 0o700));
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains(&made.public.to_string()), "{text}");
-        let again = keep(&folder, &domain(), Purpose::Update, &ui).unwrap();
+        let again = keep(&folder, &domain(), &ui).unwrap();
         assert!(made.new && !again.new);
         assert_eq!(again.public, made.public);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
-        let other = keep(&folder, &domain(), Purpose::Laptop, &ui).unwrap();
-        assert!(other.new && other.public != made.public);
-        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
     }
 
     #[test]
@@ -168,12 +134,7 @@ mod tests {
         let path = dir.path().join("update.key");
         std::fs::write(&path, "# a comment\nabc\n").unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        let failure = keep(
-            dir.path(),
-            &domain(),
-            Purpose::Update,
-            &Ui::new(Mode::Quiet),
-        );
+        let failure = keep(dir.path(), &domain(), &Ui::new(Mode::Quiet));
         let text = failure.unwrap_err().render();
         let text = text.replace(&dir.path().display().to_string(), "FOLDER");
         insta::assert_snapshot!(anstream::adapter::strip_str(&text).to_string());

@@ -14,6 +14,7 @@ mod error;
 mod extras;
 mod fat;
 mod fetch;
+mod find;
 mod flash;
 mod init;
 mod initramfs;
@@ -22,10 +23,12 @@ mod keys;
 mod lock;
 mod logs;
 mod modules;
+mod pair;
 mod password;
 mod reboot;
 mod release;
 mod report;
+mod reset;
 mod rollback;
 mod rootfs;
 mod run;
@@ -70,14 +73,17 @@ fn dispatch(command: &cli::Command, ui: &Ui) -> Result<(), Failure> {
         cli::Command::Build(args) => build::run(args, ui),
         cli::Command::Bundle(args) => bundle::run(args, ui),
         cli::Command::Run(args) => run::run(args, ui),
+        cli::Command::Find(args) => find::run(args, ui),
         cli::Command::Flash(args) => flash::run(args, ui),
         cli::Command::Sdk(args) => sdk::run(args, ui),
         cli::Command::Lock(args) => lock::run(args, ui),
+        cli::Command::Pair(args) => pair::run(args, ui),
         cli::Command::Update(args) => update::run(args, ui),
         cli::Command::Status(args) => status::run(args, ui),
         cli::Command::Logs(args) => logs::run(args, ui),
         cli::Command::Reboot(args) => reboot::run(args, ui),
         cli::Command::Rollback(args) => rollback::run(args, ui),
+        cli::Command::Reset(args) => reset::run(args, ui),
         cli::Command::Serve(args) => serve::run(args, ui),
         cli::Command::Completions(args) => completions::run(args, ui),
     }

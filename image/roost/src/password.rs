@@ -187,7 +187,7 @@ fn name_of(path: &Path) -> String {
     }
 }
 
-fn first_line(path: &Path) -> Result<String, Failure> {
+pub fn first_line(path: &Path) -> Result<String, Failure> {
     let unreadable = |e: std::io::Error| {
         Failure::usage(format!("cannot read the password from {}", name_of(path))).because(e)
     };

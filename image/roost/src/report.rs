@@ -1,6 +1,6 @@
 //! What a build says of itself at its end.
 
-use crate::compile::{INIT, MAIL, Program, STAGE1, UPDATER, crates_of};
+use crate::compile::{INIT, MAIL, PORTAL, Program, STAGE1, UPDATER, crates_of};
 use crate::config::Config;
 use crate::disk;
 use crate::error::Failure;
@@ -342,6 +342,7 @@ pub fn components(
         program(&INIT, INIT.name, of("init")),
         program(&MAIL, &mail_name, of("mail")),
         program(&UPDATER, UPDATER.name, of("updater")),
+        program(&PORTAL, PORTAL.name, of("portal")),
         debian(
             "e2fsck",
             Kind::Application,

@@ -1,6 +1,7 @@
 //! What happened to the box's doors, in plain words.
 //!
-//! An entry holds no text that a stranger chose, so nobody writes into the owner's log. What
+//! An entry holds no text that a stranger chose (names of laptops are the owner's), so nobody
+//! writes into the owner's log. What
 //! was *not let through* is no event: a stranger could fill the card with it. The
 //! tries that were let through are limited by [`crate::throttle`] and [`crate::pairing`].
 
@@ -80,6 +81,20 @@ pub enum Event {
         /// How many are left.
         left: usize,
     },
+    /// A laptop was paired.
+    LaptopPaired {
+        /// What the owner calls it.
+        laptop: String,
+    },
+    /// A laptop was revoked.
+    LaptopRevoked {
+        /// What the owner calls it.
+        laptop: String,
+    },
+    /// A restart was asked for.
+    Restarted,
+    /// The other version was asked for.
+    RolledBack,
 }
 
 /// One line of the log.
@@ -104,6 +119,8 @@ impl Event {
             // Whoever gets this far has the password.
             Self::SecondWrong { .. } => true,
             Self::SecondRemoved | Self::PasswordChanged | Self::RecoveryUsed { .. } => true,
+            // It may do all that the owner may.
+            Self::LaptopPaired { .. } => true,
             Self::CodeWrong
             | Self::CodeRight { .. }
             | Self::CodeExpired
@@ -114,7 +131,10 @@ impl Event {
             | Self::SignedOut
             | Self::SessionEnded { .. }
             | Self::OthersEnded
-            | Self::SecondSetUp => false,
+            | Self::SecondSetUp
+            | Self::LaptopRevoked { .. }
+            | Self::Restarted
+            | Self::RolledBack => false,
         }
     }
 }
@@ -173,6 +193,10 @@ impl fmt::Display for Event {
             Self::RecoveryUsed { left: 0 } => f.write_str("used the last recovery code"),
             Self::RecoveryUsed { left: 1 } => f.write_str("used a recovery code; 1 is left"),
             Self::RecoveryUsed { left } => write!(f, "used a recovery code; {left} are left"),
+            Self::LaptopPaired { laptop } => write!(f, "paired the laptop {laptop:?}"),
+            Self::LaptopRevoked { laptop } => write!(f, "revoked the laptop {laptop:?}"),
+            Self::Restarted => f.write_str("restarted the box"),
+            Self::RolledBack => f.write_str("asked for the version from before"),
         }
     }
 }
@@ -273,6 +297,20 @@ mod tests {
             (Actor::Owner, Event::RecoveryUsed { left: 7 }),
             (Actor::Owner, Event::RecoveryUsed { left: 1 }),
             (Actor::Owner, Event::RecoveryUsed { left: 0 }),
+            (
+                Actor::Owner,
+                Event::LaptopPaired {
+                    laptop: "desk".into(),
+                },
+            ),
+            (
+                Actor::Laptop,
+                Event::LaptopRevoked {
+                    laptop: "couch".into(),
+                },
+            ),
+            (Actor::Laptop, Event::Restarted),
+            (Actor::Owner, Event::RolledBack),
         ];
         let mut text = String::new();
         for (i, (who, what)) in events.into_iter().enumerate() {

@@ -48,6 +48,11 @@ impl Code {
         self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
     }
 
+    /// As [`normalise_code`] gives it, for init.
+    pub fn normalised(&self) -> &str {
+        &self.0
+    }
+
     /// `ABCD-EFGH`, for the screen that a person reads it from.
     pub fn reveal(&self) -> String {
         display_code(&self.0)

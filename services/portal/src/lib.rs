@@ -1,6 +1,8 @@
-//! The web portal of the box: its core, and what it remembers.
+//! The web portal of the box.
 //!
-//! No network, no clock, no source of random bytes and, but for [`store`], no storage in here: times
+//! # The core: decides
+//!
+//! No network, no clock, no source of random bytes and, but for [`store`], no storage in it: times
 //! and random bytes come in as arguments, state goes out as `serde` values. An
 //! answer that depends on state having been kept is a [`decided::Decided`], which gives
 //! it away only after a save. Whoever keeps the state reads, decides and saves in one go:
@@ -14,21 +16,39 @@
 //! - [`audit`]: what happened, in plain words.
 //! - [`guide`]: how mail programs are set up.
 //! - [`store`]: what is remembered, in one file that a power cut leaves whole.
+//!
+//! # The shell: listens, asks and shows
+//!
+//! - [`app`]: what all pages and the API share; [`identity`]: key and certificate.
+//! - [`listen`]: doors and their limits; [`mdns`]: being found by name.
+//! - [`web`]: the pages; [`actions`]: what pages and API do alike.
+//! - [`device`]: the API for the owner's laptops and pages, and their door on 7625.
+//! - [`init`], [`notify`]: talking to init.
 
+pub mod actions;
+pub mod app;
 pub mod audit;
 pub mod code;
 pub mod cookie;
 pub mod csrf;
 pub mod decided;
+pub mod device;
 pub mod guide;
+pub mod identity;
+pub mod init;
+pub mod listen;
+pub mod mdns;
+pub mod notify;
 pub mod owner;
 pub mod pairing;
 pub mod password;
 pub mod second;
 pub mod session;
 pub mod setup;
+pub mod sockets;
 pub mod store;
 pub mod throttle;
 pub mod time;
 pub mod token;
 pub mod visitor;
+pub mod web;

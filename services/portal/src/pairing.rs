@@ -373,6 +373,14 @@ impl Pairing {
         }
     }
 
+    /// The code that can be entered, for the box's own screen.
+    pub fn code(&self) -> Option<&Code> {
+        match self {
+            Self::Waiting(open) => Some(&open.code),
+            Self::Expired { .. } | Self::Granted { .. } | Self::Finished { .. } => None,
+        }
+    }
+
     /// What is said to a browser that has no business here.
     fn refusal(&self) -> Refusal {
         match self {

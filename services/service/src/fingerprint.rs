@@ -19,6 +19,13 @@ impl Fingerprint {
         Self(Sha256::digest(der).into())
     }
 
+    /// From 64 hexadecimal digits.
+    pub fn from_hex(digits: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(digits, &mut bytes).ok()?;
+        Some(Self(bytes))
+    }
+
     /// As 64 lower-case hexadecimal digits.
     pub fn hex(&self) -> String {
         hex::encode(self.0)

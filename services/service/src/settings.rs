@@ -10,6 +10,8 @@ use std::{fs, io};
 
 /// Where the builder puts the settings.
 pub const PATH: &str = "/etc/roost/settings.json";
+/// Services that read the settings when they start, and start again when something was chosen.
+pub const READERS: [&str; 2] = ["mail", "updater"];
 /// Where init keeps a [`Chosen`]. There is none before somebody has paired with the box.
 pub const CHOSEN_PATH: &str = "/data/settings/chosen.json";
 /// Environment variable with another place for [`PATH`], for tests.
@@ -35,7 +37,7 @@ pub struct Settings {
     pub time_servers: Vec<String>,
     /// Mail options.
     pub mail: Mail,
-    /// Whose updates and whose calls the box takes.
+    /// Whose updates the box takes.
     #[serde(default)]
     pub update: Update,
 }
@@ -250,14 +252,12 @@ pub struct Mail {
     pub spam_filter: bool,
 }
 
-/// Whose updates and whose calls the box takes; by default nobody's.
+/// Whose updates the box takes; by default nobody's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Update {
     /// Public keys (Ed25519, 64 lower-case hexadecimal digits) whose bundles are taken.
     pub keys: Vec<String>,
-    /// Public keys (as above) of the laptops that may use the device API.
-    pub laptops: Vec<String>,
     /// Where the box looks for a bundle once a day, if it shall.
     pub url: Option<String>,
     /// Hours of the day (UTC, 0 to 23) from and until which such a bundle may

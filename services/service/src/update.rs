@@ -1,15 +1,31 @@
-//! The device API: what the owner's laptop says to the box, and what comes back.
+//! The update calls: what the owner's laptop says to the box's updater, and what comes back.
 //!
-//! TLS 1.3 on TCP [`PORT`]; both sides show a certificate and each compares the
-//! other's public key with the one it knows. Inside, one JSON object a line:
-//! the laptop sends a [`Call`], the box answers with one or several
-//! [`Answer`]s. Two calls are followed by bytes, as they say.
+//! One JSON object a line: the laptop sends a [`Call`], the box answers with one or
+//! several [`Answer`]s. Two calls are followed by bytes, as they say.
+//!
+//! The updater takes them on the Unix socket [`socket`], from the portal alone. The laptop
+//! speaks TLS 1.3 to the portal on TCP [`PORT`], where each compares the other's key with the
+//! one it knows, asks there with HTTP/1.1 for an [`UPGRADE`] of [`PATH`] (RFC 9110, section 7.8),
+//! and gets `101`: from then on the portal pipes.
 
 use crate::control::BoxStatus;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
-/// TCP port of the device API.
+/// TCP port on which laptops reach the portal's device API.
 pub const PORT: u16 = 7625;
+/// What a laptop asks for at that port.
+pub const PATH: &str = "/api/v1/updates";
+/// Value of the `Upgrade` header there.
+pub const UPGRADE: &str = "roost-update/1";
+/// The service that may connect to [`socket`].
+pub const PORTAL: &str = "portal";
+
+/// The updater's socket.
+pub fn socket() -> PathBuf {
+    crate::spec::run_folder("updater").join("api.sock")
+}
+
 /// Longest line in bytes, either way.
 pub const MAX_LINE: usize = 64 * 1024;
 /// Longest head of a bundle (everything before its payloads) that is taken, in bytes.
@@ -33,6 +49,9 @@ pub enum Call {
     },
     /// Restart the box. [`Answer::Ok`], then it goes down.
     Reboot,
+    /// Look at the address that the box follows for updates now, and install what is newer there
+    /// whatever the hour. [`Answer::Ok`] once it begins to; how it ends is in the log.
+    Look,
     /// Try a bundle: `head_bytes` bytes follow, its beginning up to the first
     /// payload. Nothing is written. [`Answer::Progress`] while the box reads its
     /// slots, then one [`Answer::Offer`].

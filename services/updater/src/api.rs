@@ -1,29 +1,27 @@
-//! The device API ([`roost_service::update`]): doors and limits.
+//! The update calls ([`roost_service::update`]): one door, and limits.
 //!
-//! What a caller asks is done in `session`.
+//! The door is a Unix socket, and one user may come through it: the portal, which
+//! knows the owner's laptops and pipes their calls on. What a caller asks is done in `session`.
 
 use crate::session::{Session, stopped};
 use crate::updater::Updater;
-use rustls::ServerConfig;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 
 /// How much and how long.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at a time, strangers in their handshake included; further
-    /// ones are closed at once. One household has a laptop or two.
+    /// Connections at a time; further ones are closed at once. One household has a laptop or
+    /// two, and the portal's pages ask for a moment.
     pub connections: usize,
-    /// Longest handshake.
-    pub handshake: Duration,
     /// Longest silence between two calls: somebody may think about an offer
     /// over a coffee.
     pub idle: Duration,
@@ -38,8 +36,7 @@ pub struct Limits {
 impl Limits {
     /// Those of the box.
     pub const STANDARD: Self = Self {
-        connections: 8,
-        handshake: Duration::from_secs(10),
+        connections: 16,
         idle: Duration::from_secs(15 * 60),
         stalled: Duration::from_secs(60),
         turn: Duration::from_secs(5),
@@ -52,26 +49,29 @@ const BREATHER: Duration = Duration::from_millis(200);
 /// What connections get to end an answer when the service stops.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Opens the port on all addresses; without IPv6 in the kernel, on those of IPv4.
+/// Makes the socket; what an earlier run left there is in the way and goes.
 ///
 /// # Errors
-/// When the port is taken.
-pub async fn listen(port: u16) -> io::Result<TcpListener> {
-    match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
-        Ok(listener) => Ok(listener),
-        Err(_) => TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await,
+/// When the folder is not there, or is not this service's.
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
+    let listener = UnixListener::bind(path)?;
+    // Whoever connects needs the right to write (unix(7)). Who it is is asked of the kernel.
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o666))?;
+    Ok(listener)
 }
 
-/// Serves until `stop` says `true`.
+/// Serves `user`, and nobody else, until `stop` says `true`.
 pub async fn serve(
     updater: Arc<Updater>,
-    listener: TcpListener,
-    tls: ServerConfig,
+    listener: UnixListener,
+    user: u32,
     limits: Limits,
     mut stop: watch::Receiver<bool>,
 ) {
-    let acceptor = TlsAcceptor::from(Arc::new(tls));
     let places = Arc::new(Semaphore::new(limits.connections));
     let mut sessions = JoinSet::new();
     loop {
@@ -80,16 +80,27 @@ pub async fn serve(
             () = stopped(&mut stop) => break,
             Some(_) = sessions.join_next() => continue,
         };
-        let Ok((stream, from)) = accepted else {
+        let Ok((stream, _)) = accepted else {
             sleep(BREATHER).await;
             continue;
         };
+        match stream.peer_cred() {
+            Ok(peer) if peer.uid() == user => {}
+            Ok(peer) => {
+                println!("updater: user {} was not let in", peer.uid());
+                continue;
+            }
+            Err(error) => {
+                println!("updater: nobody knows who has connected: {error}");
+                continue;
+            }
+        }
         let Ok(place) = places.clone().try_acquire_owned() else {
             continue;
         };
-        let (updater, acceptor, stop) = (updater.clone(), acceptor.clone(), stop.clone());
+        let (updater, stop) = (updater.clone(), stop.clone());
         sessions.spawn(async move {
-            connection(updater, acceptor, stream, from, limits, stop).await;
+            talk(updater, stream, limits, stop).await;
             drop(place);
         });
     }
@@ -98,28 +109,7 @@ pub async fn serve(
     let _ = timeout(GRACE, all).await;
 }
 
-async fn connection(
-    updater: Arc<Updater>,
-    acceptor: TlsAcceptor,
-    stream: TcpStream,
-    from: SocketAddr,
-    limits: Limits,
-    stop: watch::Receiver<bool>,
-) {
-    // Answers are short lines that somebody waits for.
-    let _ = stream.set_nodelay(true);
-    let stream = match timeout(limits.handshake, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            println!("updater: {} was not let in: {error}", from.ip());
-            return;
-        }
-        Err(_) => return,
-    };
-    talk(updater, stream, limits, stop).await;
-}
-
-/// Does what comes over `stream`, on which a known key was shown, until either side closes.
+/// Does what comes over `stream` until either side closes.
 pub async fn talk(
     updater: Arc<Updater>,
     stream: impl AsyncRead + AsyncWrite + Unpin,

@@ -4,7 +4,7 @@
 //! - [`mod@reconcile`]: what a start makes of what it finds.
 //! - [`gate`], [`trial`]: whether a trial may be committed.
 //! - [`state`]: what is remembered. [`disk`], [`selector`]: what is written.
-//! - [`api`]: what the owner's laptop may ask. [`pull`]: what the box looks for itself.
+//! - [`api`]: what the portal may ask for the owner's laptop. [`pull`]: what the box looks for itself.
 //!
 //! The story from end to end is in the crate's README.
 
@@ -15,7 +15,6 @@ pub mod engine;
 pub mod facts;
 pub mod feed;
 pub mod gate;
-pub mod identity;
 pub mod letter;
 mod logs;
 pub mod pull;
@@ -24,7 +23,6 @@ pub mod selector;
 mod session;
 pub mod start;
 pub mod state;
-pub mod tls;
 pub mod trial;
 pub mod updater;
 mod wire;

@@ -5,17 +5,16 @@ mod notify;
 use anyhow::{Context, Result, bail};
 use notify::Notifier;
 use roost_bundle::PublicKey;
-use roost_service::settings::{Settings, Update};
+use roost_service::settings::Settings;
 use roost_service::spec::{self, ServiceSpec};
 use roost_service::{control, probe, update};
 use roost_updater::api::{self, Limits};
 use roost_updater::control::{Init, words};
 use roost_updater::facts::Facts;
-use roost_updater::identity::Identity;
 use roost_updater::reconcile::Then;
 use roost_updater::start::start;
 use roost_updater::updater::{Places, Updater};
-use roost_updater::{letter, pull, tls, trial};
+use roost_updater::{letter, pull, trial};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +67,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
         format!("{DATA_ENV} is not set (init gives the service its data folder)")
     })?;
     let settings = Settings::load()?;
-    let table: Vec<ServiceSpec> = read_json(spec::PATH)?;
+    let services: Vec<ServiceSpec> = read_json(spec::PATH)?;
     let places = Places {
         devices: spec::DEVICES.into(),
         control: control::SOCKET.into(),
@@ -83,7 +82,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
             .await
             .context("look where updates stand")??
     };
-    let keys = parse_keys("keys", &settings.update.keys);
+    let keys = parse_keys(&settings.update.keys);
     let updater = Arc::new(Updater::new(facts, ledger, places, keys));
     let gate = match then {
         Then::Nothing => None,
@@ -92,7 +91,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
             None
         }
         Then::Gate { trial, wrong } => {
-            let updater = updater.clone();
+            let (updater, table) = (updater.clone(), services.clone());
             Some(tokio::spawn(async move {
                 trial::run(updater, trial, wrong, &table, trial::since_boot).await;
             }))
@@ -103,7 +102,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
         tokio::spawn(pull::run(updater.clone(), url, window))
     });
     let letter = tokio::spawn(letter::run(updater.clone(), settings.clone(), SMTP));
-    let server = open(&updater, &settings.update, &data, stopping).await?;
+    let server = open(&updater, &services, stopping)?;
     notifier.ready();
     println!("updater: ready");
     tokio::select! {
@@ -123,45 +122,35 @@ async fn run(notifier: &Notifier) -> Result<()> {
     Ok(())
 }
 
-/// Opens the device API, if there is a laptop that may use it.
-async fn open(
+/// Opens the socket for the portal, if the image has one.
+fn open(
     updater: &Arc<Updater>,
-    settings: &Update,
-    data: &Path,
+    table: &[ServiceSpec],
     stopping: watch::Receiver<bool>,
 ) -> Result<Option<tokio::task::JoinHandle<()>>> {
-    let laptops: Vec<[u8; 32]> = parse_keys("laptops", &settings.laptops)
-        .map(|key| key.0)
-        .collect();
-    if laptops.is_empty() {
-        println!("updater: no laptop is in the settings (update.laptops): the port stays closed");
+    let Some(portal) = table.iter().find(|spec| spec.name == update::PORTAL) else {
+        println!("updater: this image has no portal: nobody can ask for updates");
         return Ok(None);
-    }
-    let folder = data.to_owned();
-    let identity = tokio::task::spawn_blocking(move || Identity::load_or_make(&folder))
-        .await
-        .context("make the box's key")??;
-    let config = tls::server(identity, &laptops).context("use the box's key")?;
-    let listener = api::listen(update::PORT)
-        .await
-        .with_context(|| format!("open port {}", update::PORT))?;
+    };
+    let path = update::socket();
+    let listener = api::listen(&path).with_context(|| format!("listen on {}", path.display()))?;
     let server = api::serve(
         updater.clone(),
         listener,
-        config,
+        portal.user,
         Limits::STANDARD,
         stopping,
     );
     Ok(Some(tokio::spawn(server)))
 }
 
-fn parse_keys<'a>(name: &'a str, keys: &'a [String]) -> impl Iterator<Item = PublicKey> + 'a {
+fn parse_keys(keys: &[String]) -> impl Iterator<Item = PublicKey> + '_ {
     keys.iter().filter_map(move |text| {
         let mut key = [0; 32];
         match hex::decode_to_slice(text, &mut key) {
             Ok(()) => Some(PublicKey(key)),
             Err(error) => {
-                println!("updater: update.{name}: {text:?} is no key and is left out: {error}");
+                println!("updater: update.keys: {text:?} is no key and is left out: {error}");
                 None
             }
         }

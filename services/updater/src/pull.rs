@@ -325,12 +325,16 @@ pub fn until_open(second: u64, window: Option<(u8, u8)>) -> u64 {
     if open { 0 } else { (from + DAY - second) % DAY }
 }
 
-/// Looks daily, for ever.
+/// Looks daily, and when the owner asks for it, for ever. The owner does not wait for the window.
 pub async fn run(updater: Arc<Updater>, url: String, window: Option<(u8, u8)>) {
     let mut remote = Remote::new(&url);
     let mut wait = between(FIRST);
+    let asked = updater.follow();
     loop {
-        sleep(Duration::from_secs(wait)).await;
+        let window = tokio::select! {
+            () = sleep(Duration::from_secs(wait)) => window,
+            () = asked.notified() => None,
+        };
         wait = match daily(&updater, &mut remote, window).await {
             Ok(wait) => wait,
             Err(said) => {

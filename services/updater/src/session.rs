@@ -1,4 +1,4 @@
-//! One laptop: reads calls, does them one after the other, answers.
+//! One caller: reads calls, does them one after the other, answers.
 
 use crate::api::Limits;
 use crate::engine::{Allowed, Staged};
@@ -37,7 +37,7 @@ enum After {
     Close,
 }
 
-/// A connection that has shown a known key.
+/// A connection that was let in.
 pub(crate) struct Session<S> {
     updater: Arc<Updater>,
     wire: Wire<S>,
@@ -106,6 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 follow,
             } => return self.logs(&service, lines.min(MAX_LINES), follow).await,
             Call::Reboot => self.updater.reboot().await.map(|()| Answer::Ok),
+            Call::Look => self.updater.look_now().map(|()| Answer::Ok),
             Call::Offer {
                 head_bytes,
                 allow_downgrade,

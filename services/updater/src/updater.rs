@@ -15,9 +15,9 @@ use roost_service::update::{Check, Phase, UpdateStatus};
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 /// Where things are; elsewhere in tests.
 #[derive(Debug, Clone)]
@@ -137,6 +137,8 @@ pub struct Updater {
     keys: TrustedKeys,
     turns: Arc<Semaphore>,
     checks: Mutex<Vec<Check>>,
+    /// Wakes whoever follows a URL, if somebody does.
+    follower: OnceLock<Arc<Notify>>,
 }
 
 impl Updater {
@@ -155,7 +157,26 @@ impl Updater {
             keys: TrustedKeys::new(keys),
             turns: Arc::new(Semaphore::new(1)),
             checks: Mutex::new(Vec::new()),
+            follower: OnceLock::new(),
         }
+    }
+
+    /// A URL is followed from now on; gives what tells that the owner wants a look at once.
+    pub fn follow(&self) -> Arc<Notify> {
+        self.follower.get_or_init(Arc::default).clone()
+    }
+
+    /// Looks at the URL now.
+    ///
+    /// # Errors
+    /// When none is followed.
+    pub fn look_now(&self) -> Result<(), Said> {
+        let Some(follower) = self.follower.get() else {
+            return Err(Said::new("this box follows no address for updates")
+                .hint("send it one with `roost update`, or set `url` under [update] in roost.toml and update it once"));
+        };
+        follower.notify_one();
+        Ok(())
     }
 
     /// Reads and checks the first part of a bundle.

@@ -1,4 +1,4 @@
-//! The device API over loopback, with real TLS. Init is played by a thread.
+//! The update calls over the real socket. Init is played by a thread.
 
 mod support;
 
@@ -6,104 +6,26 @@ use roost_board::Slot;
 use roost_service::control::Request;
 use roost_service::update::{Answer, Call, MAX_HEAD, MAX_LINE, Offer, Phase};
 use roost_updater::api::{self, Limits};
-use roost_updater::identity::Identity;
-use roost_updater::tls;
 use roost_updater::updater::{Places, Updater};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::*;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::UnixStream;
 use tokio::sync::watch;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-
-/// A key pair of a laptop.
-struct Laptop {
-    identity: Identity,
-    public: [u8; 32],
-    _folder: tempfile::TempDir,
-}
-
-fn public_key(certificate: &CertificateDer<'_>) -> [u8; 32] {
-    let parsed = rustls::server::ParsedCertificate::try_from(certificate).expect("a certificate");
-    let spki = parsed.subject_public_key_info();
-    spki[12..].try_into().expect("an Ed25519 key")
-}
-
-fn laptop() -> Laptop {
-    let folder = tempfile::tempdir().unwrap();
-    let identity = Identity::load_or_make(folder.path()).unwrap();
-    Laptop {
-        public: public_key(&identity.certificate),
-        identity,
-        _folder: folder,
-    }
-}
-
-/// Compares the box's key.
-#[derive(Debug)]
-struct TheBox([u8; 32]);
-
-impl ServerCertVerifier for TheBox {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        assert_eq!(public_key(certificate), self.0);
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        unreachable!("TLS 1.2")
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let provider = rustls::crypto::ring::default_provider();
-        rustls::crypto::verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &provider.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-}
 
 struct Served {
     on: BoxOfFiles,
     init: Arc<Mutex<PlayedInit>>,
     updater: Arc<Updater>,
-    address: SocketAddr,
-    box_key: [u8; 32],
-    known: Laptop,
+    socket: PathBuf,
     stop: watch::Sender<bool>,
     server: tokio::task::JoinHandle<()>,
 }
 
 const QUICK: Limits = Limits {
-    handshake: Duration::from_millis(400),
     idle: Duration::from_secs(20),
     stalled: Duration::from_millis(800),
     turn: Duration::from_millis(300),
@@ -112,10 +34,14 @@ const QUICK: Limits = Limits {
 };
 
 async fn serve() -> Served {
-    serve_with(QUICK).await
+    serve_user(own_user()).await
 }
 
-async fn serve_with(limits: Limits) -> Served {
+fn own_user() -> u32 {
+    rustix::process::getuid().as_raw()
+}
+
+async fn serve_user(user: u32) -> Served {
     let on = BoxOfFiles::new(&versions().a, &noise(99, BLOCKS));
     let init = play_init(&on.path("control.sock"));
     let (ledger, _) = on.start(&facts(Slot::A, 1), false, 1000);
@@ -125,61 +51,28 @@ async fn serve_with(limits: Limits) -> Served {
         probe: |_| "/nowhere".into(),
     };
     let updater = Arc::new(Updater::new(facts(Slot::A, 1), ledger, places, [public(1)]));
-    let identity = Identity::load_or_make(&on.path("data")).unwrap();
-    let box_key = public_key(&identity.certificate);
-    let known = laptop();
-    let config = tls::server(identity, &[known.public]).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let socket = on.path("api.sock");
+    // What a service that was killed leaves behind is in nobody's way.
+    std::fs::write(&socket, "").unwrap();
+    let listener = api::listen(&socket).unwrap();
     let (stop, stopping) = watch::channel(false);
-    let server = tokio::spawn(api::serve(
-        updater.clone(),
-        listener,
-        config,
-        limits,
-        stopping,
-    ));
+    let server = tokio::spawn(api::serve(updater.clone(), listener, user, QUICK, stopping));
     Served {
         on,
         init,
         updater,
-        address,
-        box_key,
-        known,
+        socket,
         stop,
         server,
     }
 }
 
-struct Client(BufReader<TlsStream<TcpStream>>);
+struct Client(BufReader<UnixStream>);
 
 impl Served {
-    async fn connect_as(&self, laptop: Option<&Laptop>) -> std::io::Result<Client> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(TheBox(self.box_key)));
-        let config = match laptop {
-            Some(laptop) => builder
-                .with_client_auth_cert(
-                    vec![laptop.identity.certificate.clone()],
-                    laptop.identity.key.clone_key(),
-                )
-                .unwrap(),
-            None => builder.with_no_client_auth(),
-        };
-        let stream = TcpStream::connect(self.address).await?;
-        let name = ServerName::try_from("roost").unwrap();
-        let connector = TlsConnector::from(Arc::new(config));
-        Ok(Client(BufReader::new(
-            connector.connect(name, stream).await?,
-        )))
-    }
-
     async fn connect(&self) -> Client {
-        self.connect_as(Some(&self.known)).await.expect("let in")
+        let stream = UnixStream::connect(&self.socket).await.expect("connected");
+        Client(BufReader::new(stream))
     }
 
     fn asked(&self) -> Vec<Request> {
@@ -204,6 +97,13 @@ impl Client {
         let mut line = String::new();
         self.0.read_line(&mut line).await.expect("an answer");
         serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line:?}: {e}"))
+    }
+
+    /// Whether it is let in and answered.
+    async fn answers(&mut self) -> bool {
+        let _ = self.send(b"{\"op\":\"status\"}\n").await;
+        let mut line = String::new();
+        matches!(self.0.read_line(&mut line).await, Ok(1..))
     }
 
     async fn is_closed(&mut self) -> bool {
@@ -310,56 +210,25 @@ async fn an_update_goes_over_one_connection_and_ends_in_a_trial() {
     insta::assert_snapshot!(told);
 }
 
+/// Everybody may look at the socket; only the portal's user gets an answer.
 #[tokio::test]
-async fn an_unknown_key_gets_an_alert_and_nothing_else() {
-    let served = serve().await;
-    for laptop in [Some(laptop()), None] {
-        // In TLS 1.3 a client believes that it is done before the server has
-        // looked at its key; the alert comes with the first read.
-        let text = match served.connect_as(laptop.as_ref()).await {
-            Ok(mut client) => {
-                let _ = client.send(b"{\"op\":\"status\"}\n").await;
-                let mut got = Vec::new();
-                let error = client.0.read_to_end(&mut got).await.expect_err("an alert");
-                assert_eq!(got, b"", "nothing is said");
-                error.to_string()
-            }
-            Err(error) => error.to_string(),
-        };
-        let alert = match laptop {
-            Some(_) => "AccessDenied",
-            None => "CertificateRequired",
-        };
-        assert!(text.contains(alert), "{text}");
-    }
+async fn another_user_is_cut_off_and_nothing_is_said() {
+    let served = serve_user(own_user() + 1).await;
+    let mode = std::fs::metadata(&served.socket).unwrap().permissions();
+    assert_eq!(mode.mode() & 0o777, 0o666);
+    let mut client = served.connect().await;
+    let _ = client.send(b"{\"op\":\"status\"}\n").await;
+    let mut got = Vec::new();
+    let _ = client.0.read_to_end(&mut got).await;
+    assert_eq!(got, b"", "nothing is said");
     assert_eq!(served.asked(), []);
-    // Somebody who knows is let in all the same.
-    let answer = served.connect().await.call(&Call::Status).await;
-    assert!(matches!(answer, Answer::Status(_)), "{answer:?}");
-}
-
-#[tokio::test]
-async fn who_does_not_speak_tls_learns_nothing_and_is_cut_off() {
-    let served = serve().await;
-    let mut silent = TcpStream::connect(served.address).await.unwrap();
-    let mut chatty = TcpStream::connect(served.address).await.unwrap();
-    chatty.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-    for stream in [&mut silent, &mut chatty] {
-        let mut got = Vec::new();
-        let _ = stream.read_to_end(&mut got).await;
-        assert!(got.len() <= 7, "a TLS alert at most: {got:?}");
-    }
 }
 
 #[tokio::test]
 async fn only_so_many_connections_are_held() {
-    let served = serve_with(Limits {
-        handshake: Duration::from_secs(30),
-        ..QUICK
-    })
-    .await;
+    let served = serve().await;
     let mut clients = Vec::new();
-    for _ in 0..8 {
+    for _ in 0..QUICK.connections {
         let mut client = served.connect().await;
         assert!(matches!(
             client.call(&Call::Status).await,
@@ -367,11 +236,11 @@ async fn only_so_many_connections_are_held() {
         ));
         clients.push(client);
     }
-    assert!(served.connect_as(Some(&served.known)).await.is_err());
+    assert!(served.connect().await.is_closed().await);
     drop(clients.pop());
     // The place is free as soon as the box has noticed.
     let mut tries = 0;
-    while served.connect_as(Some(&served.known)).await.is_err() {
+    while !served.connect().await.answers().await {
         tries += 1;
         assert!(tries < 1000, "the place stays taken");
         tokio::task::yield_now().await;
@@ -587,6 +456,17 @@ async fn logs_are_relayed_and_followed() {
         }
     }
     assert_eq!(got, [line(100), line(101)]);
+}
+
+#[tokio::test]
+async fn the_owner_may_have_it_look_for_an_update_now() {
+    let served = serve().await;
+    let mut client = served.connect().await;
+    let told = error(client.call(&Call::Look).await);
+    insta::assert_snapshot!(told, @"this box follows no address for updates (send it one with `roost update`, or set `url` under [update] in roost.toml and update it once)");
+    let asked = served.updater.follow();
+    assert_eq!(client.call(&Call::Look).await, Answer::Ok);
+    asked.notified().await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use crate::build;
 use crate::cli::MakeArgs;
 use crate::config::Config;
 use crate::error::Failure;
-use crate::keys::{self, Purpose};
+use crate::keys;
 use crate::modules::Boards;
 use crate::release::{self, Release};
 use crate::report::{Report, mark};
@@ -285,7 +285,7 @@ fn signers(
 ) -> Result<(SigningKey, Option<SigningKey>), Failure> {
     let path = match &args.signing_key {
         Some(path) => path.clone(),
-        None => keys::folder(&config.domain)?.join(Purpose::Update.file_name()),
+        None => keys::folder(&config.domain)?.join(keys::UPDATE_KEY),
     };
     if !path.exists() {
         return Err(Failure::new("there is no key to sign the bundle with")

@@ -1,24 +1,115 @@
 //! Commands that talk to a box.
 
-use crate::device::address::Address;
+use crate::device::address::{Address, WebAddress};
 use clap::Args;
 use std::path::PathBuf;
 
-/// Which box, and as whom.
+/// Which box.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Which box")]
 pub struct BoxArgs {
-    /// Host name or address of the box, with a port if it is another than 7625
+    /// Name or address of a paired box, with a port if it is another than 7625
     ///
-    /// Without it the environment variable ROOST_BOX is used, and else the box's name in roost.toml.
+    /// Without it the environment variable ROOST_BOX is used, and else the only box that this
+    /// computer is paired with.
     #[arg(long = "box", value_name = "BOX", value_hint = clap::ValueHint::Hostname)]
     pub device: Option<Address>,
-    /// The box's configuration: its domain says which of this laptop's keys is used
-    #[arg(long, value_name = "FILE", default_value = "roost.toml", value_hint = clap::ValueHint::FilePath)]
-    pub config: PathBuf,
-    /// Accept the key that the box shows in place of the known one, e.g. after its card was flashed anew
-    #[arg(long)]
-    pub accept_new_key: bool,
+}
+
+/// Options of `roost pair`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  roost pair                                  the box whose card was flashed here
+  roost pair attic.local
+  roost pair 127.0.0.1:10443 --code A0B1-C2D3 --password-file pw.txt
+  roost pair --list                           which computers the box knows
+  roost pair --revoke \"old laptop\"
+
+A box without an owner wants the code of its card, and gets its admin password here. A box that
+has an owner wants that password instead.")]
+pub struct PairArgs {
+    /// Name or address of the box, with a port if its pages are not at 443 [default: the one card that was flashed here]
+    #[arg(value_name = "ADDRESS", value_hint = clap::ValueHint::Hostname)]
+    pub address: Option<WebAddress>,
+    /// The pairing code of a new box [default: what `roost flash` left here; else asked for]
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["list", "revoke"])]
+    pub code: Option<String>,
+    /// The words of its certificate, as `roost flash` or the box's screen shows them, or its SHA-256
+    ///
+    /// Not needed for a box whose card was flashed on this computer.
+    #[arg(long, value_name = "WORDS", conflicts_with_all = ["list", "revoke"])]
+    pub fingerprint: Option<String>,
+    /// Read the admin password from the first line of this file (- for standard input); a new box takes it as its own
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, conflicts_with_all = ["list", "revoke"])]
+    pub password_file: Option<PathBuf>,
+    /// Second factor of a box that has an owner: six digits, or a recovery code
+    #[arg(long, value_name = "DIGITS", conflicts_with_all = ["list", "revoke"])]
+    pub second: Option<String>,
+    /// Mail domain of a new box whose image names none
+    #[arg(long, value_name = "DOMAIN", conflicts_with_all = ["list", "revoke"])]
+    pub domain: Option<String>,
+    /// First account of a new box whose image names none
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["list", "revoke"])]
+    pub account: Option<String>,
+    /// What the box shall call this computer [default: its host name]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["list", "revoke"])]
+    pub laptop: Option<String>,
+    /// Port of the device API, if it is another than 7625
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), conflicts_with_all = ["list", "revoke"])]
+    pub api_port: Option<u16>,
+    /// Show which computers the box knows
+    #[arg(long, conflicts_with = "revoke")]
+    pub list: bool,
+    /// Make the box forget a computer, at once; its name, or the beginning of its key
+    #[arg(long, value_name = "NAME")]
+    pub revoke: Option<String>,
+    /// Do not ask before revoking
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Which box, for --list and --revoke.
+    #[command(flatten)]
+    pub which: BoxArgs,
+}
+
+/// Options of `roost reset`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  roost reset
+  roost reset attic --confirm attic
+  roost reset --card /dev/sdb           at the box's next start, by its card
+
+The box forgets its owner, its paired computers, all accounts and all mail. Its name, network and
+certificate stay. It gets a new pairing code, which is shown here.")]
+pub struct ResetArgs {
+    /// The same as --box
+    #[arg(value_name = "BOX", value_hint = clap::ValueHint::Hostname)]
+    pub argument: Option<Address>,
+    /// The box's name, instead of typing it when asked
+    #[arg(long, value_name = "NAME")]
+    pub confirm: Option<String>,
+    /// Put the wish for a reset onto this card, or the file of an emulated box that is off
+    #[arg(long, value_name = "DEVICE|FILE", value_hint = clap::ValueHint::AnyPath, conflicts_with_all = ["argument", "confirm"])]
+    pub card: Option<PathBuf>,
+    /// Do not ask; with --card only
+    #[arg(long, short, requires = "card")]
+    pub yes: bool,
+    /// Which box.
+    #[command(flatten)]
+    pub which: BoxArgs,
+}
+
+/// Options of `roost find`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  roost find
+  roost find --json | jq '.boxes[].addresses'")]
+pub struct FindArgs {
+    /// How long to listen
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub seconds: u64,
 }
 
 /// Options of `roost update`.
@@ -38,6 +129,9 @@ pub struct UpdateArgs {
     /// The bundle to install [default: built from roost.toml if anything has changed]
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub bundle: Option<PathBuf>,
+    /// The box's configuration, for a bundle that is built
+    #[arg(long, value_name = "FILE", default_value = "roost.toml", value_hint = clap::ValueHint::FilePath)]
+    pub config: PathBuf,
     /// Folder where the image and its bundle are built
     #[arg(long, value_name = "DIR", default_value = "build", value_hint = clap::ValueHint::DirPath)]
     pub output: PathBuf,

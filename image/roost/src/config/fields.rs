@@ -52,7 +52,7 @@ pub static SECTIONS: &[Section] = &[
         doc: "Updates over the network. The private halves of the keys stay on your computer: \
               `roost init` makes them. Without this table the box takes no updates.",
         members: &[],
-        fields: &[&UPDATE_KEYS, &UPDATE_LAPTOPS, &UPDATE_URL, &UPDATE_WINDOW],
+        fields: &[&UPDATE_KEYS, &UPDATE_URL, &UPDATE_WINDOW],
     },
     Section {
         name: "build",
@@ -64,7 +64,7 @@ pub static SECTIONS: &[Section] = &[
         name: "components",
         doc: "Programs built elsewhere that replace those of Roost, one table for each: \
               static programs for 64-bit ARM Linux.",
-        members: &["mail", "init", "stage1", "updater"],
+        members: &["mail", "init", "stage1", "updater", "portal"],
         fields: &[&COMPONENT_PATH, &COMPONENT_SHA256],
     },
 ];
@@ -225,17 +225,6 @@ pub static UPDATE_KEYS: Field<Vec<PublicKey>> = Field {
     kind: "list of 64 hexadecimal digits each",
     absent: Absent::Otherwise("the box takes no updates"),
     example: "[\"2cbc975c77416f3831b2af4e6321a84a38b8595b1d47c88c0084f34749f3340d\"]",
-    parse: values::public_keys,
-};
-
-/// `[update] laptops`
-pub static UPDATE_LAPTOPS: Field<Vec<PublicKey>> = Field {
-    key: "laptops",
-    doc: "Public halves of the keys of the computers that may update the box, restart it and read its logs \
-          over the network (Ed25519).",
-    kind: "list of 64 hexadecimal digits each",
-    absent: Absent::Otherwise("nobody may"),
-    example: "[\"141a497f769047ab4001e798d766839e58d48e58bd68150375acc430b82f725b\"]",
     parse: values::public_keys,
 };
 

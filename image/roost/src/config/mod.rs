@@ -52,7 +52,7 @@ pub struct Config {
     pub time_servers: Vec<String>,
     /// Mail options.
     pub mail: Mail,
-    /// Whose updates and calls the box takes.
+    /// Whose updates the box takes.
     pub update: Update,
     /// Debian mirror without a slash at its end; none means the one that apt uses.
     pub mirror: Option<String>,
@@ -82,13 +82,11 @@ pub struct Mail {
     pub spam_filter: bool,
 }
 
-/// Whose updates and calls the box takes.
+/// Whose updates the box takes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Update {
     /// Keys that sign updates; empty: none are taken.
     pub keys: Vec<PublicKey>,
-    /// Keys of the laptops that may use the device API.
-    pub laptops: Vec<PublicKey>,
     /// Where the box looks for updates of its own accord.
     pub url: Option<String>,
     /// Hours (UTC) from and until which it may install what it finds there.
@@ -106,6 +104,8 @@ pub enum Component {
     Stage1,
     /// The update service.
     Updater,
+    /// The web portal.
+    Portal,
 }
 
 impl Component {
@@ -115,6 +115,7 @@ impl Component {
             "init" => Some(Self::Init),
             "stage1" => Some(Self::Stage1),
             "updater" => Some(Self::Updater),
+            "portal" => Some(Self::Portal),
             _ => None,
         }
     }
@@ -322,9 +323,6 @@ impl Config {
             },
             update: settings::Update {
                 keys: self.update.keys.iter().map(PublicKey::to_string).collect(),
-                laptops: (self.update.laptops.iter())
-                    .map(PublicKey::to_string)
-                    .collect(),
                 url: self.update.url.clone(),
                 window: self.update.window,
             },

@@ -107,7 +107,7 @@ refused! {
     refused_component_no_table: with("[components]\nmail = \"parts/mail\"");
     refused_component_sha256: with("[components.mail]\npath = \"mail\"\nsha256 = \"abc\"");
     refused_update_keys: with(&format!(
-        "[update]\nkeys = [\"{KEY}\", \"abc\", \"{}\"]\nlaptops = [\"{KEY}\", \"{}\"]",
+        "[update]\nkeys = [\"{KEY}\", \"abc\", \"{}\", \"{}\"]",
         KEY.replace("0d", "0e"),
         KEY.to_uppercase(),
     ));
@@ -157,8 +157,7 @@ host = "mx.example.net"
 max_message_size = "25 MB"
 spam_filter = false
 [update]
-keys = ["{KEY}"]
-laptops = ["{}"]
+keys = ["{}"]
 url = "https://example.org/~alice/roost.bundle?for=nest"
 window = [22, 5]
 [build]

@@ -1,14 +1,13 @@
 //! `[update]`: rules that hold between its keys.
 
 use super::Update;
-use super::fields::{UPDATE_KEYS, UPDATE_LAPTOPS, UPDATE_URL, UPDATE_WINDOW};
+use super::fields::{UPDATE_KEYS, UPDATE_URL, UPDATE_WINDOW};
 use super::read::{Reader, Reason, Report};
 use super::schema::AnyField;
 
 /// Reads the table; what is wrong goes into the report.
 pub fn read(table: &Reader<'_, '_>, report: &mut Report<'_>) -> Option<Update> {
     let keys = table.get(&UPDATE_KEYS, report);
-    let laptops = table.get(&UPDATE_LAPTOPS, report);
     let url = table.get(&UPDATE_URL, report);
     let window = table.get(&UPDATE_WINDOW, report);
     let mut idle = |field: &dyn AnyField, without: &dyn AnyField, hint: &str| {
@@ -34,7 +33,6 @@ pub fn read(table: &Reader<'_, '_>, report: &mut Report<'_>) -> Option<Update> {
     );
     Some(Update {
         keys: keys.unwrap_or_default(),
-        laptops: laptops.unwrap_or_default(),
         url,
         window,
     })

@@ -11,7 +11,10 @@ const MAX_HOST: usize = 253;
 /// Addresses of one name that are tried: a home box has a few, and each may take a time-out.
 const MAX_TRIED: usize = 6;
 
-/// A host and a port. Shown without the port if it is the usual one.
+/// TCP port of a box's web pages.
+pub const WEB_PORT: u16 = 443;
+
+/// A host and a port of the device API. Shown without the port if it is the usual one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     /// In lower case; an IPv6 address without brackets.
@@ -75,9 +78,37 @@ impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text, PORT)
+    }
+}
+
+/// Where a box's web pages are, as people type it or copy it from a browser. Shown without the port
+/// if it is that of HTTPS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebAddress(pub Address);
+
+impl FromStr for WebAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let host = text.strip_prefix("https://").unwrap_or(text);
+        let host = host.strip_suffix('/').unwrap_or(host);
+        Address::parse(host, WEB_PORT).map(Self)
+    }
+}
+
+impl fmt::Display for WebAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.show(f, WEB_PORT)
+    }
+}
+
+impl Address {
+    /// With this port if none is given.
+    fn parse(text: &str, port_else: u16) -> Result<Self, String> {
         let expected = || {
             format!(
-                "{text:?} is no host name or address, e.g. roost, roost:{PORT}, 192.168.1.5, [fe80::1%eth0]:{PORT}"
+                "{text:?} is no host name or address, e.g. roost, roost:{port_else}, 192.168.1.5, [fe80::1%eth0]:{port_else}"
             )
         };
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
@@ -108,7 +139,7 @@ impl FromStr for Address {
             return Err(expected());
         }
         let port = match port {
-            None => PORT,
+            None => port_else,
             Some(text) if text.bytes().all(|b| b.is_ascii_digit()) => match text.parse() {
                 Ok(0) | Err(_) => return Err(format!("{text:?} is no port: 1 to 65535")),
                 Ok(port) => port,
@@ -131,20 +162,44 @@ fn is_v6(text: &str) -> bool {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.host.contains(':'), self.port) {
-            (_, PORT) => f.write_str(&self.host),
-            (false, port) => write!(f, "{}:{port}", self.host),
-            (true, port) => write!(f, "[{}]:{port}", self.host),
-        }
+        self.show(f, PORT)
     }
 }
 
 impl Address {
-    /// A host at the usual port.
-    pub fn of_host(host: &str) -> Self {
+    fn show(&self, f: &mut fmt::Formatter<'_>, usual: u16) -> fmt::Result {
+        match (self.host.contains(':'), self.port) {
+            (_, port) if port == usual => f.write_str(&self.host),
+            (false, port) => write!(f, "{}:{port}", self.host),
+            (true, port) => write!(f, "[{}]:{port}", self.host),
+        }
+    }
+
+    /// The host alone.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The same host at another port.
+    #[must_use]
+    pub fn with_port(&self, port: u16) -> Self {
         Self {
-            host: host.to_lowercase(),
-            port: PORT,
+            host: self.host.clone(),
+            port,
+        }
+    }
+
+    /// As the header `Host` says it (RFC 9110, section 7.2): a zone means nothing there.
+    pub fn host_header(&self) -> String {
+        let host = self.host.split('%').next().unwrap_or_default();
+        match host.contains(':') {
+            true => format!("[{host}]:{}", self.port),
+            false => format!("{host}:{}", self.port),
         }
     }
 
@@ -217,6 +272,22 @@ mod tests {
         ] {
             assert!(bad.parse::<Address>().is_err(), "{bad:?} was taken");
         }
+    }
+
+    #[test]
+    fn the_web_address_of_a_box_may_be_copied_from_a_browser() {
+        for (text, shown, host) in [
+            ("https://Attic.local/", "attic.local", "attic.local:443"),
+            ("attic.local", "attic.local", "attic.local:443"),
+            ("127.0.0.1:10443", "127.0.0.1:10443", "127.0.0.1:10443"),
+            ("fe80::1%eth0", "fe80::1%eth0", "[fe80::1]:443"),
+        ] {
+            let address: WebAddress = text.parse().unwrap();
+            assert_eq!(address.to_string(), shown, "{text}");
+            assert_eq!(address.0.host_header(), host, "{text}");
+        }
+        assert!("http://attic.local".parse::<WebAddress>().is_err());
+        assert!("https://attic.local/pair".parse::<WebAddress>().is_err());
     }
 
     proptest! {

@@ -1,9 +1,10 @@
 //! What can go wrong between the laptop and a box, and how it is told.
 
 use super::address::{Address, ConnectError};
-use super::identity::BoxKey;
 use crate::error::Failure;
+use roost_service::fingerprint::Fingerprint;
 use roost_service::update::MAX_LINE;
+use serde::Deserialize;
 use std::time::Duration;
 
 /// Why the box did not do what it was asked, or is not known to have done it.
@@ -22,18 +23,24 @@ pub enum DeviceError {
     #[error("ended by Ctrl-C")]
     Interrupted,
     /// The box does not take this laptop's key.
-    #[error("the box does not take this laptop's key ({alert})")]
+    #[error("the box does not know this laptop, or not any more ({alert})")]
     NotAllowed {
         /// What it said, in TLS's words.
         alert: String,
     },
-    /// Another key than the one that is known.
-    #[error("it shows another key than the one this laptop knows")]
-    ChangedKey {
+    /// Another certificate than the one that is known.
+    #[error("it shows another certificate than the one that this laptop knows")]
+    ChangedCertificate {
         /// By which it is known.
-        known: BoxKey,
+        known: Fingerprint,
         /// What it showed.
-        shown: BoxKey,
+        shown: Fingerprint,
+    },
+    /// No box that this laptop is paired with.
+    #[error("what answers there is none of the boxes that this laptop is paired with")]
+    Stranger {
+        /// What it showed.
+        shown: Fingerprint,
     },
     /// Whatever answers is no box.
     #[error("what answers there is no Roost box: {0}")]
@@ -49,9 +56,37 @@ pub enum DeviceError {
         /// What it says can be done.
         hint: Option<String>,
     },
+    /// The box's API refused, with its reason.
+    #[error("{}", .0.text())]
+    Api(ApiError),
     /// Something on this machine, e.g. the known boxes cannot be read.
     #[error(transparent)]
     Here(#[from] Failure),
+}
+
+/// An error as the API tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ApiError {
+    /// For programs, e.g. `wrong_code`.
+    #[serde(default)]
+    pub code: String,
+    /// What failed.
+    pub what: String,
+    /// Why.
+    #[serde(default)]
+    pub because: Option<String>,
+    /// What to do about it.
+    #[serde(default)]
+    pub hint: Option<String>,
+}
+
+impl ApiError {
+    fn text(&self) -> String {
+        match &self.because {
+            Some(because) => format!("{}: {because}", self.what),
+            None => self.what.clone(),
+        }
+    }
 }
 
 impl DeviceError {
@@ -66,40 +101,41 @@ impl DeviceError {
     }
 
     /// The failure of a command that wanted `what` of the box at `address`, e.g. `cannot restart the box`.
-    pub fn failure(self, what: &str, address: &Address, context: &Context<'_>) -> Failure {
+    pub fn failure(self, what: &str, address: &Address) -> Failure {
         let failure = Failure::new(format!("{what} {address}"));
         let hint = match &self {
             Self::Here(_) => None,
             Self::Interrupted => {
                 return Failure::interrupted(format!("{what} {address}")).because(self);
             }
-            Self::ChangedKey { known, shown } => {
-                let known = known.fingerprint();
-                let shown = shown.fingerprint();
+            Self::ChangedCertificate { known, shown } => {
                 return failure
                     .because(format!(
-                        "{self}\nknown  {known}\nshown  {shown}\n\
-                         Either its card was flashed anew, or something else answers at this address."
+                        "{self}\nknown  {}\nshown  {}\n\
+                         Somebody may be between you and the box; or its card was written anew, or another box has this address. \
+                         Nothing was sent.",
+                        known.words().join(" "),
+                        shown.words().join(" "),
                     ))
-                    .hint(format!(
-                        "if you flashed the card anew, say so once with --accept-new-key; else find out what answers there. Nothing was sent. \
-                         Known keys are in {}",
-                        context.known_boxes
-                    ));
+                    .hint("look at the words on the box's screen. If they are those that were shown, its card was written anew: run `roost pair` again. If not, find out what answers there");
+            }
+            Self::Stranger { shown } => {
+                return failure
+                    .because(format!("{self}\nshown  {}", shown.words().join(" ")))
+                    .hint("pair with it first: roost pair ADDRESS");
             }
             Self::Connect(e) => Some(e.hint().to_owned()),
             Self::Cut(_) => Some(
-                "run the command again. If it is cut each time, the box may not know this laptop's key, or something else answers there".to_owned(),
+                "run the command again. If it is cut each time, the box may not know this laptop any more (`roost pair` again), or something else answers there".to_owned(),
             ),
             Self::Silent(_) => Some("run the command again; if that does not help, restart the box by its plug: that is safe".to_owned()),
-            Self::NotAllowed { .. } => Some(format!(
-                "put this laptop's key into roost.toml, under [update], and give the box an image or an update built from it:\n\
-                 laptops = [\"{}\"]",
-                context.laptop
-            )),
+            Self::NotAllowed { .. } => Some(
+                "somebody has revoked this laptop, or the box was reset. Pair again: roost pair ADDRESS".to_owned(),
+            ),
             Self::NoBox(_) => Some("check address and port; the device API of a box is at port 7625".to_owned()),
             Self::NotUnderstood(_) => Some("the box may run another version of Roost than this machine: use the `roost` that the box was built with".to_owned()),
             Self::Refused { hint, .. } => hint.clone(),
+            Self::Api(error) => error.hint.clone(),
         };
         let failure = match self {
             Self::Here(here) => return here,
@@ -110,13 +146,4 @@ impl DeviceError {
             None => failure,
         }
     }
-}
-
-/// What hints need to name.
-#[derive(Debug, Clone, Copy)]
-pub struct Context<'a> {
-    /// The file of known boxes.
-    pub known_boxes: &'a str,
-    /// The laptop's public key.
-    pub laptop: &'a str,
 }

@@ -1,16 +1,17 @@
-//! One connection to a box: TLS over a socket, and in it JSON objects, one a line.
+//! One connection to a box: TLS over a socket, in it HTTP, and after an upgrade JSON objects, one a line.
 //!
 //! Nothing here blocks for longer than a tick, so one thread sends a bundle,
 //! hears of its progress and notices Ctrl-C.
 
-use super::error::DeviceError;
-use super::identity::{BoxKey, Identity};
+use super::error::{ApiError, DeviceError};
 use super::stop::{Stop, TICK};
-use super::tls::{self, Peer};
-use roost_service::update::{Answer, Call, MAX_LINE};
+use super::tls::{self, Expect, Peer};
+use roost_service::update::{Answer, Call, MAX_LINE, PATH, UPGRADE};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::AlertDescription;
 use rustls::client::ClientConnection;
+use rustls::pki_types::CertificateDer;
+use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -23,6 +24,10 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// Unanswered questions after which it is gone.
 const KEEPALIVE_TRIES: u32 = 3;
+/// Longest head of an answer in bytes, most fields in it, and longest body.
+const MAX_HEAD_BYTES: usize = 16 << 10;
+const MAX_FIELDS: usize = 64;
+const MAX_BODY_BYTES: usize = 4 << 20;
 /// Bytes that wait in TLS at most: enough to keep a gigabit line busy between two ticks.
 const SEND_BUFFER: usize = 256 << 10;
 
@@ -43,23 +48,18 @@ pub struct Link {
 }
 
 impl Link {
-    /// Shakes hands over a connected socket.
+    /// Shakes hands over a connected socket, with whom `expect` says.
     ///
     /// # Errors
     ///
-    /// [`DeviceError::ChangedKey`], [`DeviceError::NoBox`], [`DeviceError::NotAllowed`],
+    /// [`DeviceError::Stranger`], [`DeviceError::NoBox`], [`DeviceError::NotAllowed`],
     /// [`DeviceError::Cut`], [`DeviceError::Silent`], [`DeviceError::Interrupted`].
-    pub fn open(
-        socket: TcpStream,
-        identity: &Identity,
-        known: Option<BoxKey>,
-        stop: &Stop,
-    ) -> Result<Self, DeviceError> {
+    pub fn open(socket: TcpStream, expect: Expect, stop: &Stop) -> Result<Self, DeviceError> {
         prepare(&socket).map_err(|e| DeviceError::Cut(e.to_string()))?;
         let tls::Client {
             mut connection,
             peer,
-        } = tls::client(identity, known).map_err(|e| DeviceError::NoBox(e.to_string()))?;
+        } = tls::client(expect).map_err(|e| DeviceError::NoBox(e.to_string()))?;
         connection.set_buffer_limit(Some(SEND_BUFFER));
         let mut link = Self {
             socket,
@@ -81,17 +81,121 @@ impl Link {
         Ok(link)
     }
 
-    /// The key that the box has shown and proved to hold.
+    /// The certificate that the box has shown, whose key it has proved to hold.
     ///
     /// # Errors
     ///
     /// [`DeviceError::NoBox`]; after [`Self::open`] it does not happen.
-    pub fn box_key(&self) -> Result<BoxKey, DeviceError> {
-        match self.peer.shown() {
-            Some(Ok(key)) => Ok(key),
-            Some(Err(why)) => Err(DeviceError::NoBox(why)),
-            None => Err(DeviceError::NoBox("it showed no key".to_owned())),
+    pub fn certificate(&self) -> Result<CertificateDer<'static>, DeviceError> {
+        self.peer
+            .shown()
+            .ok_or_else(|| DeviceError::NoBox("it showed no certificate".to_owned()))
+    }
+
+    /// One request of the API and its answer, which is JSON. `host` is the header's value.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Api`] if the box refuses, and what [`Self::turn`] says.
+    pub fn request(
+        &mut self,
+        host: &str,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        limit: Duration,
+    ) -> Result<Value, DeviceError> {
+        let body = body.map(|body| serde_json::to_vec(body).expect("a value is plain data"));
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\n");
+        if let Some(body) = &body {
+            head += &format!(
+                "Content-Type: application/json\r\nContent-Length: {}\r\n",
+                body.len()
+            );
         }
+        head += "\r\n";
+        self.send_bytes(head.as_bytes(), body.as_deref().unwrap_or_default(), limit)?;
+        let head = self.head(limit)?;
+        let body = self.body(&head, limit)?;
+        if (200..300).contains(&head.status) {
+            return match body.as_slice() {
+                [] => Ok(Value::Null),
+                body => serde_json::from_slice(body)
+                    .map_err(|e| DeviceError::NotUnderstood(e.to_string())),
+            };
+        }
+        Err(refused(&head, &body))
+    }
+
+    /// Asks for the updater's lines: from then on [`Self::send`] and [`Self::answer`] work.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Api`] if the box refuses, and what [`Self::turn`] says.
+    pub fn upgrade(&mut self, host: &str, limit: Duration) -> Result<(), DeviceError> {
+        let head = format!(
+            "POST {PATH} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: {UPGRADE}\r\nContent-Length: 0\r\n\r\n"
+        );
+        self.send_bytes(head.as_bytes(), &[], limit)?;
+        let head = self.head(limit)?;
+        if head.status == 101 {
+            return Ok(());
+        }
+        let body = self.body(&head, limit)?;
+        Err(refused(&head, &body))
+    }
+
+    /// The head of the next answer.
+    fn head(&mut self, limit: Duration) -> Result<Head, DeviceError> {
+        let end = loop {
+            match self.inbox.windows(4).position(|four| four == b"\r\n\r\n") {
+                Some(at) => break at + 4,
+                None if self.inbox.len() > MAX_HEAD_BYTES => {
+                    return Err(DeviceError::NoBox("it speaks no HTTP".to_owned()));
+                }
+                None => self.more(limit)?,
+            }
+        };
+        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+        let mut parsed = httparse::Response::new(&mut fields);
+        let understood = parsed.parse(&self.inbox[..end]);
+        if !matches!(understood, Ok(httparse::Status::Complete(_))) {
+            return Err(DeviceError::NoBox("it speaks no HTTP".to_owned()));
+        }
+        let length = (parsed.headers.iter())
+            .find(|field| field.name.eq_ignore_ascii_case("content-length"))
+            .and_then(|field| std::str::from_utf8(field.value).ok()?.trim().parse().ok());
+        let head = Head {
+            status: parsed.code.unwrap_or_default(),
+            length: length.unwrap_or_default(),
+        };
+        self.inbox.drain(..end);
+        Ok(head)
+    }
+
+    fn body(&mut self, head: &Head, limit: Duration) -> Result<Vec<u8>, DeviceError> {
+        if head.length > MAX_BODY_BYTES {
+            return Err(DeviceError::NotUnderstood(
+                "its answer is too long".to_owned(),
+            ));
+        }
+        while self.inbox.len() < head.length {
+            self.more(limit)?;
+        }
+        Ok(self.inbox.drain(..head.length).collect())
+    }
+
+    /// Waits until more has come.
+    fn more(&mut self, limit: Duration) -> Result<(), DeviceError> {
+        let (before, began) = (self.inbox.len(), Instant::now());
+        while self.inbox.len() == before {
+            self.turn(TICK)?;
+            if began.elapsed() > limit {
+                return Err(DeviceError::Silent(limit));
+            }
+        }
+        Ok(())
     }
 
     /// Sends a call and the bytes that follow it; `limit` is the time in which nothing moves.
@@ -100,9 +204,13 @@ impl Link {
     ///
     /// [`DeviceError::Cut`], [`DeviceError::Silent`], [`DeviceError::Interrupted`].
     pub fn send(&mut self, call: &Call, body: &[u8], limit: Duration) -> Result<(), DeviceError> {
-        let mut bytes = serde_json::to_vec(call).expect("a call is plain data");
-        bytes.push(b'\n');
-        bytes.extend(body);
+        let mut line = serde_json::to_vec(call).expect("a call is plain data");
+        line.push(b'\n');
+        self.send_bytes(&line, body, limit)
+    }
+
+    fn send_bytes(&mut self, head: &[u8], body: &[u8], limit: Duration) -> Result<(), DeviceError> {
+        let bytes = [head, body].concat();
         let mut sent = 0;
         let mut moved = Instant::now();
         // A box that refuses in the middle has said why: that is read instead.
@@ -184,7 +292,7 @@ impl Link {
     /// # Errors
     ///
     /// [`DeviceError::Cut`] if nothing more will come, [`DeviceError::Interrupted`],
-    /// [`DeviceError::NotAllowed`], [`DeviceError::ChangedKey`], [`DeviceError::NoBox`].
+    /// [`DeviceError::NotAllowed`], [`DeviceError::Stranger`], [`DeviceError::NoBox`].
     pub fn turn(&mut self, wait: Duration) -> Result<bool, DeviceError> {
         if self.stop.is_set() {
             return Err(DeviceError::Interrupted);
@@ -274,13 +382,27 @@ impl Link {
                 _ => DeviceError::NoBox(format!("it ended the handshake ({alert:?})")),
             };
         }
-        match (self.peer.shown(), self.peer.known()) {
-            (Some(Ok(shown)), Some(known)) if shown != known => {
-                DeviceError::ChangedKey { known, shown }
-            }
-            (Some(Err(why)), _) => DeviceError::NoBox(why),
-            _ => DeviceError::NoBox(error.to_string()),
+        match self.peer.unexpected() {
+            Some(shown) => DeviceError::Stranger { shown },
+            None => DeviceError::NoBox(error.to_string()),
         }
+    }
+}
+
+/// What matters of the head of an answer.
+struct Head {
+    status: u16,
+    /// Bytes of the body. The box's API always says it.
+    length: usize,
+}
+
+fn refused(head: &Head, body: &[u8]) -> DeviceError {
+    match serde_json::from_slice::<ApiError>(body) {
+        Ok(error) => DeviceError::Api(error),
+        Err(_) => DeviceError::NoBox(format!(
+            "it answers {} and nothing that is understood",
+            head.status
+        )),
     }
 }
 

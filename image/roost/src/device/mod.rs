@@ -1,38 +1,40 @@
 //! The laptop's side of the device API (`roost_service::update`).
 //!
-//! - [`address`]: where a box is; [`identity`]: who is who; [`known`]: the boxes met before.
-//! - [`tls`] compares keys, [`link`] moves bytes and lines, [`error`] tells what went wrong.
+//! - [`address`]: where a box is; [`identity`]: the laptop's key; [`folder`]: what is kept on this
+//!   computer, of that [`paired`]: boxes, and [`cards`]: cards made here.
+//! - [`tls`] compares certificates, [`link`] moves bytes and lines, [`error`] tells what went wrong.
 //! - [`stop`]: Ctrl-C; [`words`]: how things that a box reports are put on a terminal.
 //!
 //! A command makes a [`Device`] and opens conversations with it. Each begins
 //! with the box's report of itself.
 
 pub mod address;
+pub mod cards;
 pub mod error;
+pub mod folder;
 pub mod identity;
-pub mod known;
 pub mod link;
+pub mod paired;
 pub mod stop;
-mod tls;
+pub mod tls;
 pub mod words;
 
 use crate::cli::BoxArgs;
-use crate::config::Config;
 use crate::error::Failure;
-use crate::keys;
+use roost_service::fingerprint::Fingerprint;
 use crate::password::{can_ask, confirm};
 use crate::ui::Ui;
 use address::Address;
-use error::{Context, DeviceError};
-use identity::{BoxKey, Identity};
-use known::{Installed, Known, KnownBoxes};
+use error::DeviceError;
 use link::Link;
+use paired::{Boxes, Installed, Paired};
 use roost_service::update::{Answer, Call, Report};
 use std::time::Duration;
 use stop::Stop;
+use tls::Expect;
 
 /// For a connection to one address of a box.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// For an answer that needs no work. A busy Pi 3 has been seen to think for some seconds.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// Names the box, if nothing on the command line does.
@@ -43,117 +45,195 @@ pub struct Device<'a> {
     ui: &'a Ui,
     /// Where it is.
     pub address: Address,
-    identity: Identity,
-    boxes: KnownBoxes,
-    known: Option<Known>,
+    boxes: Boxes,
+    /// Those that may answer there; one if it is known which is meant.
+    candidates: Vec<Paired>,
+    /// Which has answered: its place among the candidates.
+    met: Option<usize>,
     /// Ctrl-C, for those who wait for it.
     pub stop: Stop,
 }
 
 impl<'a> Device<'a> {
-    /// The box that the arguments, the environment or else `roost.toml` name.
+    /// The box that the arguments or the environment name, or else the only one that is paired.
     ///
     /// # Errors
     ///
-    /// A [`Failure`] if `roost.toml`, the laptop's key or the known boxes cannot be used.
+    /// A [`Failure`] if there is none, or several, or if what is kept of them cannot be read.
     pub fn of(
         args: &BoxArgs,
         argument: Option<&Address>,
         stop: Stop,
         ui: &'a Ui,
     ) -> Result<Self, Failure> {
-        let config = Config::load(&args.config)?;
-        let address = match argument.or(args.device.as_ref()) {
-            Some(address) => address.clone(),
-            None => from_environment()?.unwrap_or_else(|| Address::of_host(config.name.as_str())),
+        let boxes = Boxes::of_user()?;
+        let mut all = boxes.all()?;
+        let typed = match argument.or(args.device.as_ref()) {
+            Some(address) => Some(address.clone()),
+            None => from_environment()?,
         };
-        let folder = keys::folder(&config.domain)?;
-        let identity = Identity::load(&folder, ui)?;
-        let boxes = KnownBoxes::in_folder(&folder);
-        let known = boxes.get(&address)?.filter(|_| !args.accept_new_key);
+        if all.is_empty() {
+            return Err(Failure::usage("this laptop is paired with no box")
+                .hint("pair with it first: roost pair ADDRESS"));
+        }
+        let (address, candidates) = match typed {
+            None => match all.as_slice() {
+                [_] => (None, all),
+                several => {
+                    let list: Vec<String> = (several.iter())
+                        .map(|known| format!("{} at {}", known.name, known.address))
+                        .collect();
+                    return Err(Failure::usage("this laptop is paired with several boxes")
+                        .because(list.join("\n"))
+                        .hint(format!("say which: --box {}", several[0].name)));
+                }
+            },
+            Some(typed) => match at(&all, &typed) {
+                Some(at) => {
+                    let known = all.swap_remove(at);
+                    // Its name is enough; nothing needs to resolve it.
+                    let by_name = typed.to_string() == known.name;
+                    ((!by_name).then_some(typed), vec![known])
+                }
+                // Whoever answers there is known by the certificate.
+                None => (Some(typed), all),
+            },
+        };
+        let address = match address {
+            Some(address) => address,
+            None => candidates[0].address.parse().map_err(|why: String| {
+                Failure::new(format!(
+                    "the kept address of {} is damaged",
+                    candidates[0].name
+                ))
+                .because(why)
+            })?,
+        };
         Ok(Self {
             ui,
             address,
-            identity,
             boxes,
-            known,
+            candidates,
+            met: None,
             stop,
         })
     }
 
+    /// The box that has answered.
+    pub fn met(&self) -> Option<&Paired> {
+        self.candidates.get(self.met?)
+    }
+
+    /// Forgets the pairing with the box that has answered.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] if what is kept cannot be removed.
+    pub fn forget(&self) -> Result<(), Failure> {
+        match self.met() {
+            Some(known) => self.boxes.forget(known.fingerprint()?),
+            None => Ok(()),
+        }
+    }
+
     /// What this laptop has installed on it last.
     pub fn installed(&self) -> Option<&Installed> {
-        self.known.as_ref()?.installed.as_ref()
+        self.met()?.installed.as_ref()
     }
 
     /// Writes down what is installed on it from now on.
     ///
     /// # Errors
     ///
-    /// A [`Failure`] if the known boxes cannot be written.
+    /// A [`Failure`] if it cannot be written.
     pub fn note_installed(&mut self, installed: Installed) -> Result<(), Failure> {
-        if let Some(known) = &mut self.known {
-            known.installed = Some(installed);
-            self.boxes.put(&self.address, known.clone())?;
-        }
-        Ok(())
+        let Some(known) = self.met.and_then(|at| self.candidates.get_mut(at)) else {
+            return Ok(());
+        };
+        known.installed = Some(installed);
+        self.boxes.put(known)
     }
 
-    /// Connects and asks how the box is. The first time its key is taken on trust, said and kept.
+    /// Connects; both sides show who they are.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError`], whatever went wrong.
+    pub fn connect(&mut self) -> Result<Link, DeviceError> {
+        let socket = self.address.connect(CONNECT_LIMIT)?;
+        let mut expected = Vec::new();
+        for known in &self.candidates {
+            expected.push((known.fingerprint()?, known.identity()?));
+        }
+        let only = match expected.as_slice() {
+            [(only, _)] => Some(*only),
+            _ => None,
+        };
+        let link = match Link::open(socket, Expect::Boxes(expected.clone()), &self.stop) {
+            Err(DeviceError::Stranger { shown }) if only.is_some_and(|_| self.is_meant()) => {
+                let known = only.unwrap_or(shown);
+                return Err(DeviceError::ChangedCertificate { known, shown });
+            }
+            other => other?,
+        };
+        let shown = Fingerprint::of(&link.certificate()?);
+        self.met = expected.iter().position(|(known, _)| *known == shown);
+        Ok(link)
+    }
+
+    /// Whether the one candidate is known to be at this address, or was named.
+    fn is_meant(&self) -> bool {
+        self.candidates[0].is_at(&self.address)
+    }
+
+    /// Connects and asks how the box is.
     ///
     /// # Errors
     ///
     /// [`DeviceError`], whatever went wrong.
     pub fn open(&mut self) -> Result<(Link, Report), DeviceError> {
-        let socket = self.address.connect(CONNECT_LIMIT)?;
-        let known = self.known.as_ref().map(|k| k.key);
-        let mut link = Link::open(socket, &self.identity, known, &self.stop)?;
+        let mut link = self.connect()?;
+        link.upgrade(&self.address.host_header(), ANSWER_LIMIT)?;
         let report = status(&mut link)?;
-        if known.is_none() {
-            // Not before it has answered: what does not know this laptop is not our box.
-            self.meet(link.box_key()?)?;
-        }
+        self.note_address()?;
         Ok((link, report))
     }
 
-    fn meet(&mut self, key: BoxKey) -> Result<(), Failure> {
-        let elsewhere = self.boxes.address_of(key)?;
-        let before = self.boxes.get(&self.address)?;
-        let text = match (elsewhere, before) {
-            (_, Some(before)) if before.key == key => None,
-            (Some(elsewhere), _) => Some(format!(
-                "{} is the box that this laptop knows as {elsewhere}",
-                self.address
-            )),
-            (None, before) => Some(format!(
-                "{} {}; it is known from now on by its key\n  {}",
-                match before {
-                    Some(_) => "new key of",
-                    None => "first contact with",
-                },
-                self.address,
-                key.fingerprint()
-            )),
+    /// One request of the API, on a connection of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError`], whatever went wrong.
+    pub fn api(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<serde_json::Value, DeviceError> {
+        let mut link = self.connect()?;
+        let host = self.address.host_header();
+        let answer = link.request(&host, method, path, body, ANSWER_LIMIT)?;
+        self.note_address()?;
+        Ok(answer)
+    }
+
+    /// The address works: next time nobody has to type it. A pairing whose answer was lost holds.
+    fn note_address(&mut self) -> Result<(), Failure> {
+        let Some(known) = self.met.and_then(|at| self.candidates.get_mut(at)) else {
+            return Ok(());
         };
-        if let Some(text) = text {
-            self.ui.info(text);
+        let address = self.address.to_string();
+        if known.address == address && !known.pending {
+            return Ok(());
         }
-        let known = Known {
-            key,
-            installed: None,
-        };
-        self.boxes.put(&self.address, known.clone())?;
-        self.known = Some(known);
-        Ok(())
+        known.address = address;
+        known.pending = false;
+        self.boxes.put(known)
     }
 
     /// Turns an error of a conversation into the command's, `what` as in `cannot restart`.
     pub fn failure(&self, what: &str, error: DeviceError) -> Failure {
-        let context = Context {
-            known_boxes: &self.boxes.path().display().to_string(),
-            laptop: &self.identity.public,
-        };
-        error.failure(what, &self.address, &context)
+        error.failure(what, &self.address)
     }
 
     /// Asks `question`, if `yes` does not say it already.
@@ -179,6 +259,14 @@ impl<'a> Device<'a> {
             ))
         }
     }
+}
+
+/// Which of the boxes is meant by what was typed: the one that answered at that address, or else
+/// the one with that name.
+fn at(all: &[Paired], typed: &Address) -> Option<usize> {
+    let text = typed.to_string();
+    let same = all.iter().position(|known| known.address == text);
+    same.or_else(|| all.iter().position(|known| known.is_at(typed)))
 }
 
 /// Asks a connected box for its report.

@@ -1,15 +1,38 @@
-//! TLS 1.3 with pinned keys: whose key it is decides, names and dates do not.
+//! TLS 1.3 with pinned certificates: which one it is decides, names and dates do not.
 
-use super::identity::{BoxKey, Identity};
+use super::identity::Identity;
+use roost_service::fingerprint::Fingerprint;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ClientConnection, Resumption};
+use rustls::client::{ClientConnection, ResolvesClientCert, Resumption};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A connection that is not shaken hands on, and the place where the box's key will be.
+/// Who may answer.
+#[derive(Debug, Clone)]
+pub enum Expect {
+    /// Anybody. For a look at the certificate: nothing that matters may be sent.
+    Anybody,
+    /// Who has this certificate.
+    One(Fingerprint),
+    /// Who has one of these certificates, and what to show to each.
+    Boxes(Vec<(Fingerprint, Identity)>),
+}
+
+impl Expect {
+    fn takes(&self, shown: Fingerprint) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::One(known) => *known == shown,
+            Self::Boxes(boxes) => boxes.iter().any(|(known, _)| *known == shown),
+        }
+    }
+}
+
+/// A connection that is not shaken hands on, and the place where the box's certificate will be.
 pub struct Client {
     /// The connection.
     pub connection: ClientConnection,
@@ -17,41 +40,42 @@ pub struct Client {
     pub peer: Arc<Peer>,
 }
 
-/// Compares the key that a box shows with the known one, and remembers what it showed.
+/// Compares the certificate that a box shows with the expected ones, and remembers what it showed.
 ///
 /// rustls asks the verifier for the signature over the handshake too: only the
 /// holder of the key passes that, whoever's certificate was shown.
 #[derive(Debug)]
 pub struct Peer {
-    known: Option<BoxKey>,
-    shown: Mutex<Option<Result<BoxKey, String>>>,
+    expect: Expect,
+    shown: Mutex<Option<CertificateDer<'static>>>,
     provider: Arc<CryptoProvider>,
 }
 
 impl Peer {
-    /// The key that was shown, or why there is none; `None` before that.
-    pub fn shown(&self) -> Option<Result<BoxKey, String>> {
+    /// The certificate that was shown; `None` before that.
+    pub fn shown(&self) -> Option<CertificateDer<'static>> {
         self.shown
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    /// The key that had to be shown.
-    pub fn known(&self) -> Option<BoxKey> {
-        self.known
+    /// Its fingerprint, if it is not one of those that are expected.
+    pub fn unexpected(&self) -> Option<Fingerprint> {
+        let shown = Fingerprint::of(&self.shown()?);
+        (!self.expect.takes(shown)).then_some(shown)
     }
 }
 
-/// A connection for `identity`; with `known` only a box with this key is accepted.
+/// A connection to whom `expect` says.
 ///
 /// # Errors
 ///
-/// rustls' own, if it does not take the laptop's key.
-pub fn client(identity: &Identity, known: Option<BoxKey>) -> Result<Client, rustls::Error> {
+/// rustls' own.
+pub fn client(expect: Expect) -> Result<Client, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let peer = Arc::new(Peer {
-        known,
+        expect,
         shown: Mutex::new(None),
         provider: provider.clone(),
     });
@@ -59,7 +83,7 @@ pub fn client(identity: &Identity, known: Option<BoxKey>) -> Result<Client, rust
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(peer.clone())
-        .with_client_auth_cert(vec![identity.certificate.clone()], identity.key.clone_key())?;
+        .with_client_cert_resolver(peer.clone());
     config.enable_sni = false;
     // Every connection shows its key anew.
     config.resumption = Resumption::disabled();
@@ -67,6 +91,23 @@ pub fn client(identity: &Identity, known: Option<BoxKey>) -> Result<Client, rust
     let name = ServerName::try_from("roost").expect("it is a host name");
     let connection = ClientConnection::new(Arc::new(config), name)?;
     Ok(Client { connection, peer })
+}
+
+/// The server has shown its certificate, and that was accepted, before it learns who we are
+/// (RFC 8446, section 4.4.2): so each box sees the key that was made for it, and no other.
+impl ResolvesClientCert for Peer {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let Expect::Boxes(boxes) = &self.expect else {
+            return None;
+        };
+        let shown = Fingerprint::of(&self.shown()?);
+        let (_, identity) = boxes.iter().find(|(known, _)| *known == shown)?;
+        Some(identity.certified.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        matches!(self.expect, Expect::Boxes(_))
+    }
 }
 
 impl ServerCertVerifier for Peer {
@@ -78,15 +119,12 @@ impl ServerCertVerifier for Peer {
         _ocsp: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let shown = BoxKey::of_certificate(end_entity);
-        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown.clone());
-        match (shown, self.known) {
-            (Ok(shown), Some(known)) if shown != known => {
-                Err(CertificateError::ApplicationVerificationFailure.into())
-            }
-            (Err(_), _) => Err(CertificateError::BadEncoding.into()),
-            (Ok(_), _) => Ok(ServerCertVerified::assertion()),
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(end_entity.clone().into_owned());
+        if self.expect.takes(Fingerprint::of(end_entity)) {
+            return Ok(ServerCertVerified::assertion());
         }
+        Err(CertificateError::ApplicationVerificationFailure.into())
     }
 
     fn verify_tls12_signature(
@@ -113,6 +151,7 @@ impl ServerCertVerifier for Peer {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
+        // What `roost flash` and the box make.
+        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
     }
 }

@@ -13,7 +13,7 @@ pub mod verdict;
 use crate::cli::UpdateArgs;
 use crate::device::Device;
 use crate::device::error::DeviceError;
-use crate::device::known::Installed;
+use crate::device::paired::Installed;
 use crate::device::stop::Stop;
 use crate::device::words::version;
 use crate::error::Failure;

@@ -1,6 +1,6 @@
 //! What an update would do, as it is shown before the question.
 
-use crate::device::known::Installed;
+use crate::device::paired::Installed;
 use crate::device::words::{plain, span, version};
 use crate::ui::size;
 use crate::ui::table::{Align, Table};

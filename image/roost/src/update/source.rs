@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 /// A [`Failure`] of the build or of `roost bundle make`.
 pub fn bundle_for(args: &UpdateArgs, ui: &Ui) -> Result<PathBuf, Failure> {
     let build = BuildArgs {
-        config: args.which.config.clone(),
+        config: args.config.clone(),
         output: args.output.clone(),
         offline: false,
         release: None,

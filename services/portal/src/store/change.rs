@@ -45,7 +45,8 @@ impl<'t> Change<'t> {
         }
     }
 
-    pub(super) fn wrote(&self) -> bool {
+    /// Whether anything is different from what it was.
+    pub fn wrote(&self) -> bool {
         self.wrote
     }
 

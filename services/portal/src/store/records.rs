@@ -6,6 +6,7 @@
 //! The core's values refuse fields that they do not know, so whatever changes in one needs a
 //! step in `schema.rs`. To [`Settings`] a field may be added without.
 
+use crate::password::PasswordHash;
 use crate::setup::Setup;
 use crate::time::Now;
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,8 @@ pub struct Settings {
     pub domain: Option<String>,
     /// Name of the first account, without the domain.
     pub first_account: Option<String>,
+    /// Hash of the first account's password, until init has it.
+    pub mail_password: Option<PasswordHash>,
     /// What the relay's owner gave, as it was pasted.
     pub relay: Option<String>,
     /// Further addresses.
@@ -58,6 +61,7 @@ impl From<&Setup> for Settings {
         Self {
             domain: Some(setup.domain.as_str().to_owned()),
             first_account: Some(setup.account.as_str().to_owned()),
+            mail_password: None,
             relay: setup.relay.as_ref().map(|text| text.as_str().to_owned()),
             aliases: vec![],
         }

@@ -35,7 +35,6 @@ use tokio::sync::watch;
 
 const LIMITS: Limits = Limits {
     connections: 1,
-    handshake: Duration::from_secs(1),
     idle: Duration::from_secs(1),
     stalled: Duration::from_secs(1),
     turn: Duration::from_secs(1),

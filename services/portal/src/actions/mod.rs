@@ -1,0 +1,23 @@
+//! What pages and API do alike, one module a topic. Each reads, decides and saves in one change of
+//! the store, and tells what came of it.
+
+pub mod laptops;
+pub mod logs;
+pub mod pairing;
+pub mod sessions;
+pub mod sign_in;
+pub mod updates;
+
+use crate::audit::{Actor, Entry, Event};
+use crate::time::Now;
+use std::net::IpAddr;
+
+/// A line of the log about somebody at `from`.
+pub(crate) fn entry(at: Now, who: Actor, from: IpAddr, what: Event) -> Entry {
+    Entry {
+        at,
+        who,
+        from: Some(from),
+        what,
+    }
+}

@@ -1,0 +1,230 @@
+//! The portal: see the crate's README for the whole story.
+
+use anyhow::{Context, Result};
+use axum::body::Body;
+use axum::http::Request;
+use roost_portal::app::{App, Places};
+use roost_portal::code::Code;
+use roost_portal::identity::Identity;
+use roost_portal::listen::{self, Limits};
+use roost_portal::mdns;
+use roost_portal::notify::Notifier;
+use roost_portal::store::{DataFolder, OpenError, Store};
+use roost_portal::web;
+use roost_service::card::Card;
+use roost_service::settings::Settings;
+use roost_service::{control, mail, spec, update};
+use std::future::{pending, ready};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+/// The service's data folder; set by init.
+const DATA_ENV: &str = "ROOST_DATA";
+/// Other ports than 443 and 80, e.g. `8443 8080`, for tests and for trying the portal on a desk.
+const PORTS_ENV: &str = "ROOST_PORTS";
+/// Another socket of init, for the same.
+const INIT_ENV: &str = "ROOST_INIT";
+/// Another socket of the updater, for the same.
+const UPDATER_ENV: &str = "ROOST_UPDATER";
+/// Another socket of the mail service, for the same.
+const MAIL_ENV: &str = "ROOST_MAIL";
+/// Another place for mail's HTTP, e.g. `127.0.0.1:9080`, for the same.
+const MAIL_HTTP_ENV: &str = "ROOST_MAIL_HTTP";
+/// Argument of the process that answers for the box's name.
+const MDNS: &str = "--mdns";
+/// Pages are short; a Pi has four processors, and mail wants some of them.
+const WORKERS: usize = 2;
+
+fn main() -> std::process::ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(MDNS) {
+        return mdns::child();
+    }
+    let notifier = Notifier::from_env();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_name("portal")
+        .enable_all()
+        .build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(&notifier)),
+        Err(error) => Err(error).context("start the runtime"),
+    };
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("portal: {error:#}");
+            notifier.status(&format!("failed: {error:#}"));
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the portal until SIGTERM or SIGINT.
+async fn run(notifier: &Notifier) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("catch SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("catch SIGINT")?;
+    let (stop, stopping) = watch::channel(false);
+
+    let places = places()?;
+    let settings = Settings::load()?;
+    let card = card(&places.run)?;
+    let (code, identity) = match card {
+        Some(card) => (card.pairing, card.identity),
+        None => (None, None),
+    };
+    let identity = match identity {
+        Some(identity) => Identity::of_card(&identity)?,
+        None => Identity::load_or_make(&places.data, &settings.name)?,
+    };
+    let tls = listen::tls(&identity).context("use the box's key")?;
+    let card_code = code.map(|pairing| Code::parse(&pairing.code)).transpose()?;
+
+    let name = settings.name.clone();
+    let [https, http] = ports()?;
+    let app = match Store::open(&DataFolder(places.data.clone())) {
+        Ok(store) => {
+            let app = App::new(store, settings, identity, places, card_code.clone())?;
+            let code = card_code.unwrap_or_else(|| Code::from_random(App::random()));
+            app.begin_pairing(code).await?;
+            Ok(app)
+        }
+        // Mail goes on, and another version would not help: the box stays up and says so.
+        Err(why @ (OpenError::Damaged(_) | OpenError::Newer { .. })) => Err(why),
+        // A new start may help.
+        Err(why @ (OpenError::InUse | OpenError::Io(_))) => return Err(why.into()),
+    };
+    let pages = match &app {
+        Ok(app) => web::router(app.clone()),
+        Err(why) => web::closed::router(&name, why),
+    };
+    let names = app.as_ref().ok().cloned();
+    let plain = move |request: Request<Body>| {
+        let is_own = |host: &str| names.as_ref().is_some_and(|app| app.is_own_name(host));
+        ready(web::plain::redirect(&request, &name, https, is_own))
+    };
+    let tls = TlsAcceptor::from(Arc::new(tls));
+    let mut doors = JoinSet::new();
+    doors.spawn(listen::serve(
+        door(https).await?,
+        Some(tls),
+        Limits::STANDARD,
+        web::service(pages),
+        stopping.clone(),
+    ));
+    doors.spawn(listen::serve(
+        door(http).await?,
+        None,
+        Limits::PLAIN,
+        plain,
+        stopping.clone(),
+    ));
+    if let Ok(app) = &app {
+        doors.spawn(be_found(app.clone(), https, stopping.clone()));
+    }
+    let ticking = app
+        .as_ref()
+        .ok()
+        .map(|app| tokio::spawn(app.clone().tick()));
+    if let Err(why) = &app {
+        eprintln!("portal: {why}");
+        notifier.status(&format!("{why}; nobody is let in"));
+    }
+    notifier.ready();
+    println!("portal: ready");
+    let broken = async {
+        match &app {
+            Ok(app) => app.broken.notified().await,
+            Err(_) => pending().await,
+        }
+    };
+    let broken = tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        () = broken => true,
+    };
+    println!("portal: stopping");
+    stop.send_replace(true);
+    if let Some(ticking) = ticking {
+        ticking.abort();
+    }
+    while doors.join_next().await.is_some() {}
+    anyhow::ensure!(
+        !broken,
+        "the store cannot be written any more; a new start opens it again"
+    );
+    Ok(())
+}
+
+/// Says on the network where the box is, until the end.
+async fn be_found(app: Arc<App>, https_port: u16, stop: watch::Receiver<bool>) {
+    let version = app.init.status().await.map(|status| status.version);
+    let what = mdns::Announcement {
+        name: app.settings.name.clone(),
+        https_port,
+        fingerprint: app.identity.fingerprint().hex(),
+        version: version.unwrap_or_default(),
+    };
+    let command = || {
+        // Of this version, whatever lies under its name by now.
+        let mut command = tokio::process::Command::new("/proc/self/exe");
+        command.arg(MDNS);
+        command
+    };
+    let (paired, host) = (app.paired.subscribe(), app.host.clone());
+    mdns::announce(what, command, paired, host, stop).await;
+}
+
+async fn door(port: u16) -> Result<TcpListener> {
+    listen::open(port)
+        .await
+        .with_context(|| format!("open port {port}"))
+}
+
+fn places() -> Result<Places> {
+    let env = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let folder = |name: &str| {
+        env(name).with_context(|| format!("{name} is not set (init gives the service its folders)"))
+    };
+    Ok(Places {
+        data: folder(DATA_ENV)?,
+        run: folder(spec::RUN_ENV)?,
+        init: env(INIT_ENV).unwrap_or_else(|| control::SOCKET.into()),
+        updater: env(UPDATER_ENV).unwrap_or_else(update::socket),
+        mail: env(MAIL_ENV).unwrap_or_else(mail::socket),
+        mail_http: match std::env::var(MAIL_HTTP_ENV) {
+            Ok(text) => text
+                .parse()
+                .with_context(|| format!("{MAIL_HTTP_ENV}: {text:?}"))?,
+            Err(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, mail::HTTP_PORT)),
+        },
+    })
+}
+
+/// The card as init has left it in the portal's folder, if it has anything to say.
+fn card(run: &Path) -> Result<Option<Card>> {
+    let path = run.join("card");
+    match std::fs::read(&path) {
+        // The parser's own words could repeat a secret.
+        Ok(bytes) => match serde_json::from_slice(&bytes) {
+            Ok(card) => Ok(Some(card)),
+            Err(_) => anyhow::bail!("{} cannot be understood", path.display()),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+    }
+}
+
+fn ports() -> Result<[u16; 2]> {
+    let Ok(text) = std::env::var(PORTS_ENV) else {
+        return Ok([443, 80]);
+    };
+    let ports: Result<Vec<u16>, _> = text.split_whitespace().map(str::parse).collect();
+    let ports = ports.ok().and_then(|ports| ports.try_into().ok());
+    ports.with_context(|| format!("{PORTS_ENV} is not two ports: {text:?}"))
+}

@@ -1,0 +1,73 @@
+//! Laptops that may update the box.
+
+use super::page::{Page, Tone, Trouble, note, token};
+use super::visit::{Order, Signed};
+use super::words::ago;
+use crate::app::App;
+use crate::store::{LaptopKey, StoreError};
+use axum::extract::State;
+use axum::response::Response;
+use maud::{Markup, html};
+use std::sync::Arc;
+
+type Shell = State<Arc<App>>;
+
+async fn page(app: &Arc<App>, signed: &Signed, say: Option<Markup>) -> Result<Response, Trouble> {
+    let (mut laptops, now) = app
+        .view(|store, now| Ok::<_, StoreError>((store.laptops()?, now)))
+        .await?;
+    laptops.sort_by_key(|(_, laptop)| std::cmp::Reverse(laptop.paired.powered_on));
+    let content = html! {
+        @if let Some(say) = say { (note(Tone::Good, say)) }
+        p.lead { "Laptops with the command " code { "roost" } " that may update this box and look into it, without a password." }
+        @if laptops.is_empty() {
+            section.card {
+                p { "There is none. On your laptop, run " code { "roost pair" } " to add it." }
+            }
+        } @else {
+            ul.rows {
+                @for (key, laptop) in &laptops {
+                    li {
+                        div {
+                            strong { (laptop.name) }
+                            p.detail {
+                                "Paired " (ago(laptop.paired, now)) ", "
+                                @match laptop.seen { Some(seen) => { "last seen " (ago(seen, now)) }, None => "never seen since" }
+                                ". Key " code { (hex::encode(&key.0[..6])) } "…"
+                            }
+                        }
+                        form method="post" action="/laptops" {
+                            (token(&signed.form))
+                            input type="hidden" name="key" value=(hex::encode(key.0));
+                            button.danger aria-label={ "Remove " (laptop.name) } { "Remove" }
+                        }
+                    }
+                }
+            }
+            p.detail { "A laptop that is removed can do nothing any more, at once. " code { "roost pair" } " on it asks for your password to add it again." }
+        }
+    };
+    Ok(Page::new(app, signed, "/laptops", "Laptops").show(content))
+}
+
+/// GET /laptops
+pub async fn show(State(app): Shell, signed: Signed) -> Result<Response, Trouble> {
+    page(&app, &signed, None).await
+}
+
+/// POST /laptops
+pub async fn revoke(State(app): Shell, order: Order) -> Result<Response, Trouble> {
+    let mut key = [0; 32];
+    // What is no key names no laptop.
+    if hex::decode_to_slice(order.fields.get("key"), &mut key).is_ok() {
+        let key = LaptopKey(key);
+        app.change(move |store, _| store.remove_laptop(&key))
+            .await?;
+    }
+    page(
+        &app,
+        &order.by,
+        Some(html! { p { "That laptop is removed." } }),
+    )
+    .await
+}

@@ -1,0 +1,209 @@
+//! Versions of the system.
+
+use super::overview::slot;
+use super::page::{Page, Refusal, Tone, Trouble, badge, fault, note, sentence, token};
+use super::visit::{Order, Signed};
+use super::words::rounded;
+use crate::app::App;
+use crate::sockets::{NoAnswer, ask};
+use crate::time::Wall;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::{Markup, html};
+use roost_service::control::Request;
+use roost_service::update::{Answer, Call, Check, Outcome, Phase, Report};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+type Shell = State<Arc<App>>;
+
+const WHO: &str = "the update service";
+
+/// Where updates stand.
+pub async fn report(app: &App) -> Result<Report, NoAnswer> {
+    match ask(WHO, &app.places.updater, &Call::Status).await? {
+        Answer::Status(report) => Ok(*report),
+        _ => Err(strange()),
+    }
+}
+
+fn strange() -> NoAnswer {
+    NoAnswer {
+        who: WHO,
+        why: io::ErrorKind::InvalidData.into(),
+    }
+}
+
+/// Has the updater do something that it only accepts or refuses.
+async fn order(app: &App, what: &str, call: &Call) -> Result<(), Trouble> {
+    let refused = |because: String, hint: Option<String>| {
+        let mut refusal = Refusal::new(what, because).link("/updates", "Back");
+        if let Some(hint) = hint {
+            refusal = refusal.hint(hint);
+        }
+        Trouble::Refused(StatusCode::CONFLICT, refusal)
+    };
+    match ask(WHO, &app.places.updater, call).await {
+        Ok(Answer::Ok) => Ok(()),
+        Ok(Answer::Error { message, hint }) => Err(refused(message, hint)),
+        Ok(_) => Err(refused(strange().to_string(), None)),
+        Err(error) => Err(refused(
+            error.to_string(),
+            Some("try again in a minute".into()),
+        )),
+    }
+}
+
+/// How an update ended.
+pub fn outcome(last: &Outcome) -> Markup {
+    let took = rounded(Duration::from_secs(last.took_s));
+    html! {
+        @match &last.rolled_back {
+            None => p { (badge(Tone::Good, "installed")) " " (last.to.name) " in place of " (last.from.name) ", after a trial of " (took) "." },
+            Some(reason) => {
+                p { (badge(Tone::Bad, "rolled back")) " " (last.to.name) " did not pass its trial, so " (last.from.name) " runs again." }
+                p { strong { "Why: " } (sentence(&reason.summary)) }
+                @if !reason.checks.is_empty() { (checks(&reason.checks)) }
+                @if !reason.log.is_empty() {
+                    details { summary { "Its last words" } pre.small { @for line in &reason.log { (line) "\n" } } }
+                }
+            }
+        }
+        // A clock that was not set says something from 1970.
+        @if last.at > 1_600_000_000 { p.detail { "Ended " (Wall(last.at)) "." } }
+    }
+}
+
+fn checks(checks: &[Check]) -> Markup {
+    html! {
+        ul.steps {
+            @for check in checks {
+                li {
+                    span { (check.name) }
+                    @match check.passed {
+                        Some(true) => (badge(Tone::Good, "passed")),
+                        Some(false) => (badge(Tone::Bad, "failed")),
+                        None => (badge(Tone::Warning, "not yet")),
+                    }
+                    @if !check.detail.is_empty() { p.detail { (sentence(&check.detail)) } }
+                }
+            }
+        }
+    }
+}
+
+fn phase(phase: &Phase) -> Markup {
+    html! {
+        @match phase {
+            Phase::Idle => p { "Nothing is being installed." },
+            Phase::Writing { version } => p { (badge(Tone::Warning, "writing")) " " (version.name) " is being written. The box works on meanwhile." },
+            Phase::Staged { version } => p { (badge(Tone::Warning, "ready")) " " (version.name) " is written and is tried at the next restart." },
+            Phase::Trial { version, from, checks: list } => {
+                p { (badge(Tone::Warning, "on trial")) " " (version.name) " is tried. If a check fails, " (from.name) " comes back by itself." }
+                (checks(list))
+            }
+        }
+    }
+}
+
+/// GET /updates
+pub async fn show(State(app): Shell, signed: Signed) -> Response {
+    let content = match report(&app).await {
+        Ok(report) => body(&signed, &report),
+        Err(why) => html! {
+            (fault(why, Some("the box may be restarting: load this page again in a minute")))
+            (restart_card(&signed))
+        },
+    };
+    Page::new(&app, &signed, "/updates", "Updates").show(content)
+}
+
+fn body(signed: &Signed, report: &Report) -> Markup {
+    let update = &report.update;
+    html! {
+        div.cards {
+            section.card {
+                h2 { "Now" }
+                dl {
+                    dt { "Running" } dd { (update.running.name) " in slot " (slot(report.machine.slot)) }
+                    dt { "Other slot" } dd { @match &update.other { Some(other) => (other.name), None => "nothing that could run" } }
+                }
+                (phase(&update.phase))
+                form method="post" action="/updates/look" {
+                    (token(&signed.form))
+                    button { "Look for an update now" }
+                }
+                p.detail { "The box looks where " code { "update.url" } " of " code { "roost.toml" } " says. From your laptop, " code { "roost update" } " brings one at any time." }
+            }
+            section.card {
+                h2 { "Last update" }
+                @match &update.last {
+                    Some(last) => (outcome(last)),
+                    None => p { "This box has not been updated yet." },
+                }
+            }
+            @if let Some(other) = &update.other {
+                section.card {
+                    h2 { "Go back" }
+                    p { "The other slot has " strong { (other.name) } ". The box restarts into it on trial and keeps it if everything works." }
+                    form method="post" action="/updates/rollback" {
+                        (token(&signed.form))
+                        label.check {
+                            input type="checkbox" name="older" value="yes";
+                            span { "Also if its mail store is older and lacks what came since the update" }
+                        }
+                        button.danger { "Go back to " (other.name) }
+                    }
+                }
+            }
+            (restart_card(signed))
+        }
+    }
+}
+
+fn restart_card(signed: &Signed) -> Markup {
+    html! {
+        section.card {
+            h2 { "Restart" }
+            p { "Mail waits with its senders for the minute that it takes." }
+            form method="post" action="/restart" { (token(&signed.form)) button.quiet { "Restart the box" } }
+        }
+    }
+}
+
+fn going_down(app: &App, signed: &Signed, why: &str) -> Response {
+    let content = html! {
+        (note(Tone::Good, html! { p { strong { (why) } } }))
+        p { "It is back in about a minute; this page looks for it." }
+        div data-back="/" aria-live="polite" { noscript { p { a.button href="/" { "See whether it is back" } } } }
+    };
+    Page::new(app, signed, "/updates", "The box restarts").show(content)
+}
+
+/// POST /updates/look
+pub async fn look(State(app): Shell, by: Order) -> Result<Response, Trouble> {
+    let _ = by;
+    order(&app, "The box does not look for an update", &Call::Look).await?;
+    Ok(Redirect::to("/updates").into_response())
+}
+
+/// POST /updates/rollback
+pub async fn roll_back(State(app): Shell, by: Order) -> Result<Response, Trouble> {
+    let call = Call::Rollback {
+        allow_older_mail: by.fields.get("older") == "yes",
+    };
+    order(&app, "The box does not go back", &call).await?;
+    Ok(going_down(
+        &app,
+        &by.by,
+        "The box restarts into the other version.",
+    ))
+}
+
+/// POST /restart
+pub async fn restart(State(app): Shell, by: Order) -> Result<Response, Trouble> {
+    app.init.ask(&Request::Reboot { trial: false }).await?;
+    Ok(going_down(&app, &by.by, "The box restarts."))
+}
