@@ -21,13 +21,13 @@ pub mod words;
 
 use crate::cli::BoxArgs;
 use crate::error::Failure;
-use roost_service::fingerprint::Fingerprint;
 use crate::password::{can_ask, confirm};
 use crate::ui::Ui;
 use address::Address;
 use error::DeviceError;
 use link::Link;
 use paired::{Boxes, Installed, Paired};
+use roost_service::fingerprint::Fingerprint;
 use roost_service::update::{Answer, Call, Report};
 use std::time::Duration;
 use stop::Stop;

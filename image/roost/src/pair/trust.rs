@@ -12,9 +12,9 @@ use super::WebAddress;
 use crate::device::cards::Card;
 use crate::device::paired::Paired;
 use crate::error::Failure;
-use roost_service::fingerprint::Fingerprint;
 use crate::password::{can_ask, confirm};
 use crate::ui::Ui;
+use roost_service::fingerprint::Fingerprint;
 
 /// What this computer knows.
 pub struct Known<'a> {
