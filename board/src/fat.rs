@@ -78,6 +78,8 @@ pub struct Item {
     pub size: u64,
     /// Whether it is a folder.
     pub is_folder: bool,
+    /// When it was last written, as FAT notes it: only good to be compared.
+    pub modified: u32,
 }
 
 /// A FAT file system on something that can be read.
@@ -138,6 +140,7 @@ impl<D: Read + Seek> FileSystem<D> {
             .map(|e| Item {
                 size: u64::from(e.size),
                 is_folder: e.is_folder,
+                modified: e.modified,
                 name: e.name,
             })
             .collect())

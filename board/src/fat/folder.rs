@@ -21,6 +21,8 @@ pub struct Entry {
     pub is_folder: bool,
     pub cluster: u32,
     pub size: u32,
+    /// Date and time of the last change as they stand there.
+    pub modified: u32,
 }
 
 impl Entry {
@@ -112,6 +114,7 @@ pub fn parse(bytes: &[u8]) -> Vec<Entry> {
                     is_folder,
                     cluster: high << 16 | low,
                     size: if is_folder { 0 } else { size },
+                    modified: u32::from_le_bytes([entry[22], entry[23], entry[24], entry[25]]),
                 });
             }
         }

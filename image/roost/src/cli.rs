@@ -5,8 +5,8 @@ mod flash;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use device::{
-    BoxArgs, LogsArgs, PairArgs, RebootArgs, ResetArgs, RollbackArgs, ServeArgs, StatusArgs,
-    UpdateArgs,
+    BoxArgs, FindArgs, LogsArgs, PairArgs, RebootArgs, ResetArgs, RollbackArgs, ServeArgs,
+    StatusArgs, UpdateArgs,
 };
 pub use flash::FlashArgs;
 use roost_bundle::{Hash, PublicKey};
@@ -140,6 +140,11 @@ pub enum Command {
     /// versions are read from indexes whose signatures Debian's keyring confirms, and every
     /// later build checks each download against the file.
     Lock(LockArgs),
+    /// Find boxes on this network
+    ///
+    /// Asks by multicast DNS and lists who answers: name, addresses, version, and whether the box
+    /// has an owner.
+    Find(FindArgs),
     /// Make this computer one that the box knows
     ///
     /// The certificate of the box is compared with the one that `roost flash` put on its card, or

@@ -14,6 +14,7 @@ mod error;
 mod extras;
 mod fat;
 mod fetch;
+mod find;
 mod flash;
 mod init;
 mod initramfs;
@@ -72,6 +73,7 @@ fn dispatch(command: &cli::Command, ui: &Ui) -> Result<(), Failure> {
         cli::Command::Build(args) => build::run(args, ui),
         cli::Command::Bundle(args) => bundle::run(args, ui),
         cli::Command::Run(args) => run::run(args, ui),
+        cli::Command::Find(args) => find::run(args, ui),
         cli::Command::Flash(args) => flash::run(args, ui),
         cli::Command::Sdk(args) => sdk::run(args, ui),
         cli::Command::Lock(args) => lock::run(args, ui),

@@ -19,6 +19,9 @@ pub fn run(args: &ResetArgs, ui: &Ui) -> Result<(), Failure> {
         name: &'a str,
         pairing_code: String,
     }
+    if let Some(card) = &args.card {
+        return crate::flash::reset::run(card, args, ui);
+    }
     let mut device = Device::of(&args.which, args.argument.as_ref(), Stop::default(), ui)?;
     let cannot = "cannot reset";
     // Whether it is there, and takes this computer's word, before anybody is asked.

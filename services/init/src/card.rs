@@ -2,9 +2,10 @@
 
 use roost_service::card::{self, Card};
 use roost_service::settings::{Network, Settings};
-use rustix::fs::{Mode, OFlags};
-use std::fs::File;
-use std::io::{self, Read};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Name of a box whose settings cannot be read.
@@ -55,11 +56,20 @@ pub fn choose(settings: Option<&Settings>, file: io::Result<Vec<u8>>) -> Chosen 
     chosen
 }
 
-/// Reads the file: never more of it than a sound one has, and nothing but a file.
+/// Reads the file.
 ///
 /// # Errors
 /// What the kernel says.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    read_at_most(path, card::SIZE)
+}
+
+/// Reads a file of `limit` bytes at most: one more shows that it is too long. Nothing but a file
+/// is read.
+///
+/// # Errors
+/// What the kernel says.
+pub fn read_at_most(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     // Not waiting: opening a pipe would, for ever.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
@@ -67,9 +77,35 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("it is no file"));
     }
     let mut bytes = Vec::new();
-    // One byte more shows that it is too long.
-    file.take(card::SIZE as u64 + 1).read_to_end(&mut bytes)?;
+    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Leaves the card in a service's folder for sockets, for that service alone to read; nothing
+/// there if the card has nothing to say. The folder is the service's own, so what it may have put
+/// there is followed nowhere.
+///
+/// # Errors
+/// What the kernel says.
+pub fn hand_over(from: &Path, to: &Path, user: u32) -> io::Result<()> {
+    match std::fs::remove_file(to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // A missing file and a damaged one were told when the name was read from it.
+    let Some(card) = read(from).ok().and_then(|bytes| card::parse(&bytes).ok()?) else {
+        return Ok(());
+    };
+    let json = serde_json::to_vec(&card).map_err(io::Error::other)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o400)
+        .open(to)?;
+    file.write_all(&json)?;
+    let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(user));
+    rustix::fs::fchown(&file, Some(uid), Some(gid))?;
+    Ok(())
 }
 
 /// What holds on this box, now that its data is mounted.
@@ -164,6 +200,30 @@ mod tests {
                 "{problem}"
             );
         }
+    }
+
+    #[test]
+    fn a_service_gets_the_card_in_a_file_of_its_own() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = std::env::temp_dir().join(format!("roost-hand-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let [from, to, bait] = ["card", "given", "bait"].map(|name| dir.join(name));
+        std::fs::write(&from, file(Some("attic"), None).unwrap()).unwrap();
+        std::fs::write(&bait, b"left alone").unwrap();
+        std::os::unix::fs::symlink(&bait, &to).unwrap();
+        let me = bait.metadata().unwrap().uid();
+        hand_over(&from, &to, me).unwrap();
+        let meta = to.symlink_metadata().unwrap();
+        assert!(meta.is_file());
+        assert_eq!((meta.mode() & 0o777, meta.uid()), (0o400, me));
+        let card: Card = serde_json::from_slice(&std::fs::read(&to).unwrap()).unwrap();
+        assert_eq!(card.name.as_deref(), Some("attic"));
+        assert_eq!(std::fs::read(&bait).unwrap(), b"left alone");
+        // An old one does not stay when there is nothing to say any more.
+        std::fs::write(&from, card::placeholder()).unwrap();
+        hand_over(&from, &to, me).unwrap();
+        assert!(!to.exists());
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

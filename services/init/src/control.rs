@@ -4,6 +4,7 @@
 use crate::lines::{Line, Splitter};
 use roost_service::control::{Request, Response};
 use roost_service::spec::{Right, ServiceSpec};
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
 /// Longest request line in bytes.
@@ -86,6 +87,11 @@ pub struct Client {
     out: Vec<u8>,
     /// How much of `out` was written already.
     written: usize,
+    /// Requests behind the one that is being carried out.
+    pub queue: VecDeque<Result<Request, String>>,
+    /// A request is being carried out by a child: until its end nothing more is read, so that
+    /// answers stay in the order of their requests.
+    pub waiting: bool,
 }
 
 impl Client {
@@ -97,6 +103,8 @@ impl Client {
             splitter: Splitter::new(MAX_REQUEST),
             out: Vec::new(),
             written: 0,
+            queue: VecDeque::new(),
+            waiting: false,
         }
     }
 
@@ -104,6 +112,9 @@ impl Client {
     pub fn read(&mut self) -> (Vec<Result<Request, String>>, Standing) {
         let mut requests = Vec::new();
         let mut buffer = [0; 4096];
+        if self.waiting {
+            return (requests, Standing::Drained);
+        }
         // Bounded, so that one chatty client does not hold up the loop.
         for _ in 0..8 {
             if self.is_stuffed() {
@@ -126,6 +137,7 @@ impl Client {
 
     /// Forgets what a peer that is gone has asked and not taken.
     pub fn reset(&mut self) {
+        self.queue = VecDeque::new();
         self.splitter = Splitter::new(MAX_REQUEST);
         self.out = Vec::new();
         self.written = 0;
@@ -267,6 +279,7 @@ mod tests {
             (
                 Request::Announce {
                     code: None,
+                    name: None,
                     fingerprint: String::new(),
                 },
                 Some(Right::Announce),

@@ -11,10 +11,12 @@
 use crate::block::{self, Device, Uevents};
 use crate::boot;
 use crate::ext4::{self, Superblock};
-use crate::{mounts, undo};
-use roost_board::layout::DATA_PARTITION;
+use crate::{mounts, reset, undo, wish};
+use roost_board::layout::{DATA_PARTITION, SELECTOR_PARTITION};
+use roost_service::card;
 use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
 use rustix::mount::MountFlags;
+use rustix::rand::GetRandomFlags;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -65,6 +67,7 @@ fn bring_up() -> Result<(), Failure> {
         "errors=remount-ro",
     )
     .map_err(|e| format!("the data partition cannot be used: {e}"))?;
+    reset(&disk)?;
     prepare_folders().map_err(|e| format!("the data partition cannot be written: {e}"))?;
     // Less room is no reason to refuse mail.
     match grow_partition(&disk) {
@@ -84,6 +87,32 @@ fn bring_up() -> Result<(), Failure> {
         println!("cannot grow the data file system: {error}");
     }
     Ok(())
+}
+
+/// Does the factory reset that was begun, or that a file on partition 1 asks for.
+fn reset(disk: &Device) -> Result<(), Failure> {
+    let wish = block::find_partition(disk, SELECTOR_PARTITION)
+        .and_then(|selector| wish::ask(&selector.node()));
+    let mut medium = reset::Disk::new(MOUNT_POINT);
+    // A half-wiped box must not start: its next start goes on with the wiping.
+    match reset::take_up(&mut medium, wish, new_code)
+        .map_err(|e| format!("the factory reset cannot be finished: {e}"))?
+    {
+        reset::Done::Nothing => {}
+        reset::Done::Wiped => println!("factory reset: mail, accounts and settings are gone"),
+        reset::Done::Unsure => println!(
+            "what is remembered of factory resets cannot be read: a file that asks for one is not obeyed"
+        ),
+    }
+    Ok(())
+}
+
+/// A pairing code that nobody knows.
+pub fn new_code() -> String {
+    let mut random = [0; 5];
+    // Waits for the kernel's entropy: a code that can be guessed would give the box away.
+    while rustix::rand::getrandom(&mut random, GetRandomFlags::empty()) != Ok(random.len()) {}
+    card::code(random)
 }
 
 /// Lets entry 4 of the partition table reach to the end of the disk. Returns

@@ -4,9 +4,9 @@
 //!
 //! - Decide, without a system call: [`supervisor`] (services), [`machine`]
 //!   (boot, rescue, shutdown), [`network`], [`dhcp`], [`lease`], [`netlink`], [`sntp`],
-//!   [`ext4`], [`undo`], [`uevent`], [`verity`], [`ring`], [`lines`].
+//!   [`ext4`], [`undo`], [`uevent`], [`verity`], [`ring`], [`lines`], [`reset`], [`screen`].
 //! - Act: [`kmsg`], [`boot`], [`block`], [`card`], [`devmapper`], [`mounts`], [`data`],
-//!   [`clock`], [`devices`], [`launch`], [`ports`], [`processes`], [`signals`], [`watchdog`], [`control`], [`logs`],
+//!   [`clock`], [`devices`], [`keep`], [`wish`], [`launch`], [`ports`], [`processes`], [`signals`], [`watchdog`], [`control`], [`logs`],
 //!   [`status`], [`trial`], [`halt`], and [`pid1`], the loop that ties them together.
 
 pub mod block;
@@ -20,6 +20,7 @@ pub mod devmapper;
 pub mod dhcp;
 pub mod ext4;
 pub mod halt;
+pub mod keep;
 pub mod kmsg;
 pub mod launch;
 pub mod lease;
@@ -32,7 +33,9 @@ pub mod network;
 pub mod pid1;
 pub mod ports;
 pub mod processes;
+pub mod reset;
 pub mod ring;
+pub mod screen;
 pub mod signals;
 pub mod sntp;
 pub mod status;
@@ -42,3 +45,4 @@ pub mod uevent;
 pub mod undo;
 pub mod verity;
 pub mod watchdog;
+pub mod wish;

@@ -9,12 +9,14 @@
 use crate::block::Uevents;
 use crate::clock::{Floors, Trust, Verdict};
 use crate::control::{self, Client};
+use crate::keep::What;
 use crate::kmsg::{Kmsg, Level};
 use crate::lines::Splitter;
 use crate::logs::{self, Logs};
 use crate::machine::{self, Halt, Machine};
 use crate::network::{self, Network};
 use crate::processes::{self, Child};
+use crate::screen::{Consoles, Screen};
 use crate::signals::Signals;
 use crate::sntp::Vote;
 use crate::supervisor::{self, Exit};
@@ -98,6 +100,11 @@ impl Source {
 enum Task {
     Data,
     Sntp,
+    /// Somebody waits for the answer.
+    Keep {
+        what: What,
+        client: u64,
+    },
 }
 
 #[derive(Debug)]
@@ -144,6 +151,8 @@ struct Init {
     next_spill: Duration,
     watchdog: Option<Watchdog>,
     next_feed: Duration,
+    screen: Screen,
+    consoles: Consoles,
 }
 
 /// Runs the box. Returns only when the machine could not even be set up; PID 1
@@ -194,6 +203,7 @@ impl Init {
             self.machine.deadline(),
             self.network.deadline(),
             self.clock.next_sync,
+            self.screen.deadline(),
             watchdog,
         ];
         dates
@@ -225,6 +235,9 @@ impl Init {
         if now >= self.clock.next_save {
             self.clock.next_save = now + SAVE_CLOCK_EVERY;
             self.save_clock();
+        }
+        if let Some(block) = self.screen.take(now) {
+            self.consoles.show(&block);
         }
         if now >= self.next_spill {
             self.next_spill = now + logs::SPILL_EVERY;
@@ -312,8 +325,8 @@ impl Init {
         }
     }
 
-    fn start_helper(&mut self, task: Task, args: &[&str]) -> io::Result<()> {
-        let child = processes::start_helper(args, task == Task::Sntp)?;
+    fn start_helper(&mut self, task: Task, args: &[&str], input: &[u8]) -> io::Result<()> {
+        let child = processes::start_helper(args, input, task == Task::Sntp)?;
         let tokens = child
             .output
             .into_iter()
@@ -366,6 +379,14 @@ impl Init {
                 self.data_unusable(reason);
             }
             Task::Sntp => self.time_servers_answered(helper, exit),
+            Task::Keep { what, client } => {
+                let result = match (exit, helper.last_line.as_str()) {
+                    (Exit::Code(0), _) => Ok(()),
+                    (_, "") => Err(format!("keeping it {exit}")),
+                    (_, reason) => Err(reason.to_owned()),
+                };
+                self.kept(what, client, result);
+            }
         }
     }
 
@@ -385,7 +406,7 @@ impl Init {
         let args: Vec<&str> = std::iter::once("--sntp")
             .chain(servers.iter().map(String::as_str))
             .collect();
-        if let Err(error) = self.start_helper(Task::Sntp, &args) {
+        if let Err(error) = self.start_helper(Task::Sntp, &args, b"") {
             self.say(Level::Quiet, &format!("cannot ask time servers: {error}"));
         }
     }

@@ -1,14 +1,14 @@
 //! Starting services and helper programs, and what is known of running ones.
 
-use crate::data;
 use crate::launch::Confinement;
 use crate::supervisor::Exit;
+use crate::{card, data};
 use roost_service::notify;
 use roost_service::spec::{self, DATA_FORMAT_ENV, NAME_ENV, RUN_ENV, ServiceSpec};
 use rustix::fs::{Gid, Uid};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -50,6 +50,14 @@ pub fn prepare_cgroups() -> io::Result<()> {
 pub fn start_service(spec: &ServiceSpec, name: &str) -> Result<Child, String> {
     let folder = data_folder(spec).map_err(|e| format!("its data folder: {e}"))?;
     let run = run_folder(spec).map_err(|e| format!("its folder for sockets: {e}"))?;
+    if spec.card {
+        card::hand_over(
+            Path::new(roost_service::card::PATH),
+            &spec::card_file(&spec.name),
+            spec.user,
+        )
+        .map_err(|e| format!("its copy of the card: {e}"))?;
+    }
     let (notify_read, notify_write) = pipe().map_err(|e| format!("its notification pipe: {e}"))?;
     let mut command = Command::new(&spec.program);
     command
@@ -62,6 +70,7 @@ pub fn start_service(spec: &ServiceSpec, name: &str) -> Result<Child, String> {
         .env(DATA_FORMAT_ENV, spec.data_format.to_string())
         .env(NAME_ENV, name)
         .env(notify::ENV, notify_write.as_raw_fd().to_string())
+        .stdin(Stdio::null())
         .current_dir(&folder);
     let confinement = Confinement {
         user: spec.user,
@@ -74,13 +83,24 @@ pub fn start_service(spec: &ServiceSpec, name: &str) -> Result<Child, String> {
     Ok(child)
 }
 
-/// Starts one of init's own helpers. `confined` ones get no rights.
+/// Starts one of init's own helpers, with `input` to read: at most what a pipe holds (64 KiB).
+/// `confined` ones get no rights.
 ///
 /// # Errors
 /// Those of starting a process.
-pub fn start_helper(args: &[&str], confined: bool) -> io::Result<Child> {
+pub fn start_helper(args: &[&str], input: &[u8], confined: bool) -> io::Result<Child> {
     let mut command = Command::new("/bin/init");
     command.args(args).env_clear().current_dir("/");
+    let input = if input.is_empty() {
+        Stdio::null()
+    } else {
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        // PID 1 waits for nobody to read it.
+        rustix::io::ioctl_fionbio(&write, true)?;
+        File::from(write).write_all(input)?;
+        read.into()
+    };
+    command.stdin(input);
     if confined {
         let nothing = Confinement {
             user: NOBODY,
@@ -102,10 +122,7 @@ fn spawn(mut command: Command, confinement: Confinement) -> io::Result<Child> {
 fn spawn_plain(mut command: Command) -> io::Result<Child> {
     let (out_read, out_write) = pipe()?;
     let (err_read, err_write) = pipe()?;
-    command
-        .stdin(Stdio::null())
-        .stdout(out_write)
-        .stderr(err_write);
+    command.stdout(out_write).stderr(err_write);
     let child = command.spawn()?;
     // The handle is dropped: PID 1 reaps all children alike.
     Ok(Child {

@@ -90,6 +90,10 @@ pub struct App {
     pub changed: Notify,
     /// Names that browsers may reach the box by, in lower case, beside its addresses.
     names: RwLock<Vec<String>>,
+    /// The box's name on the network; another machine may have its own.
+    pub host: watch::Sender<String>,
+    /// Whether the box has an owner, for those who look for it.
+    pub paired: watch::Sender<bool>,
     /// Tells connections of laptops to look whether theirs is still paired.
     pub laptops: watch::Sender<()>,
 }
@@ -108,7 +112,10 @@ impl App {
     ) -> Result<Arc<Self>, StoreError> {
         let began = store.view(|store| store.powered_on())?;
         let names = vec![settings.name.clone(), format!("{}.local", settings.name)];
+        let has_owner = store.view(|store| store.owner())?.is_some();
         Ok(Arc::new(Self {
+            host: watch::Sender::new(settings.name.clone()),
+            paired: watch::Sender::new(has_owner),
             store,
             settings,
             identity,
@@ -325,7 +332,7 @@ impl App {
     async fn look_after(
         self: &Arc<Self>,
         saved: &mut Instant,
-        announced: &mut Option<Option<String>>,
+        announced: &mut Option<(Option<String>, Option<String>)>,
     ) -> StoreResult<()> {
         if let Ok(status) = self.init.status().await {
             self.clock_set.store(status.clock_synced, Ordering::Relaxed);
@@ -338,14 +345,25 @@ impl App {
         pairing::renew_expired(self).await?;
         // What cannot be told now is told the next time.
         let code = self.code().map(|code| code.normalised().to_owned());
-        if announced.as_ref() != Some(&code) {
+        let host = self.host.borrow().clone();
+        let name = (host != self.settings.name).then_some(host);
+        if let Some(name) = &name {
+            self.add_name(name);
+            self.add_name(&format!("{name}.local"));
+        }
+        if !*self.paired.borrow() && self.view(|store, _| store.owner()).await?.is_some() {
+            self.paired.send_replace(true);
+        }
+        let said = (code, name);
+        if announced.as_ref() != Some(&said) {
             let fingerprint = self.identity.fingerprint().words().join(" ");
             let request = Request::Announce {
-                code: code.clone(),
+                code: said.0.clone(),
+                name: said.1.clone(),
                 fingerprint,
             };
             if self.init.ask(&request).await.is_ok() {
-                *announced = Some(code);
+                *announced = Some(said);
             }
         }
         self.configure().await

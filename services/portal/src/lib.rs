@@ -14,12 +14,13 @@
 //! - [`session`], [`csrf`]: browsers that are signed in, and requests that are theirs.
 //! - [`throttle`]: how often somebody may try.
 //! - [`audit`]: what happened, in plain words.
+//! - [`guide`]: how mail programs are set up.
 //! - [`store`]: what is remembered, in one file that a power cut leaves whole.
 //!
 //! # The shell: listens, asks and shows
 //!
 //! - [`app`]: what all pages and the API share; [`identity`]: key and certificate.
-//! - [`listen`]: doors and their limits.
+//! - [`listen`]: doors and their limits; [`mdns`]: being found by name.
 //! - [`web`]: the pages; [`actions`]: what pages and API do alike.
 //! - [`device`]: the API for the owner's laptops and pages, and their door on 7625.
 //! - [`init`], [`notify`]: talking to init.
@@ -32,9 +33,11 @@ pub mod cookie;
 pub mod csrf;
 pub mod decided;
 pub mod device;
+pub mod guide;
 pub mod identity;
 pub mod init;
 pub mod listen;
+pub mod mdns;
 pub mod notify;
 pub mod owner;
 pub mod pairing;

@@ -8,6 +8,7 @@ use roost_portal::code::Code;
 use roost_portal::device;
 use roost_portal::identity::Identity;
 use roost_portal::listen::{self, Limits};
+use roost_portal::mdns;
 use roost_portal::notify::Notifier;
 use roost_portal::store::{DataFolder, OpenError, Store};
 use roost_portal::web;
@@ -36,10 +37,15 @@ const UPDATER_ENV: &str = "ROOST_UPDATER";
 const MAIL_ENV: &str = "ROOST_MAIL";
 /// Another place for mail's HTTP, e.g. `127.0.0.1:9080`, for the same.
 const MAIL_HTTP_ENV: &str = "ROOST_MAIL_HTTP";
+/// Argument of the process that answers for the box's name.
+const MDNS: &str = "--mdns";
 /// Pages are short; a Pi has four processors, and mail wants some of them.
 const WORKERS: usize = 2;
 
 fn main() -> std::process::ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(MDNS) {
+        return mdns::child();
+    }
     let notifier = Notifier::from_env();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -124,6 +130,9 @@ async fn run(notifier: &Notifier) -> Result<()> {
         plain,
         stopping.clone(),
     ));
+    if let Ok(app) = &app {
+        doors.spawn(be_found(app.clone(), https, stopping.clone()));
+    }
     let ticking = app
         .as_ref()
         .ok()
@@ -156,6 +165,25 @@ async fn run(notifier: &Notifier) -> Result<()> {
         "the store cannot be written any more; a new start opens it again"
     );
     Ok(())
+}
+
+/// Says on the network where the box is, until the end.
+async fn be_found(app: Arc<App>, https_port: u16, stop: watch::Receiver<bool>) {
+    let version = app.init.status().await.map(|status| status.version);
+    let what = mdns::Announcement {
+        name: app.settings.name.clone(),
+        https_port,
+        fingerprint: app.identity.fingerprint().hex(),
+        version: version.unwrap_or_default(),
+    };
+    let command = || {
+        // Of this version, whatever lies under its name by now.
+        let mut command = tokio::process::Command::new("/proc/self/exe");
+        command.arg(MDNS);
+        command
+    };
+    let (paired, host) = (app.paired.subscribe(), app.host.clone());
+    mdns::announce(what, command, paired, host, stop).await;
 }
 
 async fn door(port: u16) -> Result<TcpListener> {

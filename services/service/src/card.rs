@@ -189,7 +189,7 @@ fn check(card: &Card) -> Result<(), CardError> {
 }
 
 /// Whether it can be a host name without a dot (RFC 1123 section 2.1), in lower case.
-fn is_label(name: &str) -> bool {
+pub fn is_label(name: &str) -> bool {
     (1..=63).contains(&name.len())
         && !name.starts_with('-')
         && !name.ends_with('-')

@@ -51,6 +51,9 @@ pub enum Request {
     Announce {
         /// The pairing code, as [`crate::card::normalise_code`] gives it, while somebody may pair.
         code: Option<String>,
+        /// The box's name on the network, if another machine has its own (RFC 6762 section 9).
+        #[serde(default)]
+        name: Option<String>,
         /// The fingerprint of the portal's certificate, as words: what
         /// `fingerprint::Fingerprint::words` gives, with a blank between them.
         fingerprint: String,

@@ -10,6 +10,8 @@ use std::{fs, io};
 
 /// Where the builder puts the settings.
 pub const PATH: &str = "/etc/roost/settings.json";
+/// Services that read the settings when they start, and start again when something was chosen.
+pub const READERS: [&str; 2] = ["mail", "updater"];
 /// Where init keeps a [`Chosen`]. There is none before somebody has paired with the box.
 pub const CHOSEN_PATH: &str = "/data/settings/chosen.json";
 /// Environment variable with another place for [`PATH`], for tests.

@@ -78,6 +78,7 @@ pub struct PairArgs {
 Examples:
   roost reset
   roost reset attic --confirm attic
+  roost reset --card /dev/sdb           at the box's next start, by its card
 
 The box forgets its owner, its paired computers, all accounts and all mail. Its name, network and
 certificate stay. It gets a new pairing code, which is shown here.")]
@@ -88,9 +89,27 @@ pub struct ResetArgs {
     /// The box's name, instead of typing it when asked
     #[arg(long, value_name = "NAME")]
     pub confirm: Option<String>,
+    /// Put the wish for a reset onto this card, or the file of an emulated box that is off
+    #[arg(long, value_name = "DEVICE|FILE", value_hint = clap::ValueHint::AnyPath, conflicts_with_all = ["argument", "confirm"])]
+    pub card: Option<PathBuf>,
+    /// Do not ask; with --card only
+    #[arg(long, short, requires = "card")]
+    pub yes: bool,
     /// Which box.
     #[command(flatten)]
     pub which: BoxArgs,
+}
+
+/// Options of `roost find`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  roost find
+  roost find --json | jq 'select(.event == \"result\").boxes[].addresses'")]
+pub struct FindArgs {
+    /// How long to listen
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub seconds: u64,
 }
 
 /// Options of `roost update`.

@@ -6,6 +6,7 @@
 //! - [`image`]: what is written; [`card`]: what makes the card one box's own.
 //! - [`target`]: what it is written to; [`write`](mod@write): in which order, and how it is checked.
 //! - [`show`]: lists and the last screen.
+//! - [`reset`]: a factory reset by the card (`roost reset --card`).
 
 pub mod card;
 mod destination;
@@ -13,6 +14,7 @@ pub mod emulated;
 mod guard;
 pub mod image;
 mod media;
+pub mod reset;
 mod show;
 mod superblock;
 mod target;

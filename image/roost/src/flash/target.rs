@@ -130,6 +130,16 @@ impl Disk {
         Ok(Self { file, blank: true })
     }
 
+    /// Opens a file that is there.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn existing_file(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        Ok(Self { file, blank: false })
+    }
+
     /// Tells the kernel to look at the new partition table.
     ///
     /// # Errors

@@ -7,8 +7,10 @@
 use libfuzzer_sys::fuzz_target;
 use roost_init::control::{MAX_REQUEST, Peer, parse};
 use roost_init::lines::Splitter;
+use roost_init::screen::{SETTLE, Screen};
 use roost_service::control::Request;
 use roost_service::spec::Right;
+use std::time::Duration;
 
 fn requests<'a>(reads: impl Iterator<Item = &'a [u8]>) -> Vec<Result<Request, String>> {
     let mut requests = Vec::new();
@@ -34,6 +36,19 @@ fuzz_target!(|bytes: &[u8]| {
             requests([&line[..], b"\n"].into_iter()),
             [Ok(request.clone())]
         );
+        if let Request::Announce {
+            code,
+            name,
+            fingerprint,
+        } = request {
+            let mut screen = Screen::default();
+            let now = Duration::ZERO;
+            if screen.announce(now, code.clone(), name.clone(), fingerprint.clone()).is_ok() {
+                let block = screen.take(SETTLE).expect("something was announced");
+                let plain = |c: char| c == '\r' || c == '\n' || c == ' ' || c.is_ascii_graphic();
+                assert!(block.chars().all(plain) && block.len() < 4096);
+            }
+        }
         let powerful = Peer::Service(vec![
             Right::Look,
             Right::Restart,

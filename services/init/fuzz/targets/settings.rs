@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use roost_init::network::Network;
 use roost_init::supervisor::{Action, Event, Exit, Supervisor};
 use roost_service::notify::Message;
-use roost_service::settings::Settings;
+use roost_service::settings::{Chosen, MAX_CHOSEN, Settings};
 use roost_service::spec::{ServiceSpec, validate};
 use std::time::Duration;
 
@@ -26,6 +26,11 @@ fuzz_target!(|bytes: &[u8]| {
         let mut network = Network::new(1);
         let _ = network.start();
         let _ = network.configure(Duration::ZERO, settings.network, &settings.name);
+    }
+    if let Ok(chosen) = Chosen::parse(json) {
+        let again = serde_json::to_vec(&chosen).expect("what was chosen can be written");
+        assert!(again.len() <= MAX_CHOSEN);
+        assert_eq!(Chosen::parse(&again), Ok(chosen));
     }
     let Ok(table) = serde_json::from_slice::<Vec<ServiceSpec>>(json) else {
         return;

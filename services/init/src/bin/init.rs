@@ -1,9 +1,11 @@
-//! init: PID 1 of the box, and two short helpers of its own that may block.
+//! init: PID 1 of the box, and short helpers of its own that may block.
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let status = match args.first().map(String::as_str) {
         Some("--data") => roost_init::data::main(),
+        Some("--keep") => roost_init::keep::main(args.get(1).map(String::as_str)),
+        Some("--wish") => roost_init::wish::main(),
         Some("--sntp") => roost_init::sntp::main(&args[1..]),
         _ if std::process::id() == 1 => roost_init::pid1::main(),
         _ => {

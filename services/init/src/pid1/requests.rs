@@ -3,15 +3,62 @@
 use super::*;
 use crate::machine::Phase;
 use crate::status::{self, Facts};
+use roost_service::card;
 use roost_service::control::{Request, Response};
+use roost_service::settings::Chosen;
 
 impl Init {
     /// What a request is answered; does what can be done before the answer is on its way.
-    pub(super) fn answer(&mut self, request: Result<Request, String>) -> Response {
+    /// `None`: it is carried out by a child, see [`Init::kept`]; `client` waits for it.
+    pub(super) fn answer(
+        &mut self,
+        request: Result<Request, String>,
+        client: u64,
+    ) -> Option<Response> {
         let request = match request {
             Ok(request) => request,
-            Err(message) => return Response::Error { message },
+            Err(message) => return Some(Response::Error { message }),
         };
+        let kept = match request {
+            Request::Configure { chosen } => self.configure(&chosen, client),
+            Request::FactoryReset { code } => self.factory_reset(code, client),
+            request => return Some(self.answer_at_once(request)),
+        };
+        kept.err().map(|message| Response::Error { message })
+    }
+
+    fn configure(&mut self, chosen: &Chosen, client: u64) -> Result<(), String> {
+        chosen.check().map_err(|e| e.to_string())?;
+        let json = serde_json::to_vec(chosen).map_err(|e| e.to_string())?;
+        self.keep(What::Chosen, &json, client)
+    }
+
+    fn factory_reset(&mut self, code: Option<String>, client: u64) -> Result<(), String> {
+        // The next start may be of the other slot, whose version may not know of resets.
+        if self.on_trial() {
+            return Err("an update is being tried out: wait until it has ended".into());
+        }
+        let code = code.unwrap_or_else(crate::data::new_code);
+        if card::normalise_code(&code).as_ref() != Some(&code) {
+            return Err("the code is none".into());
+        }
+        self.keep(What::Reset, code.as_bytes(), client)
+    }
+
+    fn keep(&mut self, what: What, text: &[u8], client: u64) -> Result<(), String> {
+        if !self.data_mounted {
+            return Err("the data partition is not there".into());
+        }
+        let busy = |helper: &Helper| matches!(helper.task, Task::Keep { .. });
+        if self.helpers.iter().any(busy) {
+            return Err("something else is being kept just now: try again".into());
+        }
+        let task = Task::Keep { what, client };
+        self.start_helper(task, &["--keep", what.word()], text)
+            .map_err(|e| format!("cannot start what keeps it: {e}"))
+    }
+
+    fn answer_at_once(&mut self, request: Request) -> Response {
         match request {
             Request::Status => Response::Status(self.status()),
             Request::Logs { service, lines } => {
@@ -32,10 +79,19 @@ impl Init {
             Request::EndTrial if !self.on_trial() => Response::Error {
                 message: "this boot is no trial".into(),
             },
-            Request::Announce { .. } | Request::Configure { .. } | Request::FactoryReset { .. } => {
-                Response::Error {
-                    message: "this version of init does not know how".into(),
+            Request::Announce {
+                code,
+                name,
+                fingerprint,
+            } => {
+                let now = clock::since_boot();
+                match self.screen.announce(now, code, name, fingerprint) {
+                    Ok(()) => Response::Ok,
+                    Err(message) => Response::Error { message },
                 }
+            }
+            Request::Configure { .. } | Request::FactoryReset { .. } => {
+                unreachable!("a child carries it out")
             }
             Request::EndTrial => {
                 self.event(machine::Event::TrialEnded);

@@ -68,6 +68,8 @@ impl Init {
             next_spill: now + logs::SPILL_EVERY,
             watchdog: None,
             next_feed: now,
+            screen: Screen::default(),
+            consoles: Consoles::default(),
         };
         let signals = Signals::install().map_err(|e| format!("signals: {e}"))?;
         init.watch(Source::Signals(signals));
@@ -101,7 +103,7 @@ impl Init {
         match settings_problem.or(table_problem) {
             Some(problem) => init.data_unusable(problem),
             None => {
-                if let Err(error) = init.start_helper(Task::Data, &["--data"]) {
+                if let Err(error) = init.start_helper(Task::Data, &["--data"], b"") {
                     init.data_unusable(format!("cannot start the check of the data: {error}"));
                 }
             }
@@ -128,6 +130,7 @@ impl Init {
         let now = clock::since_boot();
         let actions = self.network.configure(now, chosen.network, &self.name);
         self.network_actions(actions);
+        self.place();
     }
 
     /// Small settings of the kernel, each useful without the others.

@@ -4,6 +4,7 @@ use super::*;
 use crate::control::{Peer, Standing};
 use crate::{dhcp, lines::Line, ports};
 use roost_service::control::{Request, Response, VIRTIO_PORT};
+use roost_service::settings::READERS;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -88,7 +89,13 @@ impl Init {
                 true
             }
             Source::Client(client) => {
-                let (standing, _) = self.serve(client);
+                let (standing, _) = self.serve(client, token);
+                if client.waiting {
+                    // Not watched until then: a peer that has left would be told of all the time.
+                    let _ = epoll::delete(&self.epoll, &client.fd);
+                    self.sources.insert(token, source);
+                    return;
+                }
                 let mut flags = epoll::EventFlags::empty();
                 flags.set(epoll::EventFlags::IN, !client.is_stuffed());
                 flags.set(epoll::EventFlags::OUT, client.wants_to_write());
@@ -97,7 +104,7 @@ impl Init {
                     && epoll::modify(&self.epoll, &client.fd, data, flags).is_ok()
             }
             Source::Port(client) => {
-                match self.serve(client) {
+                match self.serve(client, token) {
                     // A port that looks closed right behind a request is one peer's end and the
                     // next one's beginning seen at once: the answer is for the one that comes,
                     // and its coming is a change that will be told.
@@ -159,6 +166,18 @@ impl Init {
     }
 
     fn netlink_readable(&mut self, fd: BorrowedFd<'_>) {
+        self.take_netlink(fd);
+        self.place();
+    }
+
+    /// Tells the screen where the box is.
+    pub(super) fn place(&mut self) {
+        let addresses = self.network.addresses();
+        self.screen
+            .place(clock::since_boot(), &self.name, &addresses);
+    }
+
+    fn take_netlink(&mut self, fd: BorrowedFd<'_>) {
         let mut buffer = vec![0; 32 * 1024];
         for _ in 0..READS {
             match rustix::net::recv(fd, &mut buffer[..], RecvFlags::empty()) {
@@ -294,10 +313,13 @@ impl Init {
     }
 
     /// Reads requests and writes answers; tells also whether there was a request.
-    fn serve(&mut self, client: &mut Client) -> (Standing, bool) {
+    fn serve(&mut self, client: &mut Client, token: u64) -> (Standing, bool) {
         let (requests, standing) = client.read();
-        let asked = !requests.is_empty();
-        for request in requests {
+        let asked = !requests.is_empty() || client.waiting;
+        client.queue.extend(requests);
+        while !client.waiting
+            && let Some(request) = client.queue.pop_front()
+        {
             let request = request.and_then(|request| match client.peer.may(&request) {
                 true => Ok(request),
                 false => Err("the service's spec does not list this right".to_owned()),
@@ -308,7 +330,10 @@ impl Init {
                 Ok(Request::PowerOff) => Some(Halt::PowerOff),
                 _ => None,
             };
-            let response = self.answer(request);
+            let Some(response) = self.answer(request, token) else {
+                client.waiting = true;
+                break;
+            };
             client.answer(&response);
             if let Some(how) = halt.filter(|_| response == Response::Ok) {
                 client.flush();
@@ -320,6 +345,44 @@ impl Init {
         } else {
             (Standing::Closed, asked)
         }
+    }
+
+    /// Something was kept, or not: answers who asked for it, and does what follows.
+    pub(super) fn kept(&mut self, what: What, token: u64, result: Result<(), String>) {
+        let kept = result.is_ok();
+        let response = match result {
+            Ok(()) => Response::Ok,
+            Err(message) => Response::Error { message },
+        };
+        // Gone if the peer of a socket is: then only the answer is lost.
+        if let Some(Source::Client(client) | Source::Port(client)) = self.sources.get_mut(&token) {
+            client.waiting = false;
+            client.answer(&response);
+            client.flush();
+        }
+        if let Some(Source::Client(client)) = self.sources.get(&token) {
+            let data = epoll::EventData::new_u64(token);
+            let _ = epoll::add(&self.epoll, &client.fd, data, epoll::EventFlags::IN);
+        }
+        match what {
+            What::Chosen if kept => {
+                self.say(Level::Quiet, "domain and account were chosen");
+                for index in READERS
+                    .iter()
+                    .filter_map(|name| self.machine.supervisor().index(name))
+                    .collect::<Vec<_>>()
+                {
+                    self.event(machine::Event::Service(supervisor::Event::Restart(index)));
+                }
+            }
+            What::Reset if kept => {
+                self.say(Level::Console, "factory reset: restarting to begin anew");
+                self.event(machine::Event::GoDown(Halt::Reboot));
+            }
+            What::Chosen | What::Reset => {}
+        }
+        // What came behind it.
+        self.readable(token);
     }
 
     /// Opens the emulator's control port once it is there.
