@@ -1,10 +1,11 @@
 //! `roost init`: writes the commented `roost.toml` of a new box, and makes the owner's key.
 
 use crate::cli::InitArgs;
-use crate::config::Config;
+use crate::config::hash::PasswordHash;
 use crate::config::names::{AccountName, BoxName, Domain, printable_text};
 use crate::config::page;
 use crate::config::read::Reason;
+use crate::config::{Config, owner};
 use crate::error::Failure;
 use crate::keys::{self, Kept, UPDATE_KEY};
 use crate::password::{self, Password, can_ask, no_answer};
@@ -21,6 +22,12 @@ const FILE: &str = "roost.toml";
 /// What the user has to say about a box.
 struct Answers {
     name: BoxName,
+    /// None: whoever pairs with the box chooses it.
+    mailbox: Option<Mailbox>,
+}
+
+/// Domain and first account.
+struct Mailbox {
     domain: Domain,
     account: AccountName,
     display_name: Option<String>,
@@ -38,7 +45,8 @@ pub fn run(args: &InitArgs, ui: &Ui) -> Result<(), Failure> {
     #[derive(Serialize)]
     struct Written<'a> {
         file: String,
-        address: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        address: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         password: Option<&'a str>,
         keys: ShownKeys,
@@ -58,9 +66,11 @@ pub fn run(args: &InitArgs, ui: &Ui) -> Result<(), Failure> {
         return Err(exists(&path));
     }
     let answers = collect(args, ui)?;
-    let hash = answers.password.hash()?;
-    let keys = keep_keys(&answers.domain, ui)?;
-    let text = render(&answers, hash.as_str(), &keys);
+    let mailbox = answers.mailbox.as_ref();
+    let hash = mailbox.map(|mailbox| mailbox.password.hash()).transpose()?;
+    let owner = owner(mailbox.map(|mailbox| &mailbox.domain), &answers.name);
+    let keys = keep_keys(&owner, ui)?;
+    let text = render(&answers, hash.as_ref().map(PasswordHash::as_str), &keys);
     if let Err(problems) = Config::parse(FILE, text.as_bytes(), &args.dir) {
         return Err(Failure::new(
             "roost init made a file that roost refuses: a fault of roost itself",
@@ -69,9 +79,13 @@ pub fn run(args: &InitArgs, ui: &Ui) -> Result<(), Failure> {
     }
     write(&args.dir, &path, &text, args.force)?;
 
-    let address = format!("{}@{}", answers.account.as_str(), answers.domain);
-    let password = answers.password.to_show();
-    let mut shown = format!("Wrote {}\n  address   {address}\n", path.display());
+    let address = mailbox.map(|m| format!("{}@{}", m.account.as_str(), m.domain));
+    let password = mailbox.and_then(|mailbox| mailbox.password.to_show());
+    let mut shown = format!("Wrote {}\n", path.display());
+    shown += &match &address {
+        Some(address) => format!("  address   {address}\n"),
+        None => "  address   chosen in the browser, when the box is paired\n".to_owned(),
+    };
     if let Some(password) = password {
         shown += &format!("  password  {password}   (shown only now; the file has but its hash)\n");
     }
@@ -92,7 +106,7 @@ pub fn run(args: &InitArgs, ui: &Ui) -> Result<(), Failure> {
         shown,
         &Written {
             file: path.display().to_string(),
-            address: &address,
+            address: address.as_deref(),
             password,
             keys: ShownKeys {
                 update: keys.update.public.to_string(),
@@ -104,10 +118,10 @@ pub fn run(args: &InitArgs, ui: &Ui) -> Result<(), Failure> {
     Ok(())
 }
 
-fn keep_keys(domain: &Domain, ui: &Ui) -> Result<Keys, Failure> {
-    let folder = keys::folder(domain)?;
+fn keep_keys(owner: &str, ui: &Ui) -> Result<Keys, Failure> {
+    let folder = keys::folder(owner)?;
     Ok(Keys {
-        update: keys::keep(&folder, domain, ui)?,
+        update: keys::keep(&folder, owner, ui)?,
         folder,
     })
 }
@@ -139,6 +153,12 @@ fn collect(args: &InitArgs, ui: &Ui) -> Result<Answers, Failure> {
         .transpose()
         .map_err(Failure::of_option("--display-name"))?;
 
+    let source = &args.password;
+    let wants_mailbox = domain.is_some()
+        || account.is_some()
+        || display_name.is_some()
+        || source.generate_password
+        || source.password_file.is_some();
     let missing: Vec<&str> = [
         ("--domain", domain.is_none()),
         ("--account", account.is_none()),
@@ -148,16 +168,41 @@ fn collect(args: &InitArgs, ui: &Ui) -> Result<Answers, Failure> {
     .collect();
     // Someone who named the box's domain and account wants the defaults for the rest.
     let asking = !missing.is_empty();
+    if !wants_mailbox && !can_ask(ui) {
+        let name = name.unwrap_or_else(default_name);
+        return Ok(Answers {
+            name,
+            mailbox: None,
+        });
+    }
     if asking && !can_ask(ui) {
         return Err(Failure::usage(format!(
             "{} not given, and there is no terminal to ask",
             missing.join(" and ")
         ))
-        .hint("e.g.  roost init --domain example.org --account alice --generate-password"));
+        .hint("e.g.  roost init --domain example.org --account alice --generate-password; or none of them, and choose in the browser"));
     }
     let domain = match domain {
-        Some(domain) => domain,
-        None => question("Your mail domain, e.g. example.org", None, Domain::parse)?,
+        Some(domain) => Some(domain),
+        None if wants_mailbox => Some(question(
+            "Your mail domain, e.g. example.org",
+            None,
+            Domain::parse,
+        )?),
+        None => question(
+            "Your mail domain, e.g. example.org; or nothing, and choose it in the browser",
+            Some(String::new()),
+            |text| match text {
+                "" => Ok(None),
+                text => Domain::parse(text).map(Some),
+            },
+        )?,
+    };
+    let Some(domain) = domain else {
+        return Ok(Answers {
+            name: box_name(name, asking)?,
+            mailbox: None,
+        });
     };
     let account = match account {
         Some(account) => account,
@@ -178,23 +223,34 @@ fn collect(args: &InitArgs, ui: &Ui) -> Result<Answers, Failure> {
         }
         given => given,
     };
-    let name = match name {
-        Some(name) => name,
+    let name = box_name(name, asking)?;
+    let password = password::obtain(source, ui)?;
+    Ok(Answers {
+        name,
+        mailbox: Some(Mailbox {
+            domain,
+            account,
+            display_name,
+            password,
+        }),
+    })
+}
+
+/// The name that was given, or the one that is asked for.
+fn box_name(given: Option<BoxName>, asking: bool) -> Result<BoxName, Failure> {
+    match given {
+        Some(name) => Ok(name),
         None if asking => question(
             "Name of the box on your network",
             Some("roost".to_owned()),
             BoxName::parse,
-        )?,
-        None => BoxName::parse("roost").expect("the default is a good name"),
-    };
-    let password = password::obtain(&args.password, ui)?;
-    Ok(Answers {
-        name,
-        domain,
-        account,
-        display_name,
-        password,
-    })
+        ),
+        None => Ok(default_name()),
+    }
+}
+
+fn default_name() -> BoxName {
+    BoxName::parse("roost").expect("the default is a good name")
 }
 
 /// Asks until the answer is good.
@@ -214,7 +270,7 @@ fn question<T>(
         .with_prompt(prompt)
         .validate_with(|text: &String| parse(text.trim()).map(drop).map_err(explain));
     if let Some(default) = default {
-        input = input.default(default);
+        input = input.show_default(!default.is_empty()).default(default);
     }
     let answer = input.interact_text().map_err(no_answer)?;
     parse(answer.trim()).map_err(|reason| Failure::usage(explain(reason)))
@@ -227,16 +283,19 @@ fn login_name() -> Option<String> {
         .filter(|name| AccountName::parse(name).is_ok())
 }
 
-fn render(answers: &Answers, hash: &str, keys: &Keys) -> String {
+fn render(answers: &Answers, hash: Option<&str>, keys: &Keys) -> String {
     let list = |kept: &Kept| format!("[{}]", page::quoted(&kept.public.to_string()));
     let mut values = vec![
         ("box", "name", page::quoted(answers.name.as_str())),
-        ("box", "domain", page::quoted(answers.domain.as_str())),
-        ("account", "name", page::quoted(answers.account.as_str())),
-        ("account", "password_hash", page::quoted(hash)),
         ("update", "keys", list(&keys.update)),
     ];
-    if let Some(display_name) = &answers.display_name {
+    if let (Some(mailbox), Some(hash)) = (&answers.mailbox, hash) {
+        values.push(("box", "domain", page::quoted(mailbox.domain.as_str())));
+        values.push(("account", "name", page::quoted(mailbox.account.as_str())));
+        values.push(("account", "password_hash", page::quoted(hash)));
+    }
+    let mailbox = answers.mailbox.as_ref();
+    if let Some(display_name) = mailbox.and_then(|mailbox| mailbox.display_name.as_ref()) {
         values.push(("account", "display_name", page::quoted(display_name)));
     }
     page::template(&values)

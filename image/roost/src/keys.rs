@@ -4,7 +4,6 @@
 //! hexadecimal digits. The public half goes into `roost.toml`. The keys by which boxes know this
 //! computer are made by `roost pair` (`device/identity.rs`).
 
-use crate::config::names::Domain;
 use crate::error::Failure;
 use crate::password::random;
 use crate::store::disk_failure;
@@ -27,13 +26,14 @@ pub struct Kept {
     pub new: bool,
 }
 
-/// The folder with the key of the boxes of `domain`: `roost/DOMAIN` in the user's configuration folder.
-pub fn folder(domain: &Domain) -> Result<PathBuf, Failure> {
-    Ok(crate::device::folder::config()?.join(domain.as_str()))
+/// The folder with the key of this owner's boxes (`Config::owner`): `roost/OWNER` in the user's
+/// configuration folder.
+pub fn folder(owner: &str) -> Result<PathBuf, Failure> {
+    Ok(crate::device::folder::config()?.join(owner))
 }
 
 /// The key in `folder`; made if it is not there, and never replaced.
-pub fn keep(folder: &Path, domain: &Domain, ui: &Ui) -> Result<Kept, Failure> {
+pub fn keep(folder: &Path, owner: &str, ui: &Ui) -> Result<Kept, Failure> {
     let path = folder.join(UPDATE_KEY);
     if path.symlink_metadata().is_ok() {
         let public = SigningKey::from_seed(&*seed(&path, ui)?).public();
@@ -42,7 +42,7 @@ pub fn keep(folder: &Path, domain: &Domain, ui: &Ui) -> Result<Kept, Failure> {
     let seed = Seed::new(random()?);
     let public = SigningKey::from_seed(&seed).public();
     let text = format!(
-        "# Secret. This key signs updates: whoever has it can install anything on the box of {domain}. \
+        "# Secret. This key signs updates: whoever has it can install anything on the box of {owner}. \
          Its public half: {public}\n{}\n",
         hex::encode(*seed),
     );
@@ -106,22 +106,18 @@ mod tests {
     use super::*;
     use crate::ui::Mode;
 
-    fn domain() -> Domain {
-        Domain::parse("example.org").unwrap()
-    }
-
     #[test]
     fn a_key_is_made_once_and_only_its_owner_can_read_it() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("roost/example.org");
         let ui = Ui::new(Mode::Quiet);
-        let made = keep(&folder, &domain(), &ui).unwrap();
+        let made = keep(&folder, "example.org", &ui).unwrap();
         let path = folder.join("update.key");
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(&folder)), (0o600, 0o700));
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains(&made.public.to_string()), "{text}");
-        let again = keep(&folder, &domain(), &ui).unwrap();
+        let again = keep(&folder, "example.org", &ui).unwrap();
         assert!(made.new && !again.new);
         assert_eq!(again.public, made.public);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
@@ -134,7 +130,7 @@ mod tests {
         let path = dir.path().join("update.key");
         std::fs::write(&path, "# a comment\nabc\n").unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        let failure = keep(dir.path(), &domain(), &Ui::new(Mode::Quiet));
+        let failure = keep(dir.path(), "example.org", &Ui::new(Mode::Quiet));
         let text = failure.unwrap_err().render();
         let text = text.replace(&dir.path().display().to_string(), "FOLDER");
         insta::assert_snapshot!(anstream::adapter::strip_str(&text).to_string());

@@ -30,7 +30,9 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 /// The service that may connect.
-const PORTAL: &str = "portal";
+const PORTAL: &str = roost_service::update::PORTAL;
+/// Another table of services than the image's, for tests.
+const SERVICES_ENV: &str = "ROOST_SERVICES";
 
 /// Longest silence between two calls; the portal opens a connection when it needs one.
 const IDLE: Duration = Duration::from_secs(60);
@@ -194,9 +196,10 @@ pub fn open(folder: &Path, admin: Option<Admin>) -> Option<AbortHandle> {
 }
 
 fn listen(folder: &Path) -> Result<Option<(UnixListener, u32)>> {
-    let table = std::fs::read(spec::PATH).with_context(|| format!("read {}", spec::PATH))?;
+    let path = std::env::var(SERVICES_ENV).unwrap_or_else(|_| spec::PATH.to_owned());
+    let table = std::fs::read(&path).with_context(|| format!("read {path}"))?;
     let table: Vec<ServiceSpec> =
-        serde_json::from_slice(&table).with_context(|| format!("read {}", spec::PATH))?;
+        serde_json::from_slice(&table).with_context(|| format!("read {path}"))?;
     let Some(portal) = table.into_iter().find(|service| service.name == PORTAL) else {
         return Ok(None);
     };

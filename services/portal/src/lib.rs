@@ -33,6 +33,7 @@ pub mod cookie;
 pub mod csrf;
 pub mod decided;
 pub mod device;
+pub mod guide;
 pub mod identity;
 pub mod init;
 pub mod listen;

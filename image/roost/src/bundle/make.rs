@@ -285,7 +285,7 @@ fn signers(
 ) -> Result<(SigningKey, Option<SigningKey>), Failure> {
     let path = match &args.signing_key {
         Some(path) => path.clone(),
-        None => keys::folder(&config.domain)?.join(keys::UPDATE_KEY),
+        None => keys::folder(&config.owner())?.join(keys::UPDATE_KEY),
     };
     if !path.exists() {
         return Err(Failure::new("there is no key to sign the bundle with")

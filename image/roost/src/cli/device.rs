@@ -105,7 +105,7 @@ pub struct ResetArgs {
 #[command(after_help = "\
 Examples:
   roost find
-  roost find --json | jq '.boxes[].addresses'")]
+  roost find --json | jq 'select(.event == \"result\").boxes[].addresses'")]
 pub struct FindArgs {
     /// How long to listen
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]

@@ -2,12 +2,14 @@
 
 use super::hash::PasswordHash;
 use super::names::{AccountName, BoxName, Domain};
-use super::read::MAKE_A_HASH;
 use super::schema::{Absent, Field, Section};
 use super::values::{self, NetworkMode};
 use roost_bundle::PublicKey;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+
+/// What happens to domain and account that are not given; all of them or none.
+const IN_THE_BROWSER: &str = "whoever pairs with the box chooses domain and account in the browser";
 
 /// All tables in the order of the reference page and of the file that `roost init` writes.
 pub static SECTIONS: &[Section] = &[
@@ -19,7 +21,8 @@ pub static SECTIONS: &[Section] = &[
     },
     Section {
         name: "account",
-        doc: "The first mail account, made when the box starts for the first time.",
+        doc: "The first mail account, made when the box starts for the first time. Domain and account are \
+              given both or not at all.",
         members: &[],
         fields: &[&ACCOUNT_NAME, &ACCOUNT_DISPLAY_NAME, &ACCOUNT_PASSWORD_HASH],
     },
@@ -85,9 +88,7 @@ pub static BOX_DOMAIN: Field<Domain> = Field {
     doc: "Your mail domain: what stands after the @ of your addresses. International names may be \
           written as they are.",
     kind: "text",
-    absent: Absent::Required(
-        "add a line like  domain = \"example.org\"  with a domain that you own",
-    ),
+    absent: Absent::Otherwise(IN_THE_BROWSER),
     example: "\"example.org\"",
     parse: values::domain,
 };
@@ -97,7 +98,7 @@ pub static ACCOUNT_NAME: Field<AccountName> = Field {
     key: "name",
     doc: "Log-in name and what stands before the @ of the address: letters from a to z, digits, `.`, `_` and `-`.",
     kind: "text",
-    absent: Absent::Required("add a line like  name = \"alice\""),
+    absent: Absent::Otherwise(IN_THE_BROWSER),
     example: "\"alice\"",
     parse: values::account_name,
 };
@@ -118,7 +119,7 @@ pub static ACCOUNT_PASSWORD_HASH: Field<PasswordHash> = Field {
     doc: "Hash of the password; the password itself stands nowhere. `roost password` makes one (Argon2id). \
           bcrypt (`$2b$`), SHA-512 (`$6$`), SHA-256 (`$5$`), scrypt and PBKDF2 hashes of other programs work too.",
     kind: "text",
-    absent: Absent::Required(MAKE_A_HASH),
+    absent: Absent::Otherwise(IN_THE_BROWSER),
     // Well-formed, but nobody knows a password that fits.
     example: "\"$argon2id$v=19$m=7168,t=5,p=1$sP0hhfCNbADYmlNNCISjqA$8AM/OVk0PYDzl3fwtCIYiNcCdZq0ye2N5v1uMHFlgfQ\"",
     parse: values::password_hash,

@@ -23,10 +23,10 @@ use crate::error::Failure;
 use hash::PasswordHash;
 use names::{AccountName, BoxName, Domain};
 use problem::Problem;
-use read::{Reader, Reason, Report, kind_of, nearest, printable};
+use read::{MAKE_A_HASH, Reader, Reason, Report, kind_of, nearest, printable};
 use roost_bundle::PublicKey;
 use roost_service::settings::{self, Network, Settings};
-use schema::Section;
+use schema::{AnyField, Section};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -42,10 +42,8 @@ const MAX_SYNTAX_PROBLEMS: usize = 5;
 pub struct Config {
     /// Name of the box on the home network.
     pub name: BoxName,
-    /// The mail domain.
-    pub domain: Domain,
-    /// The first account.
-    pub account: Account,
+    /// Domain and first account; none: whoever pairs with the box chooses them.
+    pub mailbox: Option<Mailbox>,
     /// How the box gets its address.
     pub network: Network,
     /// Time servers; never empty.
@@ -58,6 +56,15 @@ pub struct Config {
     pub mirror: Option<String>,
     /// Programs that replace those of Roost.
     pub overrides: BTreeMap<Component, Override>,
+}
+
+/// Whose mail it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mailbox {
+    /// The mail domain.
+    pub domain: Domain,
+    /// The first account.
+    pub account: Account,
 }
 
 /// The first account.
@@ -74,8 +81,8 @@ pub struct Account {
 /// Mail options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mail {
-    /// Full name of the mail server.
-    pub host: Domain,
+    /// Full name of the mail server; none: `mail.` and the domain.
+    pub host: Option<Domain>,
     /// Largest accepted message in bytes.
     pub max_message_size: u64,
     /// Whether incoming mail is rated.
@@ -260,25 +267,66 @@ impl Config {
         let mirror = build.get(&fields::BUILD_MIRROR, report);
         let overrides = overrides(document, folder, report);
 
-        let domain = domain?;
-        let host = match host.or_else(|| domain.child("mail")) {
-            Some(host) => host,
-            None => {
-                let reason = Reason::new("the domain is too long to put `mail.` before it")
-                    .hint("give the mail server's name as `host` in [mail]");
-                report.add(the_box.span(&fields::BOX_DOMAIN)?, reason);
-                return None;
+        let chosen: [(&Reader<'_, '_>, &dyn AnyField, &str); 3] = [
+            (
+                &the_box,
+                &fields::BOX_DOMAIN,
+                "which the account belongs to",
+            ),
+            (
+                &account,
+                &fields::ACCOUNT_NAME,
+                "which mail for the domain goes to",
+            ),
+            (
+                &account,
+                &fields::ACCOUNT_PASSWORD_HASH,
+                "which the account needs",
+            ),
+        ];
+        // All of them or none: half an account is nobody's.
+        let given = chosen
+            .iter()
+            .any(|(table, key, _)| table.span(*key).is_some())
+            || account.span(&fields::ACCOUNT_DISPLAY_NAME).is_some();
+        for (table, key, why) in chosen {
+            if given && table.span(key).is_none() {
+                let hint = match key.key() {
+                    "password_hash" => MAKE_A_HASH.to_owned(),
+                    name => format!("add a line like  {name} = {}", key.example()),
+                };
+                let hint = format!(
+                    "{hint}; or leave out all of [account] and the domain, and choose them in the browser"
+                );
+                table.missing(key, &format!(", {why}"), &hint, report);
+            }
+        }
+        if host.is_none()
+            && let Some(domain) = &domain
+            && domain.child("mail").is_none()
+        {
+            let reason = Reason::new("the domain is too long to put `mail.` before it")
+                .hint("give the mail server's name as `host` in [mail]");
+            report.add(the_box.span(&fields::BOX_DOMAIN)?, reason);
+            return None;
+        }
+        let mailbox = match given {
+            false => None,
+            true => {
+                let name = account_name?;
+                Some(Mailbox {
+                    domain: domain?,
+                    account: Account {
+                        display_name: display_name.unwrap_or_else(|| name.as_str().to_owned()),
+                        name,
+                        password_hash: password_hash?,
+                    },
+                })
             }
         };
-        let account_name = account_name?;
         Some(Self {
             name: name?,
-            domain,
-            account: Account {
-                display_name: display_name.unwrap_or_else(|| account_name.as_str().to_owned()),
-                name: account_name,
-                password_hash: password_hash?,
-            },
+            mailbox,
             network: network?,
             time_servers: time_servers?,
             mail: Mail {
@@ -297,6 +345,15 @@ impl Config {
         self.overrides.get(&Component::from_name(name)?)
     }
 
+    /// What the owner's boxes of one kind are called, e.g. by the folder with their key: the domain,
+    /// or the box's own name.
+    pub fn owner(&self) -> String {
+        owner(
+            self.mailbox.as_ref().map(|mailbox| &mailbox.domain),
+            &self.name,
+        )
+    }
+
     /// [`Config::settings`] as the box reads them.
     pub fn settings_json(&self) -> String {
         serde_json::to_string_pretty(&self.settings()).expect("settings are plain data")
@@ -306,18 +363,18 @@ impl Config {
     pub fn settings(&self) -> Settings {
         Settings {
             name: self.name.as_str().to_owned(),
-            mailbox: Some(settings::Mailbox {
-                domain: self.domain.to_string(),
+            mailbox: (self.mailbox.as_ref()).map(|Mailbox { domain, account }| settings::Mailbox {
+                domain: domain.to_string(),
                 account: settings::Account {
-                    name: self.account.name.as_str().to_owned(),
-                    display_name: self.account.display_name.clone(),
-                    password_hash: self.account.password_hash.as_str().to_owned(),
+                    name: account.name.as_str().to_owned(),
+                    display_name: account.display_name.clone(),
+                    password_hash: account.password_hash.as_str().to_owned(),
                 },
             }),
             network: self.network.clone(),
             time_servers: self.time_servers.clone(),
             mail: settings::Mail {
-                host: Some(self.mail.host.to_string()),
+                host: self.mail.host.as_ref().map(Domain::to_string),
                 max_message_size: self.mail.max_message_size,
                 spam_filter: self.mail.spam_filter,
             },
@@ -327,6 +384,14 @@ impl Config {
                 window: self.update.window,
             },
         }
+    }
+}
+
+/// [`Config::owner`].
+pub fn owner(domain: Option<&Domain>, name: &BoxName) -> String {
+    match domain {
+        Some(domain) => domain.to_string(),
+        None => format!("{}.local", name.as_str()),
     }
 }
 

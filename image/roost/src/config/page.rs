@@ -72,23 +72,8 @@ pub fn reference() -> String {
          One file says what a box is. `roost init` writes it, `roost build` reads it. It is \
          [TOML](https://toml.io): tables in brackets, and keys below them. Unknown keys and impossible values \
          are refused with their place, the reason and what to do; all of them at once.\n\n\
-         The smallest file:\n\n```toml\n",
+         An empty file will do: whoever pairs with the box then chooses domain and account in the browser.\n",
     );
-    for section in SECTIONS.iter().filter(|s| s.members.is_empty()) {
-        let required: Vec<_> = section
-            .fields
-            .iter()
-            .filter(|f| matches!(f.absent(), Absent::Required(_)))
-            .collect();
-        if !required.is_empty() {
-            let gap = if out.ends_with("```toml\n") { "" } else { "\n" };
-            let _ = writeln!(out, "{gap}[{}]", section.name);
-            for field in required {
-                let _ = writeln!(out, "{} = {}", field.key(), field.example());
-            }
-        }
-    }
-    out.push_str("```\n");
     for section in SECTIONS {
         let title = match section.members {
             [] => format!("[{}]", section.name),

@@ -49,7 +49,8 @@ fn instead(line: &str, new: &str) -> String {
 }
 
 refused! {
-    refused_empty: "";
+    refused_domain_alone: "[box]\ndomain = \"example.org\"\n";
+    refused_account_without_domain: GOOD.replace("domain = \"example.org\"", "");
     refused_no_toml: instead("name = \"alice\"", "name = alice\npassword_hash = $6$secret");
     refused_unfinished_string: instead("\"alice\"", "\"alice");
     refused_duplicate_key: instead("name = \"alice\"", "name = \"alice\"\nname = \"bob\"");
@@ -231,6 +232,21 @@ fn places_are_counted_in_letters_not_bytes() {
     assert_eq!(problems[0].mark, (1, 6));
 }
 
+#[test]
+fn an_empty_file_leaves_domain_and_account_to_the_browser() {
+    for text in ["", "[account]\n[box]\nname = \"attic\"\n"] {
+        let config = parse(text).unwrap();
+        assert_eq!(config.mailbox, None);
+        let settings = config.settings();
+        assert_eq!(
+            (settings.mailbox.as_ref(), settings.mail_host()),
+            (None, None)
+        );
+        assert_eq!(config.owner(), format!("{}.local", config.name.as_str()));
+    }
+    assert_eq!(parse(GOOD).unwrap().owner(), "example.org");
+}
+
 /// Every example and default of the definitions is valid, all keys together.
 #[test]
 fn examples_and_defaults_of_all_keys_are_valid() {
@@ -251,7 +267,7 @@ fn examples_and_defaults_of_all_keys_are_valid() {
         }
     }
     let config = parse(&text).unwrap_or_else(|p| panic!("{text}\n{p:#?}"));
-    assert_eq!(config.overrides.len(), 4);
+    assert_eq!(config.overrides.len(), 5);
 
     let mut text = GOOD.to_owned();
     for section in SECTIONS {

@@ -153,14 +153,27 @@ fn init_makes_keys_once_and_writes_their_public_halves() {
     std::fs::write(folder.join("update.key"), "gone").unwrap();
     let third = roost(dir.path(), &args);
     assert_eq!(third.status.code(), Some(1));
-    assert_eq!(std::fs::read(folder.join("laptop.key")).unwrap(), b"gone");
+    assert_eq!(std::fs::read(folder.join("update.key")).unwrap(), b"gone");
+}
+
+#[test]
+fn init_without_a_domain_leaves_it_to_the_browser() {
+    let dir = Place::new();
+    let out = roost(dir.path(), &["init", "--name", "attic", "--json"]);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let result = json(&out);
+    assert_eq!(result.get("address"), None);
+    let folder = result["keys"]["folder"].as_str().unwrap();
+    assert!(folder.ends_with("/roost/attic.local"), "{folder}");
+    let file = std::fs::read_to_string(dir.path().join("roost.toml")).unwrap();
+    assert!(file.contains("\n#domain = ") && file.contains("\nname = \"attic\""));
 }
 
 #[test]
 fn init_without_a_terminal_says_what_is_missing() {
     let dir = Place::new();
     for (name, args) in [
-        ("nothing_given", &["init"][..]),
+        ("no_domain", &["init", "--account", "alice"][..]),
         ("no_password", &INIT[..]),
         (
             "bad_domain",
@@ -285,7 +298,8 @@ fn run_without_an_image_says_how_to_get_one() {
 fn colours_follow_the_option() {
     let dir = Place::new();
     let coloured = |when: &str| {
-        text(&roost(dir.path(), &["init", "--color", when]).stderr).contains("\u{1b}[")
+        text(&roost(dir.path(), &["init", "--account", "alice", "--color", when]).stderr)
+            .contains("\u{1b}[")
     };
     assert!(coloured("always"));
     assert!(!coloured("never"));

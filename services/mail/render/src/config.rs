@@ -217,6 +217,9 @@ fn storage(out: &mut String, data: &Path) {
     table(out, "directory.internal");
     text(out, "type", "internal");
     text(out, "store", "main");
+    // It would remember for hours which addresses exist, and for a day those that do not any
+    // more, whatever the owner changes meanwhile. The store answers at once.
+    plain(out, "cache.size", false);
 
     table(out, "certificate.own");
     file(out, "cert", &certificate::certificate_file(data));

@@ -103,17 +103,17 @@ async fn document() -> impl axum::response::IntoResponse {
 mod tests {
     use super::*;
 
-    /// `ROOST_UPDATE_DOCS=1 cargo nextest run -p roost-portal openapi` writes it anew.
+    /// `UPDATE_DOCS=1 cargo nextest run -p roost-portal openapi` writes it anew.
     #[test]
     fn the_kept_openapi_document_is_that_of_the_code() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
-        if std::env::var_os("ROOST_UPDATE_DOCS").is_some() {
+        if std::env::var_os("UPDATE_DOCS").is_some() {
             std::fs::write(&path, openapi()).unwrap();
         }
         let kept = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
             kept == openapi(),
-            "docs/openapi.json is out of date; write it anew with ROOST_UPDATE_DOCS=1"
+            "docs/openapi.json is out of date; write it anew with UPDATE_DOCS=1"
         );
     }
 }
