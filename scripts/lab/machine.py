@@ -1,7 +1,7 @@
 """A box in the emulator: `roost run` as a child process.
 
-`roost run --json` prints one JSON object a line: `started` (ports, control
-socket, console file), `ready`, `reset` and `exit`. A state folder holds the
+`roost run --json` prints one JSON object a line: `started` (ports, pairing
+code, control socket, console file), `ready`, `reset` and `exit`. A state folder holds the
 card, so a second machine with the same folder goes on where the first ended.
 """
 
@@ -82,6 +82,8 @@ class Machine:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 start_new_session=True,
+                # What it leaves for `roost pair` is of no use to whoever runs the tests.
+                env={**os.environ, "XDG_CONFIG_HOME": str(state / "config")},
             )
         self._reader = threading.Thread(target=self._read_events, daemon=True)
         self._reader.start()
@@ -92,6 +94,9 @@ class Machine:
             raise
         #: The box's port numbers and the ports of 127.0.0.1 that lead there.
         self.forwards = {int(inside): int(outside) for inside, outside in started["forwards"].items()}
+        #: The pairing code of the card, and SHA-256 of the certificate on it.
+        self.code: str | None = started.get("code")
+        self.fingerprint: str | None = started.get("fingerprint")
         self.control_path: str | None = started.get("control")
         #: Socket of the box's network, with `--lan`.
         self.lan_path: str | None = started.get("lan")

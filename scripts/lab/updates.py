@@ -15,13 +15,14 @@ from typing import Any
 from card import SLOT_A, SLOT_B, partition
 from clients import DELIVERY_TIMEOUT, STRANGER, Clients, new_message
 from conftest import Boot, Subject
+from laptop import API, HTTPS
 from machine import BOOT_TIMEOUT, PI_BOOT_TIMEOUT, Machine
 from waiting import wait_until
 
 LAB = Path(__file__).resolve().parent
 CHECKOUT = LAB.parents[1]
-#: TCP port of the device API.
-API = 7625
+#: Admin password of every box that is paired here.
+ADMIN_PASSWORD = "wobbly lantern orbits quietly"
 #: Seconds for a whole update of an emulated box: sending, a restart, the gate, perhaps a restart back.
 UPDATE_TIMEOUT = 900.0
 #: Number of the release on a new card, and of one after it.
@@ -63,6 +64,11 @@ class Workshop:
         folder.mkdir(parents=True)
         self.environment = {**os.environ, "XDG_CONFIG_HOME": str(folder / "home")}
         self.config = folder / "box" / "roost.toml"
+        #: Fingerprints of the boxes that this laptop is paired with.
+        self._paired: set[str] = set()
+        self.admin_password = folder / "admin-password"
+        self.admin_password.write_text(ADMIN_PASSWORD)
+        self.admin_password.chmod(0o600)
         password = folder / "password"
         password.write_text(subject.account.password)
         password.chmod(0o600)
@@ -143,14 +149,14 @@ class Workshop:
         self, machine: Machine, release: Release, *options: str, expect: int | None = COMMITTED
     ) -> dict[str, Any]:
         """`roost update` to its end; gives its result, with everything that it said as `said`."""
-        command = ("update", self.address(machine), "--config", str(self.config), "--bundle", str(release.bundle))
+        command = ("update", self.address(machine), "--bundle", str(release.bundle))
         done = self.roost(*command, "--yes", "--json", *options, expect=expect)
         results = [line for line in map(json.loads, done.stdout.splitlines()) if line.get("event") == "result"]
         return {**(results[-1] if results else {}), "said": done.stdout + done.stderr}
 
     def start_update(self, machine: Machine, release: Release) -> subprocess.Popen[str]:
         """`roost update`, without waiting for its end."""
-        command = ("update", self.address(machine), "--config", str(self.config), "--bundle", str(release.bundle))
+        command = ("update", self.address(machine), "--bundle", str(release.bundle))
         return subprocess.Popen(
             [str(self.subject.roost), *command, "--yes", "--json"],
             cwd=CHECKOUT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -158,12 +164,26 @@ class Workshop:
 
     def report(self, machine: Machine) -> dict[str, Any]:
         """`roost status`."""
-        done = self.roost("status", self.address(machine), "--config", str(self.config), "--json")
+        done = self.roost("status", self.address(machine), "--json")
         return json.loads(done.stdout.splitlines()[-1])
 
     def address(self, machine: Machine) -> str:
-        """Where the box's device API answers from here."""
+        """Where the box's device API answers from here. A box that is new to this laptop is paired first."""
+        if machine.fingerprint not in self._paired:
+            self.pair(machine)
         return f"127.0.0.1:{machine.forwards[API]}"
+
+    def pair(self, machine: Machine, *options: str, code: str | None = None, expect: int | None = 0) -> dict[str, Any]:
+        """`roost pair` with the code of the machine's card, or another; gives its last event."""
+        assert machine.fingerprint and machine.code, "the card has no code"
+        done = self.roost(
+            "pair", f"127.0.0.1:{machine.forwards[HTTPS]}", "--api-port", str(machine.forwards[API]),
+            "--fingerprint", machine.fingerprint, "--code", code or machine.code,
+            "--password-file", str(self.admin_password), "--json", *options, expect=expect,
+        )  # fmt: skip
+        if done.returncode == 0:
+            self._paired.add(machine.fingerprint)
+        return json.loads(done.stdout.splitlines()[-1])
 
 
 def copy_of_checkout(to: Path) -> Path:

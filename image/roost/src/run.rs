@@ -1,8 +1,11 @@
 //! `roost run`: the image in an emulator, started as a board's firmware would.
 
 use crate::cli::{self, RunArgs};
+use crate::device::cards::{Card, Cards};
+use crate::device::paired::Boxes;
 use crate::disk;
 use crate::error::Failure;
+use crate::flash::emulated::{self, Own};
 use crate::lock::Lock;
 use crate::sdk::{self, Sdk};
 use crate::store::disk_failure;
@@ -13,8 +16,11 @@ use roost_board::layout::{Layout, Slot};
 use roost_emulator::{
     CommandPrefix, Emulator, Exit, Forward, Machine, Options, Protocol, Running, Waited,
 };
+use roost_service::card::display_code;
 use roost_service::control::{Request, Response};
+use roost_service::fingerprint::Fingerprint;
 use roost_service::settings::Settings;
+use roost_service::update::PORT;
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::collections::BTreeMap;
@@ -37,8 +43,11 @@ const PORTS: &[(u16, &str)] = &[
     (995, "fetching mail (POP3, TLS)"),
     (110, "fetching mail (POP3, STARTTLS)"),
     (4190, "filters (ManageSieve)"),
-    (443, "calendars, contacts, files, JMAP (HTTPS)"),
-    (roost_service::update::PORT, "roost update, status, logs"),
+    (
+        443,
+        "pairing, the portal; calendars, contacts, files, JMAP (HTTPS)",
+    ),
+    (PORT, "roost pair, update, status, logs"),
 ];
 /// A card of the smallest size that is still sold.
 const CARD_BYTES: u64 = 4 << 30;
@@ -63,6 +72,7 @@ pub fn run(args: &RunArgs, ui: &Ui) -> Result<(), Failure> {
     let state = state_folder(args)?;
     let card = state.join(format!("{}.card", machine.name()));
     prepare_card(args, &mark, machine, &card, ui)?;
+    let own = own_file(&card)?;
     let to_stdout = args.console.as_deref() == Some(Path::new("-"));
     // The file is always there: it is what readiness is read from.
     let console = match &args.console {
@@ -124,7 +134,8 @@ pub fn run(args: &RunArgs, ui: &Ui) -> Result<(), Failure> {
         .iter()
         .map(|f| (f.guest_port, f.host_port))
         .collect();
-    ui.event_line(&json!({ "event": "started", "forwards": forwards, "control": control, "lan": lan, "console": console, "machine": machine.name() }));
+    let pairing = own.and_then(|own| leave_pairing(own, &forwards, ui));
+    ui.event_line(&json!({ "event": "started", "code": pairing.as_ref().map(|p| &p.code), "fingerprint": pairing.as_ref().map(|p| &p.fingerprint), "forwards": forwards, "control": control, "lan": lan, "console": console, "machine": machine.name() }));
     if ui.mode() != Mode::Json {
         ui.info(format!(
             "  machine  {}, card {}\n  console  {}",
@@ -140,6 +151,7 @@ pub fn run(args: &RunArgs, ui: &Ui) -> Result<(), Failure> {
         to_stdout,
         forwards,
         account,
+        pairing,
         control,
         machine,
     };
@@ -205,7 +217,68 @@ fn prepare_card(
                 .because(e)
                 .hint(hint)
         })?;
+    make_own(card)?;
     std::fs::write(&mark_file, mark).map_err(|e| disk_failure("write", &mark_file, e))
+}
+
+/// Where it is noted what makes the card its box's own.
+fn own_note(card: &Path) -> PathBuf {
+    card.with_extension("own.json")
+}
+
+/// What makes the card its box's own, as it was noted when the card was made.
+fn own_file(card: &Path) -> Result<Option<Own>, Failure> {
+    let note = own_note(card);
+    match std::fs::read(&note) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(disk_failure("read", &note, e)),
+    }
+}
+
+/// Gives a new card a code and an identity, and notes them for later runs.
+fn make_own(card: &Path) -> Result<(), Failure> {
+    let note = own_note(card);
+    let fail = |e: std::io::Error| disk_failure("write", &note, e);
+    let Some(own) = emulated::personalise(card)? else {
+        return match std::fs::remove_file(&note) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(fail(e)),
+            _ => Ok(()),
+        };
+    };
+    let folder = card.parent().unwrap_or(Path::new("."));
+    // Readable by its owner alone.
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fail)?;
+    serde_json::to_writer(&mut file, &own).map_err(|e| fail(e.into()))?;
+    file.persist(&note).map_err(|e| fail(e.error))?;
+    Ok(())
+}
+
+/// Leaves code and fingerprint for `roost pair`, as `roost flash` does. `None` if this computer is
+/// paired with the box already.
+fn leave_pairing(own: Own, forwards: &BTreeMap<u16, u16>, ui: &Ui) -> Option<Pairing> {
+    let fingerprint = Fingerprint::from_hex(&own.fingerprint)?;
+    let leave = || -> Result<bool, Failure> {
+        if Boxes::of_user()?.with(fingerprint)?.is_some() {
+            return Ok(false);
+        }
+        let mut card = Card::new("roost", &own.code, fingerprint);
+        card.web = forwards.get(&443).map(|port| format!("127.0.0.1:{port}"));
+        card.api_port = forwards.get(&PORT).copied();
+        Cards::of_user()?.keep(&card)?;
+        Ok(true)
+    };
+    match leave() {
+        Ok(false) => return None,
+        Ok(true) => {}
+        // The box runs all the same.
+        Err(failure) => ui.warn(format!("`roost pair` will ask for the code: {failure}")),
+    }
+    Some(Pairing {
+        code: display_code(&own.code),
+        fingerprint: own.fingerprint,
+        words: fingerprint.words().join(" "),
+    })
 }
 
 /// The lock that a running machine holds on its card, if there is a card: nobody runs from it then.
@@ -254,8 +327,19 @@ struct Watch<'a> {
     to_stdout: bool,
     forwards: BTreeMap<u16, u16>,
     account: Option<(String, String)>,
+    pairing: Option<Pairing>,
     control: Option<PathBuf>,
     machine: Machine,
+}
+
+/// How to pair with a box that nobody on this computer has paired with.
+struct Pairing {
+    /// The code as people type it.
+    code: String,
+    /// Of its certificate, in hexadecimal digits.
+    fingerprint: String,
+    /// The same in words, as far as they go.
+    words: String,
 }
 
 impl Watch<'_> {
@@ -374,13 +458,21 @@ impl Watch<'_> {
 
     fn welcome(&self) {
         if self.ui.mode() != Mode::Json {
-            self.ui.info(welcome(&self.forwards, self.account.as_ref()));
+            self.ui.info(welcome(
+                &self.forwards,
+                self.account.as_ref(),
+                self.pairing.as_ref(),
+            ));
         }
     }
 }
 
 /// What somebody who has just started a box wants to know.
-fn welcome(forwards: &BTreeMap<u16, u16>, account: Option<&(String, String)>) -> String {
+fn welcome(
+    forwards: &BTreeMap<u16, u16>,
+    account: Option<&(String, String)>,
+    pairing: Option<&Pairing>,
+) -> String {
     let (name, address) = match account {
         Some((name, address)) => (name.as_str(), address.as_str()),
         None => ("NAME", "NAME@DOMAIN"),
@@ -390,6 +482,14 @@ fn welcome(forwards: &BTreeMap<u16, u16>, account: Option<&(String, String)>) ->
         if let Some(host) = forwards.get(port) {
             text += &format!("  {host:>5}  {what}\n");
         }
+    }
+    if let Some(Pairing { code, words, .. }) = pairing {
+        let https = forwards[&443];
+        text += &format!(
+            "\nBecome its owner: roost pair 127.0.0.1:{https}, or open https://127.0.0.1:{https}/pair\n\
+             \x20 pairing code  {code}   (works once)\n\
+             \x20 certificate   {words}\n"
+        );
     }
     let (smtp, submissions, imaps) = (forwards[&25], forwards[&465], forwards[&993]);
     // A stranger's domain must exist and must not say that it sends no mail, as example.net does.
@@ -450,8 +550,13 @@ mod tests {
     fn the_welcome_can_be_copied_into_a_terminal() {
         let forwards = PORTS.iter().map(|(p, _)| (*p, 10_000 + p)).collect();
         let account = ("alice".to_owned(), "alice@example.org".to_owned());
-        insta::assert_snapshot!(welcome(&forwards, Some(&account)));
-        assert!(welcome(&forwards, None).contains("--mail-rcpt NAME@DOMAIN "));
+        let pairing = Pairing {
+            code: "A0B1-C2D3".into(),
+            fingerprint: String::new(),
+            words: "legal winner thank year wave sausage".into(),
+        };
+        insta::assert_snapshot!(welcome(&forwards, Some(&account), Some(&pairing)));
+        assert!(welcome(&forwards, None, None).contains("--mail-rcpt NAME@DOMAIN "));
     }
 
     #[test]
@@ -465,6 +570,7 @@ mod tests {
             to_stdout: false,
             forwards: BTreeMap::new(),
             account: None,
+            pairing: None,
             control: None,
             machine: Machine::Virt,
         };

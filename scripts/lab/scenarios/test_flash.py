@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -26,12 +27,16 @@ def flash(subject: Subject, card: Path) -> list[str]:
 def test_box_is_what_its_card_says(boot: Boot, subject: Subject, tmp_path: Path) -> None:
     """Name and address are the card's, also after a restart; the rest is the image's."""
     card = tmp_path / "card.img"
-    done = subprocess.run(flash(subject, card), check=True, capture_output=True, text=True)
+    home = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    done = subprocess.run(flash(subject, card), check=True, capture_output=True, text=True, env=home)
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["address"] == f"https://{NAME}.local", result
     assert len(result["pairing_code"].replace("-", "")) == 8
 
     machine = boot(tmp_path / "box", image=card)
+    # `roost run` keeps what `roost flash` has put on the card.
+    assert machine.code == result["pairing_code"]
+    assert machine.fingerprint == result["fingerprint"]
     machine.wait_ready()
     for _ in range(2):
         status = machine.status()

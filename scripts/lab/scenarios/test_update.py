@@ -41,7 +41,7 @@ def test_there_and_back(boot: Boot, workshop: Workshop, tmp_path: Path) -> None:
     assert result["outcome"] == "nothing_to_do"
 
     address = workshop.address(patient.machine)
-    workshop.roost("rollback", address, "--config", str(workshop.config), "--yes")
+    workshop.roost("rollback", address, "--yes")
     patient.check(SLOT_B, NEXT)
     # A restart does not change it: it was committed.
     patient.machine.reboot()

@@ -26,7 +26,7 @@ def test_migrated_store(boot: Boot, workshop: Workshop, tmp_path: Path) -> None:
     assert patient.update(good)["outcome"] == "kept"
     patient.check(SLOT_B, NEXT + 1)
     # The version before has none of the mail that came since then: the owner must say that this is meant.
-    rollback = ("rollback", workshop.address(patient.machine), "--config", str(workshop.config), "--yes")
+    rollback = ("rollback", workshop.address(patient.machine), "--yes")
     assert "mail that came since" in workshop.roost(*rollback, expect=REFUSED).stderr
     workshop.roost(*rollback, "--allow-older-mail")
     patient.check(SLOT_A, FIRST)

@@ -2,7 +2,9 @@
 //!
 //! - [`durable`]: an acknowledged message is on the disk.
 //! - [`resolver`]: one name server address that never changes.
+//! - [`ledger`]: the directory as a whole.
 //! - [`provision`]: domain, first account and its addresses.
+//! - [`admin`]: the portal's calls.
 //! - [`imap`]: IMAP's clear-text port up to STARTTLS.
 //! - [`notify`]: telling init how far it got.
 //! - [`probe`]: proving on request that mail works.
@@ -12,18 +14,23 @@
 //! what names Stalwart's types is in `roost-mail-server`, which takes minutes
 //! to compile.
 
+mod admin;
 mod durable;
 mod imap;
+mod ledger;
 mod notify;
 mod probe;
 mod provision;
 mod resolver;
+mod socket;
 mod store_format;
 
+use admin::Admin;
 use anyhow::{Context, Result, bail};
+use ledger::Ledger;
 use notify::Notifier;
-use roost_mail_config::settings::Settings;
-use roost_mail_config::{config, listeners, ports, prepare, secret_file};
+use roost_mail_config::setup::Setup;
+use roost_mail_config::{config, forwarded, keys, listeners, ports, prepare, secret_file};
 use roost_mail_server::{Options, Running, Server};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -83,45 +90,72 @@ async fn run(notifier: &Notifier) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("catch SIGINT")?;
 
     let data = path_from_env(DATA_ENV, None)?;
-    let (running, probe) = tokio::select! {
+    let Started { running, sockets } = tokio::select! {
         started = start(notifier, &data) => started?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
     notifier.ready();
-    println!("mail: ready");
+    match &running {
+        Some(_) => println!("mail: ready"),
+        None => {
+            // Init starts this program anew when a domain was chosen.
+            notifier.status("waiting for pairing");
+            println!("mail: waiting for pairing");
+        }
+    }
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         _ = store_format::tidy(&data) => {}
     }
     println!("mail: stopping");
-    if let Some(probe) = probe {
-        // Its session would use up the grace of the others.
-        probe.abort();
+    for socket in sockets {
+        // The probe's session would use up the grace of the others.
+        socket.abort();
     }
-    running.stop(GRACE).await;
+    if let Some(running) = running {
+        running.stop(GRACE).await;
+    }
     Ok(())
 }
 
+/// What runs.
+struct Started {
+    /// The mail server, unless the box waits for pairing.
+    running: Option<Running>,
+    /// The tasks of the sockets inside the box.
+    sockets: Vec<AbortHandle>,
+}
+
 /// Starts everything.
-async fn start(notifier: &Notifier, data: &Path) -> Result<(Running, Option<AbortHandle>)> {
+async fn start(notifier: &Notifier, data: &Path) -> Result<Started> {
     let share = path_from_env(SHARE_ENV, Some(SHARE))?;
-    let settings = prepare::read_settings()?;
+    let folder = socket::folder();
+    let Some(setup) = prepare::read_setup()? else {
+        let sockets = folder.map(|folder| [probe::open(&folder, None), admin::open(&folder, None)]);
+        return Ok(Started {
+            running: None,
+            sockets: sockets.into_iter().flatten().flatten().collect(),
+        });
+    };
 
     notifier.status("making keys");
-    let (for_keys, folder) = (settings.clone(), data.to_owned());
+    let (for_keys, data_) = (setup.clone(), data.to_owned());
     // Half a minute of arithmetic on a small board, once.
-    tokio::task::spawn_blocking(move || prepare::prepare(&folder, &for_keys))
-        .await
-        .context("make keys")??;
+    let keys = tokio::task::spawn_blocking(move || {
+        prepare::prepare(&data_, &for_keys)?;
+        keys::public(&data_)
+    })
+    .await
+    .context("make keys")??;
 
     notifier.status("opening the mail store");
     store_format::settle(data)?;
     durable::install(data)?;
     let resolver = resolver::spawn(PathBuf::from(roost_mail_config::resolv::PATH)).await?;
     let config_path = data.join("config.toml");
-    let text = render(&settings, data, &share, resolver.address)?;
+    let text = render(&setup, data, &share, resolver.address)?;
     secret_file::write(&config_path, &text)?;
     let server = Server::boot(&text, config_path).await?;
 
@@ -134,15 +168,30 @@ async fn start(notifier: &Notifier, data: &Path) -> Result<(Running, Option<Abor
     }
 
     notifier.status("checking domain and account");
+    let ledger = Ledger {
+        directory: server.directory(),
+        queue: server.queue(),
+        data: data.to_owned(),
+    };
     let directory = server.directory();
-    provision::provision(&directory, &settings).await?;
+    provision::provision(&ledger, &setup).await?;
 
     let running = server.serve(Options {
-        host: settings.mail.host.clone(),
+        host: setup.host.clone(),
         imap_prelude: imap::until_starttls,
+        http_client: |headers| forwarded::client(headers.iter().copied()),
     })?;
     check_ports()?;
-    Ok((running, probe::open(&settings, directory)))
+    let sockets = folder.map(|folder| {
+        [
+            probe::open(&folder, Some((&setup, directory))),
+            admin::open(&folder, Some(Admin::new(ledger, setup.clone(), keys))),
+        ]
+    });
+    Ok(Started {
+        running: Some(running),
+        sockets: sockets.into_iter().flatten().flatten().collect(),
+    })
 }
 
 fn path_from_env(name: &str, default: Option<&str>) -> Result<PathBuf> {
@@ -154,7 +203,7 @@ fn path_from_env(name: &str, default: Option<&str>) -> Result<PathBuf> {
 }
 
 fn render(
-    settings: &Settings,
+    setup: &Setup,
     data: &Path,
     share: &Path,
     resolver: std::net::SocketAddr,
@@ -162,17 +211,21 @@ fn render(
     let rules_path = share.join("spam-rules.toml");
     let rules = std::fs::read_to_string(&rules_path)
         .with_context(|| format!("read {}", rules_path.display()))?;
-    let text = config::render(settings, config::Places { data, resolver })?;
+    let text = config::render(setup, config::Places { data, resolver })?;
     Ok(config::with_spam_rules(&text, &rules))
 }
 
 /// Asks the kernel whether every port is open: the library only logs when one is not.
 fn check_ports() -> Result<()> {
-    let Ok(table) = std::fs::read_to_string("/proc/self/net/tcp6") else {
+    let table = |name| std::fs::read_to_string(format!("/proc/self/net/{name}"));
+    let (Ok(tcp), Ok(tcp6)) = (table("tcp"), table("tcp6")) else {
         // Without /proc the bind, which succeeded, has to do.
         return Ok(());
     };
-    let missing = ports::missing(&table, listeners::ALL.iter().map(|listener| listener.port));
+    let missing = ports::missing(
+        &[&tcp, &tcp6],
+        listeners::ALL.iter().map(|listener| listener.port),
+    );
     if !missing.is_empty() {
         bail!("listen on ports {missing:?}: the kernel does not show them as open");
     }

@@ -4,16 +4,15 @@
 //! which it is asked for, the ways to the ports, and the mailbox that is used:
 //! while no proof is under way it has neither password nor address.
 
+use crate::socket;
 use anyhow::{Context, Result};
 use roost_mail_config::probe::{self, Attempt, Fault, Password, Step};
-use roost_mail_config::settings::Settings;
+use roost_mail_config::setup::Setup;
 use roost_mail_server::directory::{Directory, InternalAccount};
 use roost_service::probe as contract;
-use roost_service::spec::RUN_ENV;
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::io::AsyncWriteExt;
@@ -41,23 +40,22 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// After a failed `accept`, usually for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Answers requests until it is aborted.
+/// Answers requests until it is aborted. `directory`: of a mail server that serves; without
+/// one there is no domain, so there is nothing to try.
 ///
-/// Without the folder for sockets, which init makes, nobody can ask. Mail
-/// matters more than its proof, so nothing here keeps the program from serving.
-pub fn open(settings: &Settings, directory: Directory) -> Option<AbortHandle> {
-    let Some(folder) = std::env::var_os(RUN_ENV).map(PathBuf::from) else {
-        println!("mail: {RUN_ENV} is not set: nobody can ask whether mail works");
-        return None;
-    };
-    if settings.account.name == probe::ACCOUNT {
+/// Mail matters more than its proof, so nothing here keeps the program from serving.
+pub fn open(folder: &Path, serving: Option<(&Setup, Directory)>) -> Option<AbortHandle> {
+    if serving
+        .as_ref()
+        .is_some_and(|(setup, _)| setup.account.name == probe::ACCOUNT)
+    {
         // The builder takes no such name; its owner's password is not touched.
         eprintln!(
             "mail: the account has the name of the test's own: nobody can ask whether mail works"
         );
         return None;
     }
-    match prepare(settings, directory, &folder) {
+    match prepare(serving, folder) {
         Ok((listener, prober)) => Some(tokio::spawn(serve(listener, prober)).abort_handle()),
         Err(error) => {
             eprintln!("mail: nobody can ask whether mail works: {error:#}");
@@ -67,46 +65,39 @@ pub fn open(settings: &Settings, directory: Directory) -> Option<AbortHandle> {
 }
 
 fn prepare(
-    settings: &Settings,
-    directory: Directory,
+    serving: Option<(&Setup, Directory)>,
     folder: &Path,
-) -> Result<(UnixListener, Prober)> {
-    let socket = contract::socket(SERVICE);
-    let prober = Prober {
-        directory,
-        account: InternalAccount {
-            name: probe::ACCOUNT.into(),
-            description: probe::DESCRIPTION.into(),
-            address: probe::address(settings),
-            quota: probe::QUOTA,
-        },
-        host: settings.mail.host.clone(),
-        tls: tls()?,
+) -> Result<(UnixListener, Option<Prober>)> {
+    let prober = match serving {
+        None => None,
+        Some((setup, directory)) => Some(Prober {
+            directory,
+            account: InternalAccount {
+                name: probe::ACCOUNT.into(),
+                description: probe::DESCRIPTION.into(),
+                address: probe::address(setup),
+                quota: probe::QUOTA,
+            },
+            host: setup.host.clone(),
+            tls: tls()?,
+        }),
     };
-    let listener = listen(&folder.join(socket.file_name().unwrap_or_default()))?;
+    let path = contract::socket(SERVICE);
+    let listener = socket::listen(&folder.join(path.file_name().unwrap_or_default()))?;
     Ok((listener, prober))
 }
 
-fn listen(path: &Path) -> Result<UnixListener> {
-    // What the program's last run left would be in the way.
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-    .and_then(|()| UnixListener::bind(path))
-    .and_then(|listener| {
-        // Whoever connects needs the right to write (unix(7)); nothing is read from it.
-        std::fs::set_permissions(path, PermissionsExt::from_mode(0o666))?;
-        Ok(listener)
-    })
-    .with_context(|| format!("listen on {}", path.display()))
-}
-
 /// One after the other: two probes would empty each other's mailbox.
-async fn serve(listener: UnixListener, prober: Prober) {
+async fn serve(listener: UnixListener, prober: Option<Prober>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => reply(stream, prober.probe().await).await,
+            Ok((stream, _)) => {
+                let answer = match &prober {
+                    Some(prober) => prober.probe().await,
+                    None => probe::answer(Ok(()), Duration::ZERO),
+                };
+                reply(stream, answer).await;
+            }
             Err(error) => {
                 eprintln!("mail: accept on the probe's socket: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -18,7 +18,7 @@ const MAX_RESPONSE: u64 = 2 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// It cannot be reached, or broke off.
-    #[error("the box's init does not answer: {0}")]
+    #[error("the box's init does not answer: {}", crate::sockets::plain(.0))]
     Io(#[from] io::Error),
     /// It said no.
     #[error("the box's init refuses: {0}")]

@@ -14,6 +14,7 @@
 //! - [`session`], [`csrf`]: browsers that are signed in, and requests that are theirs.
 //! - [`throttle`]: how often somebody may try.
 //! - [`audit`]: what happened, in plain words.
+//! - [`guide`]: how mail programs are set up.
 //! - [`store`]: what is remembered, in one file that a power cut leaves whole.
 //!
 //! # The shell: listens, asks and shows
@@ -32,6 +33,7 @@ pub mod cookie;
 pub mod csrf;
 pub mod decided;
 pub mod device;
+pub mod guide;
 pub mod identity;
 pub mod init;
 pub mod listen;

@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::http::Request;
 use roost_portal::app::{App, Places};
 use roost_portal::code::Code;
+use roost_portal::device;
 use roost_portal::identity::Identity;
 use roost_portal::listen::{self, Limits};
 use roost_portal::mdns;
@@ -86,7 +87,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
     let card_code = code.map(|pairing| Code::parse(&pairing.code)).transpose()?;
 
     let name = settings.name.clone();
-    let [https, http] = ports()?;
+    let (https, http, laptops) = ports()?;
     let app = match Store::open(&DataFolder(places.data.clone())) {
         Ok(store) => {
             let app = App::new(store, settings, identity, places, card_code.clone())?;
@@ -110,6 +111,11 @@ async fn run(notifier: &Notifier) -> Result<()> {
     };
     let tls = TlsAcceptor::from(Arc::new(tls));
     let mut doors = JoinSet::new();
+    if let (Ok(app), Some(port)) = (&app, laptops) {
+        let limits = device::door::Limits::STANDARD;
+        let laptops = device::door::Door::new(app.clone(), limits).context("use the box's key")?;
+        doors.spawn(laptops.serve(door(port).await?, stopping.clone()));
+    }
     doors.spawn(listen::serve(
         door(https).await?,
         Some(tls),
@@ -220,11 +226,15 @@ fn card(run: &Path) -> Result<Option<Card>> {
     }
 }
 
-fn ports() -> Result<[u16; 2]> {
+/// Ports of HTTPS, of HTTP, and of the laptops' door.
+fn ports() -> Result<(u16, u16, Option<u16>)> {
     let Ok(text) = std::env::var(PORTS_ENV) else {
-        return Ok([443, 80]);
+        return Ok((443, 80, Some(update::PORT)));
     };
     let ports: Result<Vec<u16>, _> = text.split_whitespace().map(str::parse).collect();
-    let ports = ports.ok().and_then(|ports| ports.try_into().ok());
-    ports.with_context(|| format!("{PORTS_ENV} is not two ports: {text:?}"))
+    match ports.as_deref() {
+        Ok([https, http]) => Ok((*https, *http, None)),
+        Ok([https, http, laptops]) => Ok((*https, *http, Some(*laptops))),
+        _ => anyhow::bail!("{PORTS_ENV} is not two or three ports: {text:?}"),
+    }
 }

@@ -16,12 +16,26 @@ const MAX_ANSWER: u64 = 4 << 20;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-#[error("{who} does not answer: {why}")]
+#[error("{who} does not answer: {}", plain(.why))]
 pub struct NoAnswer {
     /// Who was asked, as the owner knows it.
     pub who: &'static str,
     /// Why.
     pub why: io::Error,
+}
+
+/// Why a socket does not answer, for people.
+pub(crate) fn plain(why: &io::Error) -> String {
+    match why.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => "it is not running".into(),
+        io::ErrorKind::PermissionDenied => "it does not take calls of the portal".into(),
+        io::ErrorKind::TimedOut => "it takes too long".into(),
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe => "it broke off".into(),
+        io::ErrorKind::InvalidData => "it answers something else than was asked".into(),
+        _ => why.to_string(),
+    }
 }
 
 /// Sends one call on a connection of its own and reads one answer.

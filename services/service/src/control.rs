@@ -97,6 +97,7 @@ pub enum Response {
 
 /// State of the whole box.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BoxStatus {
     /// Host name.
     pub name: String,
@@ -135,6 +136,7 @@ pub struct BoxStatus {
 
 /// State of one service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ServiceStatus {
     /// Name from its spec.
     pub name: String,

@@ -21,6 +21,28 @@ pub const SERVICE: &str = "mail";
 /// `X-Forwarded-For`: one address, put in place of whatever the client sent.
 pub const HTTP_PORT: u16 = 8080;
 
+/// TCP ports on which people's mail programs reach the box.
+pub mod ports {
+    /// Between mail servers.
+    pub const SMTP: u16 = 25;
+    /// Sending, TLS from the first byte (RFC 8314).
+    pub const SUBMISSIONS: u16 = 465;
+    /// Sending, with STARTTLS (RFC 6409).
+    pub const SUBMISSION: u16 = 587;
+    /// IMAP, TLS from the first byte (RFC 8314).
+    pub const IMAPS: u16 = 993;
+    /// IMAP, with STARTTLS (RFC 9051).
+    pub const IMAP: u16 = 143;
+    /// POP3, TLS from the first byte (RFC 8314).
+    pub const POP3S: u16 = 995;
+    /// POP3, with STARTTLS (RFC 2595).
+    pub const POP3: u16 = 110;
+    /// ManageSieve, with STARTTLS (RFC 5804).
+    pub const SIEVE: u16 = 4190;
+    /// JMAP, CalDAV, CardDAV and WebDAV, by way of the portal.
+    pub const HTTPS: u16 = 443;
+}
+
 /// Longest call, in bytes, its line feed included.
 pub const MAX_CALL: usize = 16 << 10;
 /// Longest answer, in bytes, its line feed included.

@@ -244,47 +244,115 @@ impl AccountName {
                 )),
             );
         }
-        if value.len() > 64 {
-            return Err(Reason::new("the name is longer than 64 letters (RFC 5321)"));
-        }
         if RESERVED.contains(&value.to_lowercase().as_str()) {
             return Err(Reason::new(format!(
                 "\"{shown}\" is reserved: the box uses that address itself"
             ))
             .hint("choose a name of your own, like alice"));
         }
-        if value.bytes().any(|b| b.is_ascii_uppercase()) {
-            return Err(
-                Reason::new(format!("\"{shown}\" has capital letters")).hint(format!(
-                    "did you mean \"{}\"? mail to Alice@ reaches alice@",
-                    printable(&value.to_lowercase())
-                )),
-            );
-        }
-        if let Some(bad) = value
-            .chars()
-            .find(|c| !c.is_ascii_lowercase() && !c.is_ascii_digit() && !"._-".contains(*c))
-        {
-            let hint = match bad {
-                '+' => "mail to alice+anything@ reaches alice@ by itself",
-                _ => "letters from a to z, digits and . _ - may stand in it",
-            };
-            return Err(
-                Reason::new(format!("{bad:?} may not stand in an account's name")).hint(hint),
-            );
-        }
-        let ends = |c: char| value.starts_with(c) || value.ends_with(c);
-        if ends('.') || ends('-') || ends('_') || value.contains("..") {
-            return Err(Reason::new(format!(
-                "\"{shown}\" begins or ends with a sign, or has two dots in a row"
-            )));
-        }
+        needs_no_quoting(value, "an account's name")?;
         Ok(Self(value.to_owned()))
     }
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// The rules of a local part, whose kind is `what`: none of its letters needs quoting anywhere.
+fn needs_no_quoting(value: &str, what: &str) -> Result<(), Reason> {
+    let shown = printable(value);
+    if value.len() > 64 {
+        return Err(Reason::new("the name is longer than 64 letters (RFC 5321)"));
+    }
+    if value.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Err(
+            Reason::new(format!("\"{shown}\" has capital letters")).hint(format!(
+                "did you mean \"{}\"? mail to Alice@ reaches alice@",
+                printable(&value.to_lowercase())
+            )),
+        );
+    }
+    if let Some(bad) = value
+        .chars()
+        .find(|c| !c.is_ascii_lowercase() && !c.is_ascii_digit() && !"._-".contains(*c))
+    {
+        let hint = match bad {
+            '+' => "mail to alice+anything@ reaches alice@ by itself",
+            _ => "letters from a to z, digits and . _ - may stand in it",
+        };
+        return Err(Reason::new(format!("{bad:?} may not stand in {what}")).hint(hint));
+    }
+    let ends = |c: char| value.starts_with(c) || value.ends_with(c);
+    if ends('.') || ends('-') || ends('_') || value.contains("..") {
+        return Err(Reason::new(format!(
+            "\"{shown}\" begins or ends with a sign, or has two dots in a row"
+        )));
+    }
+    Ok(())
+}
+
+/// A mail address that needs no quoting anywhere, in lower case. Its first half may be one of
+/// the names that no account may have, like `webmaster`, but not one that programs send as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    whole: String,
+    domain: Domain,
+}
+
+/// First halves to which nobody writes: programs send as these, and the box tests its mail with one.
+#[cfg(feature = "names")]
+const SENT_BY_PROGRAMS: [&str; 4] = ["mailer-daemon", "no-reply", "noreply", "roost-probe"];
+
+impl Address {
+    /// Checks an address.
+    ///
+    /// # Errors
+    /// Says which rule it breaks.
+    #[cfg(feature = "names")]
+    pub fn parse(value: &str) -> Result<Self, Reason> {
+        let shown = printable(value);
+        let Some((local, domain)) = value.rsplit_once('@') else {
+            return Err(Reason::new(format!("\"{shown}\" is no mail address"))
+                .hint("write it like sales@example.org"));
+        };
+        let domain = Domain::parse(domain)?;
+        if local.is_empty() {
+            return Err(Reason::new("nothing stands before the @")
+                .hint(format!("write it like sales@{domain}")));
+        }
+        needs_no_quoting(local, "an address")?;
+        if SENT_BY_PROGRAMS.contains(&local) {
+            return Err(Reason::new(format!(
+                "\"{local}\" is reserved: programs send as it, and nobody reads it"
+            )));
+        }
+        Ok(Self {
+            whole: format!("{local}@{domain}"),
+            domain,
+        })
+    }
+
+    /// The whole address.
+    pub fn as_str(&self) -> &str {
+        &self.whole
+    }
+
+    /// What stands before the `@`.
+    pub fn local(&self) -> &str {
+        self.whole.split('@').next().unwrap_or_default()
+    }
+
+    /// What stands behind it.
+    pub fn domain(&self) -> &Domain {
+        &self.domain
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.whole)
     }
 }
 
@@ -375,6 +443,42 @@ mod tests {
             &"a".repeat(65),
         ] {
             assert!(AccountName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+    #[test]
+    fn addresses_are_normalised_or_refused() {
+        for (given, kept) in [
+            ("sales@example.org", "sales@example.org"),
+            ("webmaster@Example.ORG", "webmaster@example.org"),
+            (
+                "a.b-c_d@b\u{fc}cher.example.net",
+                "a.b-c_d@xn--bcher-kva.example.net",
+            ),
+        ] {
+            let address = Address::parse(given).unwrap();
+            assert_eq!(address.as_str(), kept);
+            assert_eq!(
+                format!("{}@{}", address.local(), address.domain()),
+                address.as_str()
+            );
+        }
+        for bad in [
+            "",
+            "@",
+            "sales",
+            "@example.org",
+            "Sales@example.org",
+            "a@b@example.org",
+            "a b@example.org",
+            "\"a\"@example.org",
+            "a+b@example.org",
+            "sales@example",
+            "noreply@example.org",
+            "roost-probe@example.org",
+            "sales@example.org\n",
+            &format!("{}@example.org", "a".repeat(65)),
+        ] {
+            assert!(Address::parse(bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -121,6 +121,7 @@ pub struct Report {
 
 /// A version of the system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Version {
     /// Decides what is newer.
     pub number: u64,
@@ -130,6 +131,7 @@ pub struct Version {
 
 /// Where updates stand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UpdateStatus {
     /// What runs.
     pub running: Version,
@@ -143,6 +145,7 @@ pub struct UpdateStatus {
 
 /// What the update engine is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "phase", rename_all = "snake_case")]
 pub enum Phase {
     /// Nothing; the running slot is the committed one.
@@ -170,6 +173,7 @@ pub enum Phase {
 
 /// One check of a trial.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Check {
     /// What is checked, e.g. `mail delivers`.
     pub name: String,
@@ -181,6 +185,7 @@ pub struct Check {
 
 /// How an update ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Outcome {
     /// The version before.
     pub from: Version,
@@ -196,6 +201,7 @@ pub struct Outcome {
 
 /// Why a trial was rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Reason {
     /// One sentence.
     pub summary: String,

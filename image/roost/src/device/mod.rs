@@ -21,13 +21,13 @@ pub mod words;
 
 use crate::cli::BoxArgs;
 use crate::error::Failure;
-use roost_service::fingerprint::Fingerprint;
 use crate::password::{can_ask, confirm};
 use crate::ui::Ui;
 use address::Address;
 use error::DeviceError;
 use link::Link;
 use paired::{Boxes, Installed, Paired};
+use roost_service::fingerprint::Fingerprint;
 use roost_service::update::{Answer, Call, Report};
 use std::time::Duration;
 use stop::Stop;
@@ -48,6 +48,8 @@ pub struct Device<'a> {
     boxes: Boxes,
     /// Those that may answer there; one if it is known which is meant.
     candidates: Vec<Paired>,
+    /// Which of them is meant, as far as that is known.
+    meant: Option<usize>,
     /// Which has answered: its place among the candidates.
     met: Option<usize>,
     /// Ctrl-C, for those who wait for it.
@@ -76,9 +78,9 @@ impl<'a> Device<'a> {
             return Err(Failure::usage("this laptop is paired with no box")
                 .hint("pair with it first: roost pair ADDRESS"));
         }
-        let (address, candidates) = match typed {
+        let (address, candidates, meant) = match typed {
             None => match all.as_slice() {
-                [_] => (None, all),
+                [_] => (None, all, Some(0)),
                 several => {
                     let list: Vec<String> = (several.iter())
                         .map(|known| format!("{} at {}", known.name, known.address))
@@ -88,15 +90,19 @@ impl<'a> Device<'a> {
                         .hint(format!("say which: --box {}", several[0].name)));
                 }
             },
-            Some(typed) => match at(&all, &typed) {
+            Some(typed) => match all.iter().position(|known| known.is_called(&typed)) {
                 Some(at) => {
                     let known = all.swap_remove(at);
                     // Its name is enough; nothing needs to resolve it.
                     let by_name = typed.to_string() == known.name;
-                    ((!by_name).then_some(typed), vec![known])
+                    ((!by_name).then_some(typed), vec![known], Some(0))
                 }
-                // Whoever answers there is known by the certificate.
-                None => (Some(typed), all),
+                // Addresses wander: which of the paired boxes is there now, its certificate says.
+                None => {
+                    let text = typed.to_string();
+                    let last = all.iter().position(|known| known.address == text);
+                    (Some(typed), all, last)
+                }
             },
         };
         let address = match address {
@@ -114,6 +120,7 @@ impl<'a> Device<'a> {
             address,
             boxes,
             candidates,
+            meant,
             met: None,
             stop,
         })
@@ -165,25 +172,21 @@ impl<'a> Device<'a> {
         for known in &self.candidates {
             expected.push((known.fingerprint()?, known.identity()?));
         }
-        let only = match expected.as_slice() {
-            [(only, _)] => Some(*only),
-            _ => None,
-        };
         let link = match Link::open(socket, Expect::Boxes(expected.clone()), &self.stop) {
-            Err(DeviceError::Stranger { shown }) if only.is_some_and(|_| self.is_meant()) => {
-                let known = only.unwrap_or(shown);
-                return Err(DeviceError::ChangedCertificate { known, shown });
+            Err(DeviceError::Stranger { shown }) => {
+                return Err(match self.meant.and_then(|at| expected.get(at)) {
+                    Some((known, _)) => DeviceError::ChangedCertificate {
+                        known: *known,
+                        shown,
+                    },
+                    None => DeviceError::Stranger { shown },
+                });
             }
             other => other?,
         };
         let shown = Fingerprint::of(&link.certificate()?);
         self.met = expected.iter().position(|(known, _)| *known == shown);
         Ok(link)
-    }
-
-    /// Whether the one candidate is known to be at this address, or was named.
-    fn is_meant(&self) -> bool {
-        self.candidates[0].is_at(&self.address)
     }
 
     /// Connects and asks how the box is.
@@ -259,14 +262,6 @@ impl<'a> Device<'a> {
             ))
         }
     }
-}
-
-/// Which of the boxes is meant by what was typed: the one that answered at that address, or else
-/// the one with that name.
-fn at(all: &[Paired], typed: &Address) -> Option<usize> {
-    let text = typed.to_string();
-    let same = all.iter().position(|known| known.address == text);
-    same.or_else(|| all.iter().position(|known| known.is_at(typed)))
 }
 
 /// Asks a connected box for its report.

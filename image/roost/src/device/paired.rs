@@ -5,8 +5,8 @@ use super::address::Address;
 use super::folder::{self, Folder};
 use super::identity::{Identity, Seed};
 use crate::error::Failure;
-use roost_service::fingerprint::Fingerprint;
 use roost_bundle::Component;
+use roost_service::fingerprint::Fingerprint;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
@@ -67,12 +67,10 @@ impl Paired {
         Identity::of(&self.key)
     }
 
-    /// Whether somebody who types this address, or name, means this box.
-    pub fn is_at(&self, address: &Address) -> bool {
-        let host = address.host();
-        self.address == address.to_string()
-            || host == self.name
-            || host.strip_suffix(".local") == Some(&self.name)
+    /// Whether what was typed is this box's name.
+    pub fn is_called(&self, typed: &Address) -> bool {
+        let host = typed.host();
+        host.strip_suffix(".local").unwrap_or(host) == self.name
     }
 }
 

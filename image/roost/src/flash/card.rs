@@ -118,13 +118,30 @@ impl Personal {
     ///
     /// A [`Failure`] if the system gives no random numbers.
     pub fn new(name: &str, network: Option<Network>) -> Result<Self, Failure> {
+        Self::make(name, Some(name.to_owned()), network)
+    }
+
+    /// The same for a box that is called as its image says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn unnamed() -> Result<Self, Failure> {
+        Self::make("roost", None, None)
+    }
+
+    fn make(
+        name: &str,
+        of_card: Option<String>,
+        network: Option<Network>,
+    ) -> Result<Self, Failure> {
         let cannot = "cannot make the card's own file";
         let code = card::code(random()?);
         let (identity, certificate) =
             identity(name).map_err(|e| Failure::new(cannot).because(e))?;
         let file = card::render(&Card {
             format: card::FORMAT,
-            name: Some(name.to_owned()),
+            name: of_card,
             network,
             pairing: Some(Pairing { code: code.clone() }),
             identity: Some(identity),

@@ -2,6 +2,7 @@
 //!
 //! - [`media`] and [`superblock`]: which disks there are; [`guard`]: which may be written over.
 //! - [`destination`]: asking which it shall be, and whether.
+//! - [`emulated`]: the same for the card of `roost run`.
 //! - [`image`]: what is written; [`card`]: what makes the card one box's own.
 //! - [`target`]: what it is written to; [`write`](mod@write): in which order, and how it is checked.
 //! - [`show`]: lists and the last screen.
@@ -9,6 +10,7 @@
 
 pub mod card;
 mod destination;
+pub mod emulated;
 mod guard;
 pub mod image;
 mod media;
@@ -22,6 +24,7 @@ use crate::cli::FlashArgs;
 use crate::config::Config;
 use crate::config::names::BoxName;
 use crate::config::{network, values};
+use crate::device::cards::{Card, Cards};
 use crate::device::stop::Stop;
 use crate::error::Failure;
 use crate::report;
@@ -88,6 +91,7 @@ pub fn run(args: &FlashArgs, ui: &Ui) -> Result<(), Failure> {
         }
     };
     let ejected = destination.let_go(&disk);
+    leave(&personal, network.as_ref(), ui);
     let done = Done::new(
         destination.name(),
         destination.is_file(),
@@ -98,6 +102,24 @@ pub fn run(args: &FlashArgs, ui: &Ui) -> Result<(), Failure> {
     );
     ui.result(done.render(columns()), &done);
     Ok(())
+}
+
+/// Leaves code and fingerprint for `roost pair`. The card is complete without it.
+fn leave(personal: &Personal, network: Option<&Network>, ui: &Ui) {
+    let mut card = Card::new(&personal.name, &personal.code, personal.fingerprint);
+    if let Some(Network::Static { address, .. }) = network {
+        card.web = Some(address.to_string());
+    }
+    let kept = Cards::of_user().and_then(|cards| cards.keep(&card));
+    if let Err(failure) = kept {
+        ui.warn(format!(
+            "`roost pair` will ask for the code: {}",
+            failure
+                .causes()
+                .first()
+                .map_or(failure.to_string(), Clone::clone)
+        ));
+    }
 }
 
 fn image_path(args: &FlashArgs) -> PathBuf {

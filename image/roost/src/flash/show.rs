@@ -183,6 +183,9 @@ pub struct Done {
     pub skipped_bytes: u64,
     /// Whether the reader let go of the card.
     pub ejected: bool,
+    /// What `roost pair` is given.
+    #[serde(skip)]
+    web: String,
     #[serde(skip)]
     lines: [String; 2],
     /// Whether it is a file and not a card.
@@ -206,6 +209,10 @@ impl Done {
             address: personal.address(),
             pairing_code: display_code(&personal.code),
             pairing_address: personal.pairing_address(),
+            web: match &network {
+                Some(Network::Static { address, .. }) => address.to_string(),
+                _ => format!("{}.local", personal.name),
+            },
             fingerprint: personal.fingerprint.hex(),
             fingerprint_words: personal.fingerprint.words(),
             network,
@@ -225,7 +232,7 @@ impl Done {
             "\nThe {what} is complete, and was read back without a difference.\n\n\
              \x20 box           {bold}{}{reset}\n\
              \x20 address       {bold}{}{reset}\n\
-             \x20 pairing code  {bold}{}{reset}   (works once; it is not shown again)\n",
+             \x20 pairing code  {bold}{}{reset}   (works once; `roost pair` on this computer knows it)\n",
             self.name, self.address, self.pairing_code
         );
         if let Some(Network::Static {
@@ -258,8 +265,10 @@ impl Done {
                     .to_owned()
             }
         };
-        text += "This version has no pairing page yet: keep the code for the update that brings one.\n\
-                 Until then the box has no name that a network knows; your router lists its address.\n";
+        text += &format!(
+            "Once it is on, open its address in a browser, or become its owner from here: roost pair {}\n",
+            self.web
+        );
         text
     }
 }

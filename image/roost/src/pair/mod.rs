@@ -21,9 +21,9 @@ use crate::device::stop::Stop;
 use crate::device::tls::Expect;
 use crate::device::{ANSWER_LIMIT, CONNECT_LIMIT};
 use crate::error::Failure;
-use roost_service::fingerprint::Fingerprint;
 use crate::password::can_ask;
 use crate::ui::Ui;
+use roost_service::fingerprint::Fingerprint;
 use roost_service::update::PORT;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
@@ -241,7 +241,7 @@ impl<'a> Pairing<'a> {
             });
             match self.post(record, "/api/v1/pair", &body) {
                 Err(DeviceError::Api(error)) if error.code == WRONG_CODE && typed => {
-                    self.ui.warn(error.what);
+                    self.ui.warn(error.because.unwrap_or(error.what));
                     code = ask::code(self.ui)?;
                 }
                 Err(DeviceError::Api(error))
@@ -291,7 +291,7 @@ impl<'a> Pairing<'a> {
                         && self.args.password_file.is_none()
                         && asks =>
                 {
-                    self.ui.warn(error.what);
+                    self.ui.warn(error.because.unwrap_or(error.what));
                     password = ask::password(self.args, self.ui)?;
                 }
                 other => return other,

@@ -12,9 +12,9 @@ use super::WebAddress;
 use crate::device::cards::Card;
 use crate::device::paired::Paired;
 use crate::error::Failure;
-use roost_service::fingerprint::Fingerprint;
 use crate::password::{can_ask, confirm};
 use crate::ui::Ui;
+use roost_service::fingerprint::Fingerprint;
 
 /// What this computer knows.
 pub struct Known<'a> {
@@ -63,7 +63,9 @@ impl Known<'_> {
             }
         }
         // The newest card of that name is the one that somebody has just put into a box.
-        if let Some(card) = self.cards.iter().find(|card| meant(&card.name)) {
+        // Those of `roost run` have no name of their own.
+        let named = |card: &&Card| card.web.is_none() && meant(&card.name);
+        if let Some(card) = self.cards.iter().find(named) {
             return Err(changed(web, &words_of(card), shown));
         }
         compare(web, name, shown, ui)

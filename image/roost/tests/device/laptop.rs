@@ -1,9 +1,8 @@
 //! The laptop: a folder with a roost.toml, a key and a bundle, and the program as people call it.
 
-use crate::server::public;
+use crate::server::{identity, public};
 use roost_bundle::{Builder, Component, Hash, Release, SigningKey};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use std::fs::Permissions;
 use std::io::{Cursor, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -36,25 +35,66 @@ impl Laptop {
             .output()
             .unwrap();
         assert!(out.status.success(), "{out:?}");
-        std::fs::create_dir_all(laptop.keys()).unwrap();
-        let key = laptop.keys().join("laptop.key");
-        std::fs::write(&key, format!("{}\n", hex::encode([LAPTOP; 32]))).unwrap();
-        std::fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+        laptop.know("roost", "127.0.0.1:1", BOX);
         laptop
+    }
+
+    /// Writes down that it is paired with a box.
+    pub fn know(&self, name: &str, address: &str, seed: u8) {
+        let record = serde_json::json!({
+            "name": name,
+            "address": address,
+            "certificate": pem::encode(&pem::Pem::new("CERTIFICATE", identity(seed).0)),
+            "laptop": "desk",
+            "key": hex::encode([LAPTOP; 32]),
+        });
+        self.keep("boxes", seed, &record);
+    }
+
+    /// Writes down what `roost flash` leaves of a card.
+    pub fn flashed(&self, name: &str, web: Option<String>, seed: u8) {
+        let record = serde_json::json!({
+            "name": name,
+            "code": "A0B1C2D3",
+            "fingerprint": fingerprint(seed),
+            "web": web,
+            "made": 1_790_000_000,
+        });
+        self.keep("cards", seed, &record);
+    }
+
+    fn keep(&self, folder: &str, seed: u8, record: &serde_json::Value) {
+        let folder = self.config().join(folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join(&fingerprint(seed)[..16]).with_extension("json");
+        std::fs::write(file, record.to_string()).unwrap();
+    }
+
+    /// What is written down of boxes or cards.
+    pub fn kept(&self, folder: &str) -> Vec<serde_json::Value> {
+        let Ok(entries) = std::fs::read_dir(self.config().join(folder)) else {
+            return Vec::new();
+        };
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths
+            .map(|path| {
+                let mode = path.metadata().unwrap().permissions().mode() & 0o777;
+                assert!(mode == 0o600 || mode == 0o644, "{mode:o}");
+                serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+            })
+            .collect()
+    }
+
+    pub fn forget_all(&self) {
+        std::fs::remove_dir_all(self.config().join("boxes")).unwrap();
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir().join("config/roost")
     }
 
     pub fn dir(&self) -> &Path {
         self.dir.path()
-    }
-
-    /// Where the keys of the domain are.
-    pub fn keys(&self) -> PathBuf {
-        self.dir().join("config/roost/example.org")
-    }
-
-    pub fn known_boxes(&self) -> serde_json::Value {
-        let text = std::fs::read_to_string(self.keys().join("known_boxes.json")).unwrap();
-        serde_json::from_str(&text).unwrap()
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
@@ -185,6 +225,17 @@ impl Bundle {
     }
 }
 
+/// The words of the certificate of a box.
+pub fn words(seed: u8) -> String {
+    let fingerprint = roost_service::fingerprint::Fingerprint::of(&identity(seed).0);
+    fingerprint.words().join(" ")
+}
+
+/// SHA-256 of the certificate of a box.
+pub fn fingerprint(seed: u8) -> String {
+    Hash::of(&identity(seed).0).to_string()
+}
+
 pub fn component(name: &str, version: &str) -> Component {
     Component {
         name: name.into(),
@@ -208,6 +259,11 @@ pub fn clean(laptop: &Laptop, port: u16, text: &str) -> String {
         .replace(&laptop.dir().display().to_string(), "DIR")
         .replace(&format!("127.0.0.1:{port}"), "127.0.0.1:PORT")
         .replace(&hex::encode(public(LAPTOP)), "LAPTOP");
+    let text = [BOX, BOX + 1].iter().fold(text, |text, seed| {
+        let mark = if *seed == BOX { "BOX" } else { "OTHER" };
+        let text = text.replace(&words(*seed), &format!("WORDS OF THE {mark}"));
+        text.replace(&fingerprint(*seed)[..16], &format!("FINGERPRINT-{mark}"))
+    });
     let lines: Vec<String> = text.split('\n').map(without_time).collect();
     lines.join("\n")
 }

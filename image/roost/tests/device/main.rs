@@ -2,6 +2,7 @@
 
 mod laptop;
 mod made_up;
+mod pairing;
 mod server;
 mod serving;
 mod updating;
@@ -42,27 +43,22 @@ fn quiet_box(report: Report) -> Server {
 }
 
 #[test]
-fn status_shows_the_box_on_one_screen_and_the_first_contact_once() {
+fn status_shows_the_box_on_one_screen_wherever_it_is() {
     let laptop = Laptop::new();
     let server = quiet_box(report());
     let out = laptop.roost(server.port, &["status"]);
     insta::assert_snapshot!(screen(&laptop, server.port, &out));
-    let known = laptop.known_boxes();
-    let key = &known["boxes"][format!("127.0.0.1:{}", server.port)]["key"];
-    assert_eq!(*key, hex::encode(server::public(BOX)));
-    // The second time there is nothing to say; arguments go before the environment.
-    let out = laptop.roost(1, &["status", &format!("127.0.0.1:{}", server.port)]);
-    assert_eq!(out.stderr, b"");
-    // The same box under another name is no stranger.
-    let out = laptop.roost(
-        server.port,
-        &["status", "--box", &format!("localhost:{}", server.port)],
-    );
-    let said = String::from_utf8(out.stderr).unwrap();
-    assert!(
-        said.contains("is the box that this laptop knows as 127.0.0.1:"),
-        "{said}"
-    );
+    // Where it answered is written down: next time nobody has to say it.
+    let address = format!("127.0.0.1:{}", server.port);
+    assert_eq!(laptop.kept("boxes")[0]["address"], address);
+    let out = laptop.command(&["status"]).output().unwrap();
+    assert!(out.status.success(), "{out:?}");
+    let out = laptop.command(&["status", "--box", "roost"]).output();
+    assert!(out.unwrap().status.success());
+    // Arguments go before the environment; under another address it is the same box.
+    let localhost = format!("localhost:{}", server.port);
+    let out = laptop.roost(1, &["status", &localhost]);
+    assert_eq!((out.status.code(), out.stderr), (Some(0), Vec::new()));
 }
 
 #[test]
@@ -114,45 +110,31 @@ fn status_as_json_is_the_report() {
 }
 
 #[test]
-fn a_box_that_does_not_know_the_laptop_is_not_kept() {
+fn a_box_that_does_not_know_the_laptop_says_so() {
     let laptop = Laptop::new();
     let server = Server::start(BOX, LAPTOP + 1, |_, _| panic!("it may not come so far"));
     let out = laptop.roost(server.port, &["status"]);
     insta::assert_snapshot!(screen(&laptop, server.port, &out));
-    assert!(!laptop.keys().join("known_boxes.json").exists());
 }
 
 #[test]
-fn a_changed_key_is_refused_until_the_owner_says_so() {
+fn a_changed_certificate_is_refused() {
     let laptop = Laptop::new();
-    let first = quiet_box(report());
-    let port = first.port;
-    assert!(laptop.roost(port, &["status"]).status.success());
-    drop(first);
-    // Another box at the same address.
-    let second = Server::start(BOX + 1, LAPTOP, |_, conn| {
-        talk(conn, &report(), |_, call| panic!("{call:?}"))
-    });
-    let file = laptop.keys().join("known_boxes.json");
-    let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(
-        &file,
-        text.replace(&port.to_string(), &second.port.to_string()),
-    )
-    .unwrap();
+    // Another box at the address, or somebody in the middle.
+    let other = Server::start(BOX + 1, LAPTOP, |_, _| panic!("nothing is sent"));
+    laptop.know("roost", &format!("127.0.0.1:{}", other.port), BOX);
     for command in ["status", "reboot", "logs"] {
-        let out = laptop.roost(second.port, &[command]);
+        let out = laptop.roost(other.port, &[command]);
         assert_eq!(out.status.code(), Some(1));
         assert_eq!(out.stdout, b"");
         if command == "status" {
-            insta::assert_snapshot!(screen(&laptop, second.port, &out));
+            insta::assert_snapshot!(screen(&laptop, other.port, &out));
         }
     }
-    let out = laptop.roost(second.port, &["status", "--accept-new-key"]);
-    let said = String::from_utf8(out.stderr).unwrap();
-    assert!(said.starts_with("new key of 127.0.0.1:"), "{said}");
-    let out = laptop.roost(second.port, &["status"]);
-    assert_eq!((out.status.code(), out.stderr), (Some(0), Vec::new()));
+    // At an address where nothing is expected, it is just no box of ours.
+    laptop.know("roost", "127.0.0.1:1", BOX);
+    let out = laptop.roost(other.port, &["status"]);
+    insta::assert_snapshot!("a_stranger", screen(&laptop, other.port, &out));
 }
 
 /// Certificates are public: the key must be held, not shown.
@@ -162,7 +144,6 @@ fn an_impostor_with_the_boxs_certificate_is_not_believed() {
     let server = Server::impostor(BOX, BOX + 1, LAPTOP);
     let out = laptop.roost(server.port, &["status"]);
     insta::assert_snapshot!(screen(&laptop, server.port, &out));
-    assert!(!laptop.keys().join("known_boxes.json").exists());
 }
 
 #[test]
@@ -220,14 +201,14 @@ fn a_silent_box_is_given_up() {
 }
 
 #[test]
-fn without_a_key_or_a_configuration_nothing_is_sent() {
+fn which_box_must_be_known() {
     let laptop = Laptop::new();
-    std::fs::remove_file(laptop.keys().join("laptop.key")).unwrap();
-    let out = laptop.roost(1, &["status"]);
-    insta::assert_snapshot!("no_laptop_key", screen(&laptop, 1, &out));
-    std::fs::remove_file(laptop.dir().join("roost.toml")).unwrap();
-    let out = laptop.roost(1, &["status"]);
-    insta::assert_snapshot!("no_roost_toml", screen(&laptop, 1, &out));
+    laptop.know("cellar", "cellar.local", BOX + 1);
+    let out = laptop.command(&["status"]).output().unwrap();
+    insta::assert_snapshot!("several_boxes", screen(&laptop, 1, &out));
+    laptop.forget_all();
+    let out = laptop.command(&["status"]).output().unwrap();
+    insta::assert_snapshot!("no_box_is_paired", screen(&laptop, 1, &out));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A box as far as its device API goes: real TLS on a real port, scripted answers.
+//! A box as far as its API goes: real TLS on a real port, real HTTP, scripted answers.
 
 use roost_service::update::{Answer, Call};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
@@ -8,9 +8,12 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, ServerConnection, SignatureScheme,
     StreamOwned,
 };
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,6 +31,23 @@ pub fn pkcs8(seed: u8) -> Vec<u8> {
 pub fn public(seed: u8) -> Vec<u8> {
     let pair = rcgen::KeyPair::from_der(&pkcs8(seed)).unwrap();
     pair.public_key_raw().to_vec()
+}
+
+/// The certificate and the key (PKCS#8) of the box with this number: P-256, as `roost flash` makes
+/// them, and the same for the whole test.
+pub fn identity(seed: u8) -> (Vec<u8>, Vec<u8>) {
+    static MADE: Mutex<BTreeMap<u8, (Vec<u8>, Vec<u8>)>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap();
+    let one = made.entry(seed).or_insert_with(|| {
+        let mut params = rcgen::CertificateParams::new(vec!["attic.local".to_owned()]);
+        params.alg = &rcgen::PKCS_ECDSA_P256_SHA256;
+        let certificate = rcgen::Certificate::from_params(params).unwrap();
+        (
+            certificate.serialize_der().unwrap(),
+            certificate.serialize_private_key_der(),
+        )
+    });
+    one.clone()
 }
 
 /// What the box does after a connection.
@@ -53,18 +73,41 @@ impl Server {
         laptop: u8,
         script: impl FnMut(usize, &mut Conn) -> Then + Send + 'static,
     ) -> Self {
-        Self::run(config(seed, seed, laptop), script)
+        Self::run(config(seed, seed, Some(laptop)), true, script)
+    }
+
+    /// A box whose API is asked with single requests: method, path and JSON give status and JSON.
+    /// With `laptop` it is the laptops' door, else the one for everybody.
+    pub fn http(
+        seed: u8,
+        laptop: Option<u8>,
+        mut script: impl FnMut(&str, &str, Value) -> (u16, Value) + Send + 'static,
+    ) -> Self {
+        Self::run(config(seed, seed, laptop), false, move |_, conn| {
+            while let Some((method, path, body)) = conn.request() {
+                let (status, answer) = script(&method, &path, body);
+                let answer = match answer {
+                    Value::Null => String::new(),
+                    answer => answer.to_string(),
+                };
+                let length = answer.len();
+                let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n");
+                conn.raw((head + &answer).as_bytes());
+            }
+            Then::Go
+        })
     }
 
     /// Somebody who shows the certificate of the box `shown`, but holds the key `held`.
     pub fn impostor(shown: u8, held: u8, laptop: u8) -> Self {
-        Self::run(config(shown, held, laptop), |_, _| {
+        Self::run(config(shown, held, Some(laptop)), true, |_, _| {
             panic!("an impostor was believed")
         })
     }
 
     fn run(
         config: rustls::ServerConfig,
+        upgrade: bool,
         mut script: impl FnMut(usize, &mut Conn) -> Then + Send + 'static,
     ) -> Self {
         let config = Arc::new(config);
@@ -82,6 +125,9 @@ impl Server {
                 let Some(mut conn) = Conn::shake_hands(socket, &config) else {
                     continue;
                 };
+                if upgrade && conn.upgrade().is_none() {
+                    continue;
+                }
                 let then = script(count, &mut conn);
                 count += 1;
                 drop(conn);
@@ -137,6 +183,44 @@ impl Conn {
         Some(Self(BufReader::new(StreamOwned::new(tls, socket))))
     }
 
+    /// Becomes the updater's; none if the laptop has gone.
+    fn upgrade(&mut self) -> Option<()> {
+        let (head, _) = self.head()?;
+        assert!(
+            head.starts_with("POST /api/v1/updates HTTP/1.1\r\n"),
+            "{head}"
+        );
+        assert!(head.contains("\r\nUpgrade: roost-update/1\r\n"), "{head}");
+        self.raw(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: roost-update/1\r\n\r\n");
+        Some(())
+    }
+
+    /// The next request: its head, and the length of its body.
+    fn head(&mut self) -> Option<(String, u64)> {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            match self.0.read_line(&mut head) {
+                Ok(1..) => {}
+                _ => return None,
+            }
+        }
+        let length = head.split("Content-Length: ").nth(1);
+        let length = length.map_or(0, |rest| rest.lines().next().unwrap().parse().unwrap());
+        Some((head, length))
+    }
+
+    /// The next request: method, path and JSON.
+    fn request(&mut self) -> Option<(String, String, Value)> {
+        let (head, length) = self.head()?;
+        let mut words = head.split(' ').map(str::to_owned);
+        let (method, path) = (words.next().unwrap(), words.next().unwrap());
+        let body = match self.bytes(length) {
+            empty if empty.is_empty() => Value::Null,
+            bytes => serde_json::from_slice(&bytes).expect("the body is JSON"),
+        };
+        Some((method, path, body))
+    }
+
     /// The next call; none if the laptop has gone.
     pub fn call(&mut self) -> Option<Call> {
         let mut line = String::new();
@@ -173,28 +257,23 @@ impl Conn {
     }
 }
 
-fn config(shown: u8, held: u8, laptop: u8) -> rustls::ServerConfig {
-    let pair = rcgen::KeyPair::from_der(&pkcs8(shown)).unwrap();
-    let mut params = rcgen::CertificateParams::new(Vec::new());
-    params.alg = &rcgen::PKCS_ED25519;
-    params.key_pair = Some(pair);
-    let certificate = rcgen::Certificate::from_params(params)
-        .unwrap()
-        .serialize_der()
-        .unwrap();
+fn config(shown: u8, held: u8, laptop: Option<u8>) -> rustls::ServerConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let key = provider
         .key_provider
-        .load_private_key(PrivatePkcs8KeyDer::from(pkcs8(held)).into())
+        .load_private_key(PrivatePkcs8KeyDer::from(identity(held).1).into())
         .unwrap();
-    rustls::ServerConfig::builder_with_provider(provider)
+    let builder = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_client_cert_verifier(Arc::new(Laptop(public(laptop))))
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(
-            vec![certificate.into()],
-            key,
-        ))))
+        .unwrap();
+    let builder = match laptop {
+        Some(laptop) => builder.with_client_cert_verifier(Arc::new(Laptop(public(laptop)))),
+        None => builder.with_no_client_auth(),
+    };
+    builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(
+        vec![identity(shown).0.into()],
+        key,
+    ))))
 }
 
 /// Takes one laptop's key.

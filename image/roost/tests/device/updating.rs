@@ -146,21 +146,6 @@ fn an_update_is_sent_tried_and_kept() {
             None
         })
     });
-    let file = laptop.keys().join("known_boxes.json");
-    let known = laptop.known_boxes();
-    let old = known["boxes"]
-        .as_object()
-        .unwrap()
-        .keys()
-        .next()
-        .unwrap()
-        .clone();
-    let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(
-        &file,
-        text.replace(&old, &format!("127.0.0.1:{}", server.port)),
-    )
-    .unwrap();
     let out = laptop.roost(
         server.port,
         &["update", "--bundle", newer.name(), "--dry-run"],

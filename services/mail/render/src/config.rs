@@ -4,8 +4,8 @@
 //! the image can change any of it, and what runs can be read in one file.
 //! Secrets are referenced by file name (`%{file:…}%`), never written here.
 
-use crate::listeners::{self, Listener};
-use crate::settings::Settings;
+use crate::listeners;
+use crate::setup::Setup;
 use crate::{Error, certificate, keys, probe};
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -98,23 +98,23 @@ pub struct Places<'a> {
 }
 
 /// Renders the configuration; spam rules are added by [`with_spam_rules`].
-pub fn render(settings: &Settings, places: Places<'_>) -> Result<String, Error> {
-    check("name", &settings.name)?;
-    check("domain", &settings.domain)?;
-    check("mail.host", &settings.mail.host)?;
-    check("account.name", &settings.account.name)?;
+pub fn render(setup: &Setup, places: Places<'_>) -> Result<String, Error> {
+    check("name", &setup.name)?;
+    check("domain", &setup.domain)?;
+    check("mail.host", &setup.host)?;
+    check("account.name", &setup.account.name)?;
 
     let mut out =
         String::from("# Rendered at every start of the mail service; changes are lost.\n");
-    server(&mut out, settings);
+    server(&mut out, setup);
     storage(&mut out, places.data);
     network(&mut out, places.resolver);
-    session(&mut out, settings);
-    signatures(&mut out, settings, places.data);
+    session(&mut out, setup);
+    signatures(&mut out, setup, places.data);
     queue(&mut out);
-    clients(&mut out, settings);
+    clients(&mut out, setup);
     memory(&mut out);
-    spam_filter(&mut out, settings);
+    spam_filter(&mut out, setup);
     Ok(out)
 }
 
@@ -162,23 +162,16 @@ fn file(out: &mut String, key: &str, path: &Path) {
     text(out, key, format_args!("%{{file:{}}}%", path.display()));
 }
 
-fn server(out: &mut String, settings: &Settings) {
+fn server(out: &mut String, setup: &Setup) {
     table(out, "server");
-    text(out, "hostname", &settings.mail.host);
+    text(out, "hostname", &setup.host);
     plain(out, "max-connections", MAX_CONNECTIONS);
 
     for listener in &listeners::ALL {
-        let Listener {
-            id,
-            protocol,
-            port,
-            implicit_tls,
-        } = listener;
-        table(out, &format!("server.listener.{id}"));
-        // IPv4 arrives on the same socket as a mapped address (ipv6(7)).
-        text(out, "bind", format_args!("[::]:{port}"));
-        text(out, "protocol", protocol.name());
-        plain(out, "tls.implicit", implicit_tls);
+        table(out, &format!("server.listener.{}", listener.id));
+        text(out, "bind", listener.bind());
+        text(out, "protocol", listener.protocol.name());
+        plain(out, "tls.implicit", listener.implicit_tls);
     }
 
     table(out, "server.allowed-ip");
@@ -224,6 +217,9 @@ fn storage(out: &mut String, data: &Path) {
     table(out, "directory.internal");
     text(out, "type", "internal");
     text(out, "store", "main");
+    // It would remember for hours which addresses exist, and for a day those that do not any
+    // more, whatever the owner changes meanwhile. The store answers at once.
+    plain(out, "cache.size", false);
 
     table(out, "certificate.own");
     file(out, "cert", &certificate::certificate_file(data));
@@ -272,8 +268,8 @@ fn from_loopback() -> String {
         .join(" || ")
 }
 
-fn session(out: &mut String, settings: &Settings) {
-    let size = settings.mail.max_message_size;
+fn session(out: &mut String, setup: &Setup) {
+    let size = setup.max_message_size;
 
     table(out, "session");
     text(out, "timeout", "5m");
@@ -317,7 +313,7 @@ fn session(out: &mut String, settings: &Settings) {
     //
     // The probe's mailbox is nobody else's business: for others its address,
     // with or without a +detail, becomes one that does not exist.
-    let domain = &settings.domain;
+    let domain = &setup.domain;
     let (account, local) = (probe::ACCOUNT, from_loopback());
     let _ = writeln!(
         out,
@@ -347,8 +343,16 @@ fn session(out: &mut String, settings: &Settings) {
     plain(out, "delivered-to", true);
 }
 
-fn signatures(out: &mut String, settings: &Settings, data: &Path) {
-    let domain = &settings.domain;
+/// Signatures of one more domain, as tables that stand for themselves. All domains are signed
+/// with the same keys.
+pub fn signatures_of(domain: &str, data: &Path) -> Result<String, Error> {
+    check("domain", domain)?;
+    let mut out = String::new();
+    signature(&mut out, domain, data);
+    Ok(out)
+}
+
+fn signature(out: &mut String, domain: &str, data: &Path) {
     for algorithm in keys::Algorithm::ALL {
         // The id is the one that the library's own signing rule looks for.
         table(out, &format!("signature.\"{}-{domain}\"", algorithm.name()));
@@ -365,7 +369,11 @@ fn signatures(out: &mut String, settings: &Settings, data: &Path) {
         );
         plain(out, "report", false);
     }
+}
 
+fn signatures(out: &mut String, setup: &Setup, data: &Path) {
+    let domain = &setup.domain;
+    signature(out, domain, data);
     table(out, "report");
     text(out, "domain", domain);
     // Reports on other domains' mail cost writes and outgoing mail, and a
@@ -450,8 +458,8 @@ fn queue(out: &mut String) {
     plain(out, "enable", true);
 }
 
-fn clients(out: &mut String, settings: &Settings) {
-    let size = settings.mail.max_message_size;
+fn clients(out: &mut String, setup: &Setup) {
+    let size = setup.max_message_size;
 
     table(out, "imap");
     plain(out, "auth.allow-plain-text", false);
@@ -476,9 +484,9 @@ fn memory(out: &mut String) {
     }
 }
 
-fn spam_filter(out: &mut String, settings: &Settings) {
+fn spam_filter(out: &mut String, setup: &Setup) {
     table(out, "spam-filter");
-    plain(out, "enable", settings.mail.spam_filter);
+    plain(out, "enable", setup.spam_filter);
     plain(out, "auto-update", false);
     // Would send digests of mail to a stranger, and asks DNS at every start.
     plain(out, "pyzor.enable", false);
@@ -489,10 +497,10 @@ fn spam_filter(out: &mut String, settings: &Settings) {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::settings::{Account, Mail};
+    use roost_service::settings::Account;
 
-    pub(crate) fn settings() -> Settings {
-        Settings {
+    pub(crate) fn setup() -> Setup {
+        Setup {
             name: "roost".into(),
             domain: "example.org".into(),
             account: Account {
@@ -500,17 +508,15 @@ pub(crate) mod tests {
                 display_name: "Alice Example".into(),
                 password_hash: "$6$salt$hash".into(),
             },
-            mail: Mail {
-                host: "mail.example.org".into(),
-                max_message_size: 26_214_400,
-                spam_filter: true,
-            },
+            host: "mail.example.org".into(),
+            max_message_size: 26_214_400,
+            spam_filter: true,
         }
     }
 
-    fn rendered(settings: &Settings) -> Result<String, Error> {
+    fn rendered(setup: &Setup) -> Result<String, Error> {
         render(
-            settings,
+            setup,
             Places {
                 data: Path::new("/data/services/mail"),
                 resolver: "127.0.0.1:5300".parse().unwrap(),
@@ -522,12 +528,12 @@ pub(crate) mod tests {
 
     #[test]
     fn the_whole_configuration() {
-        insta::assert_snapshot!(rendered(&settings()).unwrap());
+        insta::assert_snapshot!(rendered(&setup()).unwrap());
     }
 
     #[test]
     fn is_toml_also_with_the_spam_rules() {
-        let config = with_spam_rules(&rendered(&settings()).unwrap(), RULES);
+        let config = with_spam_rules(&rendered(&setup()).unwrap(), RULES);
         let parsed: toml::Table = config.parse().unwrap();
         assert_eq!(
             parsed["server"]["hostname"].as_str(),
@@ -538,7 +544,7 @@ pub(crate) mod tests {
 
     #[test]
     fn no_secret_is_written_into_it() {
-        let config = rendered(&settings()).unwrap();
+        let config = rendered(&setup()).unwrap();
         assert!(!config.contains("$6$salt$hash"));
         assert!(!config.contains("PRIVATE KEY-----"));
         assert!(!config.contains("fallback-admin"));
@@ -547,9 +553,9 @@ pub(crate) mod tests {
     #[test]
     fn values_that_would_break_the_file_are_refused() {
         for value in ["", "a\"\nb", "%{file:/etc/shadow}%", "a b"] {
-            let mut settings = settings();
-            settings.mail.host = value.into();
-            let error = rendered(&settings).unwrap_err();
+            let mut setup = setup();
+            setup.host = value.into();
+            let error = rendered(&setup).unwrap_err();
             assert!(
                 error.to_string().starts_with("setting `mail.host`"),
                 "{error}"
@@ -582,5 +588,20 @@ pub(crate) mod tests {
                 "{tag} = {score}"
             );
         }
+    }
+
+    #[test]
+    fn signatures_of_another_domain_are_the_same_but_for_its_name() {
+        let data = Path::new("/data/services/mail");
+        let other: toml::Table = signatures_of("example.net", data).unwrap().parse().unwrap();
+        let own: toml::Table = rendered(&setup()).unwrap().parse().unwrap();
+        for algorithm in ["rsa", "ed25519"] {
+            let mut other = other["signature"][format!("{algorithm}-example.net")].clone();
+            let own = &own["signature"][format!("{algorithm}-example.org")];
+            assert_ne!(other, *own);
+            other["domain"] = "example.org".into();
+            assert_eq!(other, *own);
+        }
+        assert!(signatures_of("a\"]\n", data).is_err());
     }
 }

@@ -4,8 +4,12 @@
 //! publishing new DNS records, so a restored box may make new ones.
 
 use crate::{Error, secret_file};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use rand::RngCore;
-use rsa::pkcs1::EncodeRsaPrivateKey;
+use ring::signature::KeyPair;
+use rsa::pkcs1::{DecodeRsaPrivateKey, EncodeRsaPrivateKey};
+use rsa::pkcs8::EncodePublicKey;
 use std::path::{Path, PathBuf};
 
 /// Bits of the RSA key: RFC 8301 asks for at least 2048, and a longer key does
@@ -56,6 +60,60 @@ impl Algorithm {
     pub fn file(self, data: &Path) -> PathBuf {
         data.join(format!("dkim-{}.pem", self.name()))
     }
+}
+
+/// The half of a signing key that DNS shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKey {
+    /// What it checks.
+    pub algorithm: Algorithm,
+    /// The key as the `p=` tag has it.
+    pub base64: String,
+}
+
+impl PublicKey {
+    /// Text of the `TXT` record (RFC 6376 §3.6.1, RFC 8463 §4).
+    pub fn record(&self) -> String {
+        let kind = self.algorithm.name();
+        format!("v=DKIM1; k={kind}; h=sha256; p={}", self.base64)
+    }
+}
+
+/// Reads the public halves of the keys that [`make_missing`] made.
+pub fn public(data: &Path) -> Result<Vec<PublicKey>, Error> {
+    Algorithm::ALL
+        .into_iter()
+        .map(|algorithm| {
+            let path = algorithm.file(data);
+            let pem = std::fs::read_to_string(&path)
+                .map_err(|error| Error::file("read", &path, error))?;
+            Ok(PublicKey {
+                algorithm,
+                base64: match algorithm {
+                    Algorithm::Rsa => public_rsa(&pem)?,
+                    Algorithm::Ed25519 => public_ed25519(&pem)?,
+                },
+            })
+        })
+        .collect()
+}
+
+fn public_rsa(private: &str) -> Result<String, Error> {
+    let what = "the public RSA DKIM key";
+    let key = rsa::RsaPrivateKey::from_pkcs1_pem(private)
+        .map_err(|error| Error::crypto(what, error))?
+        .to_public_key()
+        .to_public_key_der()
+        .map_err(|error| Error::crypto(what, error))?;
+    Ok(BASE64_STANDARD.encode(key.as_bytes()))
+}
+
+fn public_ed25519(private: &str) -> Result<String, Error> {
+    let what = "the public Ed25519 DKIM key";
+    let private = pem::parse(private).map_err(|error| Error::crypto(what, error))?;
+    let key = ring::signature::Ed25519KeyPair::from_pkcs8(private.contents())
+        .map_err(|error| Error::crypto(what, error))?;
+    Ok(BASE64_STANDARD.encode(key.public_key().as_ref()))
 }
 
 /// File with the key that signs OAuth tokens.
@@ -119,5 +177,33 @@ mod tests {
     fn oauth_keys_differ() {
         assert_eq!(make_oauth().len(), 2 * OAUTH_BYTES);
         assert_ne!(make_oauth(), make_oauth());
+    }
+
+    #[test]
+    fn the_public_halves_are_as_dns_wants_them() {
+        let folder = tempfile::tempdir().unwrap();
+        // 512 bits only because this is a debug build.
+        let rsa = make_rsa(512).unwrap();
+        secret_file::write(&Algorithm::Rsa.file(folder.path()), &rsa).unwrap();
+        let ed25519 = make_ed25519().unwrap();
+        secret_file::write(&Algorithm::Ed25519.file(folder.path()), &ed25519).unwrap();
+        let [rsa, ed25519] = public(folder.path()).unwrap().try_into().unwrap();
+
+        // A SubjectPublicKeyInfo with the object identifier of rsaEncryption.
+        let der = BASE64_STANDARD.decode(&rsa.base64).unwrap();
+        let (_, info) =
+            <x509_parser::x509::SubjectPublicKeyInfo as x509_parser::prelude::FromDer<_>>::from_der(&der)
+                .unwrap();
+        assert_eq!(
+            info.algorithm.algorithm.to_id_string(),
+            "1.2.840.113549.1.1.1"
+        );
+        // RFC 8463 §4: the bare key.
+        assert_eq!(BASE64_STANDARD.decode(&ed25519.base64).unwrap().len(), 32);
+        assert!(
+            ed25519
+                .record()
+                .starts_with("v=DKIM1; k=ed25519; h=sha256; p=")
+        );
     }
 }

@@ -3,10 +3,15 @@
 //! Stalwart takes half an hour to compile, so nothing here links it:
 //! host tests cover this crate alone and the AGPL program stays thin.
 //!
+//! - [`setup`]: what it needs of the box's settings.
+//! - [`admin`]: what is done about a call of the portal.
+//! - [`book`]: the directory, and the steps that change it.
+//! - [`app_password`], [`password_hash`]: passwords of devices and of people.
+//! - [`dns`]: records that a domain should have.
+//! - [`forwarded`]: whose request the portal hands on.
 //! - [`config`]: the box's settings become one Stalwart configuration.
 //! - [`imap_greeting`]: what IMAP's clear-text port says before TLS.
 //! - [`listeners`]: which protocol answers on which port.
-//! - [`settings`]: what of the box's settings is for mail.
 //! - [`prepare`]: keys and certificate that must exist before the first start.
 //! - [`probe`]: the proof that mail works.
 //! - [`plan`]: which domain, account and addresses are still missing.
@@ -14,18 +19,24 @@
 //! - [`resolv`]: name servers from `resolv.conf`.
 //! - [`ports`]: whether the kernel listens on what was asked for.
 
+pub mod admin;
+pub mod app_password;
+pub mod book;
 pub mod certificate;
 pub mod config;
+pub mod dns;
+pub mod forwarded;
 pub mod imap_greeting;
 pub mod keys;
 pub mod listeners;
+pub mod password_hash;
 pub mod plan;
 pub mod ports;
 pub mod prepare;
 pub mod probe;
 pub mod resolv;
 pub mod secret_file;
-pub mod settings;
+pub mod setup;
 pub mod store_format;
 
 /// Why the mail service cannot be prepared.

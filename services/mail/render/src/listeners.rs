@@ -1,5 +1,7 @@
 //! Which protocol answers on which port.
 
+use roost_service::mail::{HTTP_PORT, ports};
+
 /// Protocol of a listener, in Stalwart's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -39,6 +41,21 @@ pub struct Listener {
     pub port: u16,
     /// TLS from the first byte (RFC 8314); otherwise STARTTLS is offered.
     pub implicit_tls: bool,
+    /// Only for programs of the box.
+    pub loopback: bool,
+}
+
+impl Listener {
+    /// Where it is bound. Elsewhere than on loopback IPv4 arrives on the same socket as a
+    /// mapped address (ipv6(7)).
+    pub fn bind(&self) -> String {
+        let port = self.port;
+        if self.loopback {
+            format!("127.0.0.1:{port}")
+        } else {
+            format!("[::]:{port}")
+        }
+    }
 }
 
 const fn listener(id: &'static str, protocol: Protocol, port: u16, implicit_tls: bool) -> Listener {
@@ -47,18 +64,25 @@ const fn listener(id: &'static str, protocol: Protocol, port: u16, implicit_tls:
         protocol,
         port,
         implicit_tls,
+        loopback: false,
     }
 }
 
-/// Every port that the mail service serves, on all IPv4 and IPv6 addresses.
+/// Every port that the mail service serves.
 pub const ALL: [Listener; 9] = [
-    listener("smtp", Protocol::Smtp, 25, false),
-    listener("submissions", Protocol::Smtp, 465, true),
-    listener("submission", Protocol::Smtp, 587, false),
-    listener("imaptls", Protocol::Imap, 993, true),
-    listener("imap", Protocol::Imap, 143, false),
-    listener("pop3s", Protocol::Pop3, 995, true),
-    listener("pop3", Protocol::Pop3, 110, false),
-    listener("sieve", Protocol::ManageSieve, 4190, false),
-    listener("https", Protocol::Http, 443, true),
+    listener("smtp", Protocol::Smtp, ports::SMTP, false),
+    listener("submissions", Protocol::Smtp, ports::SUBMISSIONS, true),
+    listener("submission", Protocol::Smtp, ports::SUBMISSION, false),
+    listener("imaptls", Protocol::Imap, ports::IMAPS, true),
+    listener("imap", Protocol::Imap, ports::IMAP, false),
+    listener("pop3s", Protocol::Pop3, ports::POP3S, true),
+    listener("pop3", Protocol::Pop3, ports::POP3, false),
+    listener("sieve", Protocol::ManageSieve, ports::SIEVE, false),
+    Listener {
+        id: "http",
+        protocol: Protocol::Http,
+        port: HTTP_PORT,
+        implicit_tls: false,
+        loopback: true,
+    },
 ];

@@ -1,74 +1,53 @@
-//! Which domain, account and addresses are still missing.
+//! Which domain, account and addresses are still missing when the service starts.
 //!
-//! The mail program asks the directory what is there ([`State`]), gets the
-//! missing steps from [`plan`] and performs them. What exists is never
-//! changed: the account belongs to its owner once it was made.
+//! The mail program reads the directory, gets the missing steps from [`plan`] and performs
+//! them. What exists is never changed, and what the owner may take away in the portal is never
+//! missing: the box's domain, its first account, that account's own address, and `postmaster@`
+//! and `abuse@` of each domain cannot be removed there (see [`crate::admin`]).
 
-use crate::settings::Settings;
-use std::collections::BTreeSet;
+use crate::book::{Book, REQUIRED, Step};
+use crate::setup::Setup;
 
-/// Addresses that every mail domain must accept (RFC 2142, RFC 5321 §4.5.1).
-const REQUIRED: [&str; 2] = ["postmaster", "abuse"];
-
-/// What the directory already holds.
-#[derive(Debug, Clone, Default)]
-pub struct State {
-    /// Whether the mail domain exists.
-    pub domain: bool,
-    /// Whether the first account exists.
-    pub account: bool,
-    /// Those of [`addresses`] that already deliver to somebody.
-    pub taken: BTreeSet<String>,
+/// The first account's own address.
+pub fn own_address(setup: &Setup) -> String {
+    format!("{}@{}", setup.account.name, setup.domain)
 }
 
-/// Addresses that the first account should have, its own first.
-pub fn addresses(settings: &Settings) -> Vec<String> {
-    let own = settings.account.name.as_str();
-    std::iter::once(own)
-        .chain(REQUIRED.into_iter().filter(|name| *name != own))
-        .map(|local| format!("{local}@{}", settings.domain))
-        .collect()
-}
-
-/// One thing to add to the directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Make mail for this domain local.
-    Domain {
-        /// The domain, in lower case.
-        name: String,
-    },
-    /// Make a mail account.
-    Account {
-        /// Log-in name.
-        name: String,
-        /// The person's name.
-        display_name: String,
-        /// Crypt-style hash of the password.
-        password_hash: String,
-        /// Addresses, the account's own first.
-        addresses: Vec<String>,
-    },
-}
-
-/// The steps that lead from `state` to what `settings` asks for.
-pub fn plan(settings: &Settings, state: &State) -> Vec<Step> {
+/// The steps that lead from the directory to what `setup` asks for.
+pub fn plan(setup: &Setup, book: &Book) -> Vec<Step> {
     let mut steps = Vec::new();
-    if !state.domain {
-        steps.push(Step::Domain {
-            name: settings.domain.clone(),
+    let mut domains: Vec<&str> = book.domains.iter().map(String::as_str).collect();
+    if !book.has_domain(&setup.domain) {
+        steps.push(Step::AddDomain {
+            name: setup.domain.clone(),
         });
+        domains.push(&setup.domain);
     }
-    if !state.account {
-        let mut addresses = addresses(settings);
-        // After a change of the account's name the old account keeps its own.
-        addresses.retain(|address| !state.taken.contains(address));
-        let account = &settings.account;
-        steps.push(Step::Account {
+    // Whoever has an address keeps it, after a change of the account's name too. A domain that
+    // was cut off while it was added gets here what it lacks.
+    let required = domains.into_iter().flat_map(|domain| {
+        REQUIRED
+            .into_iter()
+            .map(move |local| format!("{local}@{domain}"))
+    });
+    let mut missing = Vec::new();
+    for address in std::iter::once(own_address(setup)).chain(required) {
+        if book.owner(&address).is_none() && !missing.contains(&address) {
+            missing.push(address);
+        }
+    }
+    let account = &setup.account;
+    if book.account(&account.name).is_some() {
+        steps.extend(missing.into_iter().map(|address| Step::AddAddress {
+            name: account.name.clone(),
+            address,
+        }));
+    } else {
+        steps.push(Step::AddAccount {
             name: account.name.clone(),
             display_name: account.display_name.clone(),
             password_hash: account.password_hash.clone(),
-            addresses,
+            addresses: missing,
         });
     }
     steps
@@ -77,45 +56,64 @@ pub fn plan(settings: &Settings, state: &State) -> Vec<Step> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::tests::settings;
+    use crate::config::tests::setup;
+
+    fn planned(setup: &Setup, book: &Book) -> Book {
+        plan(setup, book).iter().fold(book.clone(), Book::after)
+    }
 
     #[test]
     fn first_boot_makes_everything() {
-        insta::assert_debug_snapshot!(plan(&settings(), &State::default()));
+        insta::assert_debug_snapshot!(plan(&setup(), &Book::default()));
     }
 
     #[test]
     fn nothing_is_touched_once_it_exists() {
-        let state = State {
-            domain: true,
-            account: true,
-            taken: addresses(&settings()).into_iter().collect(),
-        };
-        assert_eq!(plan(&settings(), &state), []);
+        let book = planned(&setup(), &Book::default());
+        assert_eq!(plan(&setup(), &book), []);
     }
 
     #[test]
     fn a_renamed_account_does_not_take_the_old_ones_addresses() {
-        let state = State {
-            domain: true,
-            account: false,
-            taken: ["postmaster@example.org", "abuse@example.org"]
-                .map(String::from)
-                .into(),
-        };
-        let steps = plan(&settings(), &state);
-        let [Step::Account { addresses, .. }] = steps.as_slice() else {
+        let book = planned(&setup(), &Book::default());
+        let mut renamed = setup();
+        renamed.account.name = "bob".into();
+        let steps = plan(&renamed, &book);
+        let [Step::AddAccount { addresses, .. }] = steps.as_slice() else {
             panic!("{steps:?}");
         };
-        assert_eq!(addresses, &["alice@example.org"]);
+        assert_eq!(addresses, &["bob@example.org"]);
+        assert_eq!(planned(&renamed, &book).accounts[0], book.accounts[0]);
+    }
+
+    #[test]
+    fn another_domain_is_added_to_the_same_account() {
+        let book = planned(&setup(), &Book::default());
+        let mut moved = setup();
+        moved.domain = "example.net".into();
+        let book = planned(&moved, &book);
+        assert_eq!(book.domains, ["example.net", "example.org"]);
+        assert_eq!(
+            book.accounts[0].addresses,
+            [
+                "alice@example.org",
+                "postmaster@example.org",
+                "abuse@example.org",
+                "alice@example.net",
+                "postmaster@example.net",
+                "abuse@example.net",
+            ]
+        );
+        assert_eq!(plan(&moved, &book), []);
     }
 
     #[test]
     fn an_account_called_postmaster_gets_its_address_once() {
-        let mut settings = settings();
-        settings.account.name = "postmaster".into();
+        let mut setup = setup();
+        setup.account.name = "postmaster".into();
+        let book = planned(&setup, &Book::default());
         assert_eq!(
-            addresses(&settings),
+            book.accounts[0].addresses,
             ["postmaster@example.org", "abuse@example.org"]
         );
     }

@@ -5,12 +5,13 @@ use crate::Later;
 use anyhow::{Result, anyhow};
 use stalwart_lib::common::core::BuildServer;
 use stalwart_lib::common::{self, Inner};
-use stalwart_lib::directory::Type;
-use stalwart_lib::directory::backend::internal::lookup::DirectoryStore;
 use stalwart_lib::directory::backend::internal::manage::{ManageDirectory, UpdatePrincipal};
 use stalwart_lib::directory::backend::internal::{
     PrincipalField, PrincipalSet, PrincipalUpdate, PrincipalValue,
 };
+use stalwart_lib::directory::{PrincipalData, QueryBy, Type};
+use stalwart_lib::http::management::stores::destroy_account_data;
+use stalwart_lib::store::write::DirectoryClass;
 use std::sync::Arc;
 
 /// Who receives mail here.
@@ -27,6 +28,23 @@ pub struct NewAccount {
     pub password_hash: String,
     /// Addresses, the account's own first; their domains must exist.
     pub addresses: Vec<String>,
+}
+
+/// A mail account as it is.
+#[derive(Debug, Clone, Default)]
+pub struct KeptAccount {
+    /// Log-in name.
+    pub name: String,
+    /// The person's name.
+    pub display_name: String,
+    /// Addresses, the account's own first; `@domain` is a catch-all.
+    pub addresses: Vec<String>,
+    /// Most bytes that it may hold; 0: no limit.
+    pub quota: u64,
+    /// Bytes that it holds.
+    pub used: u64,
+    /// App passwords, as `$app$name$hash`.
+    pub app_passwords: Vec<String>,
 }
 
 /// A mailbox that a program of the box uses and nobody else: without mail sent,
@@ -59,26 +77,56 @@ impl Directory {
         Directory(inner.build_server())
     }
 
-    /// Whether mail for a domain is delivered here.
-    pub fn has_domain<'a>(&'a self, name: &'a str) -> Later<'a, Result<bool>> {
-        Box::pin(self.has(name, Type::Domain))
-    }
-
-    /// Whether somebody logs in by this name.
-    pub fn has_account<'a>(&'a self, name: &'a str) -> Later<'a, Result<bool>> {
-        Box::pin(self.has(name, Type::Individual))
-    }
-
-    /// Whether an address delivers to somebody.
-    pub fn has_address<'a>(&'a self, address: &'a str) -> Later<'a, Result<bool>> {
-        Box::pin(async move {
-            let owner = self
+    /// Domains whose mail is delivered here, by name.
+    pub fn domains(&self) -> Later<'_, Result<Vec<String>>> {
+        Box::pin(async {
+            let found = self
                 .0
                 .store()
-                .email_to_id(address)
+                .list_principals(None, None, &[Type::Domain], false, 0, 0)
                 .await
-                .map_err(|error| anyhow!("look up {address}: {error}"))?;
-            Ok(owner.is_some())
+                .map_err(|error| anyhow!("list domains: {error}"))?;
+            Ok(found.items.into_iter().map(|item| item.name).collect())
+        })
+    }
+
+    /// Accounts, by name.
+    pub fn accounts(&self) -> Later<'_, Result<Vec<KeptAccount>>> {
+        Box::pin(async {
+            let found = self
+                .0
+                .store()
+                .list_principals(None, None, &[Type::Individual], true, 0, 0)
+                .await
+                .map_err(|error| anyhow!("list accounts: {error}"))?;
+            let mut accounts = Vec::with_capacity(found.items.len());
+            for item in found.items {
+                let used = self
+                    .0
+                    .store()
+                    .get_counter(DirectoryClass::UsedQuota(item.id))
+                    .await
+                    .map_err(|error| anyhow!("measure account {}: {error}", item.name))?;
+                let mut account = KeptAccount {
+                    name: item.name,
+                    used: u64::try_from(used).unwrap_or(0),
+                    ..KeptAccount::default()
+                };
+                for data in item.data {
+                    match data {
+                        PrincipalData::Description(text) => account.display_name = text,
+                        PrincipalData::PrimaryEmail(address) => {
+                            account.addresses.insert(0, address);
+                        }
+                        PrincipalData::EmailAlias(address) => account.addresses.push(address),
+                        PrincipalData::DiskQuota(bytes) => account.quota = bytes,
+                        PrincipalData::AppPassword(kept) => account.app_passwords.push(kept),
+                        _ => {}
+                    }
+                }
+                accounts.push(account);
+            }
+            Ok(accounts)
         })
     }
 
@@ -108,6 +156,60 @@ impl Directory {
         })
     }
 
+    /// Mail for a domain is no longer local.
+    pub fn remove_domain<'a>(&'a self, name: &'a str) -> Later<'a, Result<()>> {
+        Box::pin(self.remove(name, Type::Domain))
+    }
+
+    /// Deletes an account and all that it holds.
+    pub fn remove_account<'a>(&'a self, name: &'a str) -> Later<'a, Result<()>> {
+        Box::pin(self.remove(name, Type::Individual))
+    }
+
+    /// Another name of the person.
+    pub fn set_display_name<'a>(
+        &'a self,
+        name: &'a str,
+        display_name: String,
+    ) -> Later<'a, Result<()>> {
+        Box::pin(self.set(name, PrincipalField::Description, display_name.into()))
+    }
+
+    /// Another password, as a crypt-style hash; app passwords stay.
+    pub fn set_password<'a>(
+        &'a self,
+        name: &'a str,
+        password_hash: String,
+    ) -> Later<'a, Result<()>> {
+        // The library keeps one secret that is no app password, and this replaces it.
+        Box::pin(self.add_item(name, PrincipalField::Secrets, password_hash))
+    }
+
+    /// Most bytes that an account may hold; 0: no limit.
+    pub fn set_quota<'a>(&'a self, name: &'a str, bytes: u64) -> Later<'a, Result<()>> {
+        Box::pin(self.set(name, PrincipalField::Quota, bytes.into()))
+    }
+
+    /// One more address, or with `@domain` its catch-all; the domain must exist.
+    pub fn add_address<'a>(&'a self, name: &'a str, address: String) -> Later<'a, Result<()>> {
+        Box::pin(self.add_item(name, PrincipalField::Emails, address))
+    }
+
+    /// One address less.
+    pub fn remove_address<'a>(&'a self, name: &'a str, address: String) -> Later<'a, Result<()>> {
+        Box::pin(self.remove_item(name, PrincipalField::Emails, address))
+    }
+
+    /// One more app password, as `$app$name$hash`.
+    pub fn add_app_password<'a>(&'a self, name: &'a str, kept: String) -> Later<'a, Result<()>> {
+        Box::pin(self.add_item(name, PrincipalField::Secrets, kept))
+    }
+
+    /// One app password less.
+    pub fn remove_app_password<'a>(&'a self, name: &'a str, kept: String) -> Later<'a, Result<()>> {
+        Box::pin(self.remove_item(name, PrincipalField::Secrets, kept))
+    }
+
     /// Gives an internal account its address and a password; makes the account
     /// if it is not there.
     pub fn open_internal<'a>(
@@ -122,7 +224,7 @@ impl Directory {
                 address,
                 quota,
             } = account;
-            if !self.has_account(&name).await? {
+            if !self.has(&name, Type::Individual).await? {
                 let new = PrincipalSet::new(0, Type::Individual)
                     .with_field(PrincipalField::Name, name.as_str())
                     .with_field(PrincipalField::Description, description);
@@ -160,6 +262,23 @@ impl Directory {
         })
     }
 
+    async fn set(&self, name: &str, field: PrincipalField, value: PrincipalValue) -> Result<()> {
+        self.change(name, vec![PrincipalUpdate::set(field, value)])
+            .await
+    }
+
+    async fn add_item(&self, name: &str, field: PrincipalField, item: String) -> Result<()> {
+        let item = PrincipalValue::String(item);
+        self.change(name, vec![PrincipalUpdate::add_item(field, item)])
+            .await
+    }
+
+    async fn remove_item(&self, name: &str, field: PrincipalField, item: String) -> Result<()> {
+        let item = PrincipalValue::String(item);
+        self.change(name, vec![PrincipalUpdate::remove_item(field, item)])
+            .await
+    }
+
     async fn update(
         &self,
         name: &str,
@@ -169,6 +288,10 @@ impl Directory {
             .into_iter()
             .map(|(field, value)| PrincipalUpdate::set(field, value))
             .collect();
+        self.change(name, updates).await
+    }
+
+    async fn change(&self, name: &str, updates: Vec<PrincipalUpdate>) -> Result<()> {
         let update = UpdatePrincipal::by_name(name).with_updates(updates);
         let changed = self
             .0
@@ -177,6 +300,33 @@ impl Directory {
             .await
             .map_err(|error| anyhow!("change account {name}: {error}"))?;
         self.0.invalidate_principal_caches(changed).await;
+        Ok(())
+    }
+
+    /// Deletes an account or a domain.
+    async fn remove(&self, name: &str, kind: Type) -> Result<()> {
+        let failed = |error| anyhow!("delete {name}: {error}");
+        let found = self
+            .0
+            .store()
+            .get_principal_info(name)
+            .await
+            .map_err(failed)?
+            .filter(|found| found.typ == kind)
+            .ok_or_else(|| anyhow!("delete {name}: there is no such name"))?;
+        let changed = self
+            .0
+            .store()
+            .delete_principal(QueryBy::Id(found.id))
+            .await
+            .map_err(failed)?;
+        self.0.invalidate_principal_caches(changed).await;
+        if kind == Type::Individual {
+            // Nobody can log in any more; what is left of the mail is out of reach.
+            destroy_account_data(&self.0, found.id, true)
+                .await
+                .map_err(|error| anyhow!("{name} is gone, but not all of its mail: {error}"))?;
+        }
         Ok(())
     }
 

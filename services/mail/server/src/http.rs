@@ -1,8 +1,10 @@
-//! JMAP, CalDAV, CardDAV and WebDAV over HTTPS.
+//! JMAP, CalDAV, CardDAV and WebDAV over HTTP, for the portal, which speaks HTTPS with clients.
 //!
 //! The library has the handlers but its own router leaves them out, so the
 //! paths are routed here. There is no management interface: whatever is not
 //! named in [`route`] is not found.
+//!
+//! Bans and limits are about the client that the portal names, not about the portal.
 
 use crate::sessions::{Connection, Handler};
 use hyper::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
@@ -11,14 +13,12 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode, body};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use stalwart_lib::common::core::BuildServer;
-use stalwart_lib::common::listener::SessionStream;
 use stalwart_lib::common::{Inner, Server};
 use stalwart_lib::dav::DavMethod;
 use stalwart_lib::dav::request::DavRequestHandler;
 use stalwart_lib::groupware::DavResourceName;
 use stalwart_lib::http::auth::authenticate::Authenticator;
 use stalwart_lib::http::management::{ToManageHttpResponse, UnauthorizedResponse};
-use stalwart_lib::http::request::ParseHttp;
 use stalwart_lib::http_proto::request::{decode_path_element, fetch_body};
 use stalwart_lib::http_proto::{
     DownloadResponse, HttpRequest, HttpResponse, HttpSessionData, ToHttpResponse,
@@ -33,6 +33,7 @@ use stalwart_lib::jmap::websocket::upgrade::WebSocketUpgrade;
 use stalwart_lib::jmap_proto::request::Request as JmapRequest;
 use stalwart_lib::types::{blob::BlobId, id::Id};
 use stalwart_lib::{AuthEvent, Error, EventType, LimitEvent, ResourceEvent};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,30 +53,48 @@ const DAV_ALLOW: &str = "OPTIONS, GET, HEAD, POST, PUT, DELETE, COPY, MOVE, MKCO
 const DAV_CLASSES: &str = "1, 2, 3, access-control, extended-mkcol, calendar-access, \
                            calendar-auto-schedule, addressbook";
 
-/// The handler of the HTTPS port, which calls itself `host`.
-pub(crate) fn handler(inner: &Arc<Inner>, host: &str) -> Handler {
+/// Whose request it is, from its `X-Forwarded-For` headers in order; `None`: the peer's own.
+pub type Client = fn(&[&str]) -> Option<IpAddr>;
+
+/// Where the portal says whose request it hands on.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// The handler of the HTTP port, which calls itself `host`.
+pub(crate) fn handler(inner: &Arc<Inner>, host: &str, client: Client) -> Handler {
     let (inner, host): (_, Arc<str>) = (inner.clone(), host.into());
-    Arc::new(move |connection| Box::pin(serve(inner.clone(), host.clone(), connection)))
+    Arc::new(move |connection| Box::pin(serve(inner.clone(), host.clone(), client, connection)))
 }
 
-async fn serve(inner: Arc<Inner>, host: Arc<str>, connection: Connection) {
+async fn serve(inner: Arc<Inner>, host: Arc<str>, client: Client, connection: Connection) {
     // Counts the connection while it lives.
     let _in_flight = connection.in_flight;
-    let is_tls = connection.stream.is_tls();
     let service = service_fn(|request: Request<body::Incoming>| {
         let (inner, host) = (inner.clone(), host.clone());
+        let forwarded: Vec<&str> = request
+            .headers()
+            .get_all(FORWARDED_FOR)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .collect();
+        let remote_ip = client(&forwarded).unwrap_or(connection.remote_ip);
         let session = HttpSessionData {
             instance: connection.instance.clone(),
             local_ip: connection.local_ip,
             local_port: connection.local_port,
-            remote_ip: connection.remote_ip,
+            remote_ip,
             remote_port: connection.remote_port,
-            is_tls,
+            // Between client and portal, which is the part that networks see.
+            is_tls: true,
             session_id: connection.session_id,
         };
         async move {
             let server = inner.build_server();
-            let mut response = answer(&server, &host, request, session).await.build();
+            let mut response = if server.is_ip_blocked(&remote_ip) {
+                HttpResponse::new(StatusCode::FORBIDDEN)
+            } else {
+                answer(&server, &host, request, session).await
+            }
+            .build();
             let headers = response.headers_mut();
             for (name, value) in SAFETY_HEADERS {
                 headers.insert(
@@ -155,11 +174,7 @@ async fn route(
         // RFC 6764 §5.
         (".well-known", "caldav") => Ok(redirect(DavResourceName::Cal.collection_path())),
         (".well-known", "carddav") => Ok(redirect(DavResourceName::Card.collection_path())),
-        // How mail programs find the ports by themselves; the library knows.
-        (".well-known", "autoconfig" | "mta-sts.txt" | "mail-v1.xml")
-        | ("mail" | "autodiscover" | "Autodiscover" | "healthz" | "robots.txt", _) => {
-            server.parse_http_request(request, session).await
-        }
+        // How mail programs find the ports by themselves is the portal's to say.
         _ => Ok(HttpResponse::new(StatusCode::NOT_FOUND)),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`Server`]: from the rendered configuration to a running mail server.
 //! - [`directory`]: domains, accounts and addresses.
+//! - [`queue`]: messages that wait for delivery.
 //! - `boot`, `sessions`, `stream`, `http`: how it does that.
 //!
 //! Nothing that changes often belongs here: see `Cargo.toml`.
@@ -9,9 +10,11 @@
 mod boot;
 pub mod directory;
 mod http;
+pub mod queue;
 mod sessions;
 mod stream;
 
+pub use http::Client;
 pub use sessions::Prelude;
 
 use anyhow::{Result, anyhow};
@@ -39,6 +42,8 @@ pub struct Options {
     pub host: String,
     /// Speaks on IMAP's clear-text port until the client asks for TLS.
     pub imap_prelude: Prelude,
+    /// Whose HTTP request it is.
+    pub http_client: Client,
 }
 
 /// A mail server with its ports bound and its store open, not serving yet.
@@ -54,6 +59,11 @@ impl Server {
     /// Its directory.
     pub fn directory(&self) -> Directory {
         Directory::new(&self.0.inner)
+    }
+
+    /// Its queue.
+    pub fn queue(&self) -> queue::Queue {
+        queue::Queue::new(&self.0.inner)
     }
 
     /// Whether DNS names a mail server for a domain. "Don't know" counts as no.
@@ -76,7 +86,7 @@ impl Server {
             let id = listener.id.clone();
             let acceptor = self.0.servers.tcp_acceptors.remove(&id).unwrap_or_default();
             let handler = mail_handler(listener.protocol, &inner)
-                .unwrap_or_else(|| http::handler(&inner, &options.host));
+                .unwrap_or_else(|| http::handler(&inner, &options.host, options.http_client));
             let prelude = match listener.protocol {
                 ServerProtocol::Imap => Some(options.imap_prelude),
                 _ => None,

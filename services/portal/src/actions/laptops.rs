@@ -108,12 +108,7 @@ pub async fn revoke(
 ///
 /// # Errors
 /// When the store cannot be used, or has no room for one more.
-pub async fn pair(
-    app: &Arc<App>,
-    _: Authenticated,
-    laptop: Applicant,
-    place: Place,
-) -> Result<()> {
+pub async fn pair(app: &Arc<App>, _: Authenticated, laptop: Applicant, place: Place) -> Result<()> {
     app.change(move |store, now| laptop.enrol(store, place, now))
         .await
 }

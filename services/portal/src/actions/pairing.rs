@@ -22,16 +22,25 @@ type Result<T> = std::result::Result<T, StoreError>;
 /// # Errors
 /// When the store cannot be used.
 pub async fn look(app: &Arc<App>, grant: Option<Arc<SecretToken>>, from: IpAddr) -> Result<View> {
-    let view = app
-        .change(move |store, now| {
-            if let Some(grant) = &grant {
+    let view = match grant {
+        // Strangers look as often as they like: that takes no turn of those who change something.
+        None => {
+            app.view(move |store, now| {
+                let pairing = store.pairing()?.ok_or(StoreError::NotBegun)?;
+                Result::Ok(pairing.view(None, from, now.powered_on))
+            })
+            .await?
+        }
+        Some(grant) => {
+            app.change(move |store, now| {
                 // A refusal is what `view` says as well.
-                let _ = store.decide_pairing(|pairing| pairing.claim(grant, now.powered_on))?;
-            }
-            let pairing = store.pairing()?.ok_or(StoreError::NotBegun)?;
-            Result::Ok(pairing.view(grant.as_deref(), from, now.powered_on))
-        })
-        .await?;
+                let _ = store.decide_pairing(|pairing| pairing.claim(&grant, now.powered_on))?;
+                let pairing = store.pairing()?.ok_or(StoreError::NotBegun)?;
+                Result::Ok(pairing.view(Some(&grant), from, now.powered_on))
+            })
+            .await?
+        }
+    };
     if !matches!(view, View::AskCode { .. }) && app.code().is_some() {
         app.set_code(None);
     }

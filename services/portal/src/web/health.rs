@@ -43,6 +43,7 @@ pub async fn progress(app: &Arc<App>) -> Markup {
         ul.steps {
             li {
                 span { "Domain and account are set up" }
+                " "
                 (badge(taken.0, taken.1))
                 @if let Some(why) = taken.2 { p.detail { (sentence(why)) " The box tries again by itself." } }
             }
@@ -50,13 +51,14 @@ pub async fn progress(app: &Arc<App>) -> Markup {
                 Ok(status) => {
                     li {
                         span { "The clock is set from the internet" }
+                        " "
                         @if status.clock_synced { (badge(Tone::Good, "done")) }
                         @else { (badge(Tone::Warning, "under way")) }
                     }
                     @for service in &status.services {
                         @let (tone, word) = state(service);
                         li {
-                            span { (known_as(&service.name)) }
+                            span { (known_as(&service.name)) } " "
                             (badge(tone, word))
                             @if !service.detail.is_empty() && service.state != "ready" {
                                 p.detail { (sentence(&service.detail)) }
@@ -66,7 +68,7 @@ pub async fn progress(app: &Arc<App>) -> Markup {
                 }
                 Err(why) => {
                     li {
-                        span { "The box itself" }
+                        span { "The box itself" } " "
                         (badge(Tone::Bad, "does not answer"))
                         p.detail { (sentence(why)) " If it stays like this, take the box’s power away and give it back." }
                     }

@@ -3,8 +3,9 @@
 use super::page::{Page, Tone, Trouble, note, token};
 use super::visit::{Order, Signed};
 use super::words::ago;
+use crate::actions::laptops;
 use crate::app::App;
-use crate::store::{LaptopKey, StoreError};
+use crate::audit::Actor;
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
@@ -13,10 +14,8 @@ use std::sync::Arc;
 type Shell = State<Arc<App>>;
 
 async fn page(app: &Arc<App>, signed: &Signed, say: Option<Markup>) -> Result<Response, Trouble> {
-    let (mut laptops, now) = app
-        .view(|store, now| Ok::<_, StoreError>((store.laptops()?, now)))
-        .await?;
-    laptops.sort_by_key(|(_, laptop)| std::cmp::Reverse(laptop.paired.powered_on));
+    let laptops = laptops::list(app).await?;
+    let now = app.now();
     let content = html! {
         @if let Some(say) = say { (note(Tone::Good, say)) }
         p.lead { "Laptops with the command " code { "roost" } " that may update this box and look into it, without a password." }
@@ -57,12 +56,9 @@ pub async fn show(State(app): Shell, signed: Signed) -> Result<Response, Trouble
 
 /// POST /laptops
 pub async fn revoke(State(app): Shell, order: Order) -> Result<Response, Trouble> {
-    let mut key = [0; 32];
     // What is no key names no laptop.
-    if hex::decode_to_slice(order.fields.get("key"), &mut key).is_ok() {
-        let key = LaptopKey(key);
-        app.change(move |store, _| store.remove_laptop(&key))
-            .await?;
+    if let Some(key) = laptops::parse_key(order.fields.get("key")) {
+        laptops::revoke(&app, key, Actor::Owner, order.by.place.from).await?;
     }
     page(
         &app,

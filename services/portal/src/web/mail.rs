@@ -120,7 +120,7 @@ impl Say {
 }
 
 /// A value in a link.
-fn quoted(value: &str) -> String {
+pub fn quoted(value: &str) -> String {
     form_urlencoded::byte_serialize(value.as_bytes()).collect()
 }
 
@@ -276,7 +276,7 @@ pub async fn add_account(State(app): Shell, order: Order) -> Response {
 #[derive(serde::Deserialize)]
 pub struct Named {
     #[serde(default)]
-    name: String,
+    pub name: String,
 }
 
 /// GET /mail/account
@@ -294,7 +294,7 @@ async fn account_page(app: &App, signed: &Signed, name: &str, say: &Say) -> Resp
             None => {
                 html! { (say.show()) p { "There is no such account. " a href="/mail" { "All accounts" } } }
             }
-            Some(account) => account_body(signed, &mail, account, passwords, say),
+            Some(account) => account_body(signed, account, passwords, say),
         },
     };
     let title = if name.is_empty() { "Account" } else { name };
@@ -303,7 +303,6 @@ async fn account_page(app: &App, signed: &Signed, name: &str, say: &Say) -> Resp
 
 fn account_body(
     signed: &Signed,
-    mail: &Overview,
     account: &Account,
     passwords: Result<Answer, No>,
     say: &Say,
@@ -315,6 +314,11 @@ fn account_body(
     html! {
         (say.show())
         p { a href="/mail" { "All accounts" } }
+        section.card {
+            h2 { "Phones and mail programs" }
+            p { "Settings to type in, a profile for iPhone and Mac, a QR code for Android." }
+            p { a.button href={ "/mail/programs?name=" (quoted(name)) } { "Set up a program" } }
+        }
         section.card {
             h2 { "Addresses" }
             ul.rows {
@@ -373,7 +377,7 @@ fn account_body(
                 }
             }
         }
-        p.detail { "Server for programs: " strong { (mail.host) } " (IMAP 993, submission 465, both with TLS)." }
+
     }
 }
 

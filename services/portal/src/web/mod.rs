@@ -18,6 +18,7 @@ mod overview;
 mod page;
 mod pair;
 pub mod plain;
+mod programs;
 mod reset;
 mod security;
 mod sign;
@@ -92,6 +93,8 @@ pub fn router(app: Arc<App>) -> Router {
             "/mail/domains",
             get(mail::domains).post(mail::change_domains),
         )
+        .route("/mail/programs", get(programs::show))
+        .route("/mail/profile", get(programs::profile))
         .route("/mail/dns", get(mail::dns))
         .route("/mail/queue", get(mail::queue).post(mail::change_queue))
         .fallback(page::not_found)
@@ -101,6 +104,8 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(assets::router())
         .merge(pages)
         .merge(forward::router())
+        .merge(programs::router())
         .layer(from_fn(guard::add_headers));
-    all.with_state(app)
+    all.with_state(app.clone())
+        .merge(crate::device::router(app))
 }

@@ -2,16 +2,15 @@
 
 use super::health::{known_as, state};
 use super::page::{Page, Tone, Trouble, badge, fault, meter, note, sentence};
-use super::updates::{self, outcome};
+use super::updates::outcome;
 use super::visit::Signed;
 use super::words::{bytes, rounded};
+use crate::actions::updates::{self, Report};
 use crate::app::App;
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
-use roost_service::control::BoxStatus;
 use roost_service::mail::Overview;
-use roost_service::update::Report;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,11 +23,7 @@ const HOT: f64 = 80.0;
 
 /// GET /
 pub async fn show(State(app): State<Arc<App>>, signed: Signed) -> Result<Response, Trouble> {
-    let (status, report, mail) = tokio::join!(
-        app.init.status(),
-        updates::report(&app),
-        super::mail::overview(&app)
-    );
+    let (report, mail) = tokio::join!(updates::status(&app), super::mail::overview(&app));
     let settings = app.view(|store, _| store.settings()).await?;
     let alarming = app
         .view(|store, now| {
@@ -50,20 +45,16 @@ pub async fn show(State(app): State<Arc<App>>, signed: Signed) -> Result<Respons
         @if settings.domain.is_none() && app.settings.mailbox.is_none() {
             (note(Tone::Warning, html! { p { "This box has no domain yet, so it takes no mail." } }))
         }
-        @match &status {
-            Ok(status) => (machine(&app, status, report.as_ref().ok(), mail.as_ref().ok())),
+        @match &report {
+            Ok(report) => (machine(&app, report, mail.as_ref().ok())),
             Err(why) => (fault(why, Some("the box may be restarting: load this page again in a minute; if it stays like this, take its power away and give it back"))),
         }
     };
     Ok(Page::new(&app, &signed, "/", "Overview").show(content))
 }
 
-fn machine(
-    app: &App,
-    status: &BoxStatus,
-    report: Option<&Report>,
-    mail: Option<&Overview>,
-) -> Markup {
+fn machine(app: &App, report: &Report, mail: Option<&Overview>) -> Markup {
+    let status = &report.machine;
     let broken: Vec<_> = status
         .services
         .iter()
@@ -90,7 +81,7 @@ fn machine(
                     @for service in &status.services {
                         @let (tone, word) = state(service);
                         li {
-                            span { (known_as(&service.name)) }
+                            span { (known_as(&service.name)) } " "
                             (badge(tone, word))
                             @if !service.detail.is_empty() { p.detail { (sentence(&service.detail)) } }
                             @if service.restarts > 0 {
@@ -142,15 +133,15 @@ fn machine(
             }
             section.card {
                 h2 { "Updates" }
-                @match report {
-                    Some(report) => {
-                        @match &report.update.last {
+                @match &report.update {
+                    Ok(update) => {
+                        @match &update.last {
                             Some(last) => (outcome(last)),
                             None => p { "This box has not been updated yet." },
                         }
                         p { a href="/updates" { "All about updates" } }
                     }
-                    None => p { "The update service does not answer yet." },
+                    Err(why) => p { (sentence(why)) },
                 }
             }
             section.card {

@@ -292,7 +292,7 @@ impl Field<'_> {
             div.field {
                 label for=(id) {
                     (self.label)
-                    @if !self.required { span.optional { "optional" } }
+                    @if !self.required { " " span.optional { "(optional)" } }
                 }
                 @if self.kind == Kind::Long {
                     textarea id=(id) name=(self.name) rows="4" spellcheck="false" autocomplete="off"

@@ -4,56 +4,31 @@ use super::overview::slot;
 use super::page::{Page, Refusal, Tone, Trouble, badge, fault, note, sentence, token};
 use super::visit::{Order, Signed};
 use super::words::rounded;
+use crate::actions::updates::{self, NotDone, Report};
 use crate::app::App;
-use crate::sockets::{NoAnswer, ask};
+use crate::audit::Actor;
 use crate::time::Wall;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
-use roost_service::control::Request;
-use roost_service::update::{Answer, Call, Check, Outcome, Phase, Report};
-use std::io;
+use roost_service::update::{Check, Outcome, Phase, UpdateStatus};
 use std::sync::Arc;
 use std::time::Duration;
 
 type Shell = State<Arc<App>>;
 
-const WHO: &str = "the update service";
-
-/// Where updates stand.
-pub async fn report(app: &App) -> Result<Report, NoAnswer> {
-    match ask(WHO, &app.places.updater, &Call::Status).await? {
-        Answer::Status(report) => Ok(*report),
-        _ => Err(strange()),
-    }
-}
-
-fn strange() -> NoAnswer {
-    NoAnswer {
-        who: WHO,
-        why: io::ErrorKind::InvalidData.into(),
-    }
-}
-
-/// Has the updater do something that it only accepts or refuses.
-async fn order(app: &App, what: &str, call: &Call) -> Result<(), Trouble> {
-    let refused = |because: String, hint: Option<String>| {
-        let mut refusal = Refusal::new(what, because).link("/updates", "Back");
-        if let Some(hint) = hint {
-            refusal = refusal.hint(hint);
-        }
-        Trouble::Refused(StatusCode::CONFLICT, refusal)
+/// What the updater or init said no to, on a page.
+fn refused(what: &str, not: NotDone) -> Trouble {
+    let mut refusal = Refusal::new(what, &not).link("/updates", "Back");
+    let hint = match not {
+        NotDone::Refused { hint, .. } => hint,
+        _ => Some("try again in a minute".to_owned()),
     };
-    match ask(WHO, &app.places.updater, call).await {
-        Ok(Answer::Ok) => Ok(()),
-        Ok(Answer::Error { message, hint }) => Err(refused(message, hint)),
-        Ok(_) => Err(refused(strange().to_string(), None)),
-        Err(error) => Err(refused(
-            error.to_string(),
-            Some("try again in a minute".into()),
-        )),
+    if let Some(hint) = hint {
+        refusal = refusal.hint(hint);
     }
+    Trouble::Refused(StatusCode::CONFLICT, refusal)
 }
 
 /// How an update ended.
@@ -81,7 +56,7 @@ fn checks(checks: &[Check]) -> Markup {
         ul.steps {
             @for check in checks {
                 li {
-                    span { (check.name) }
+                    span { (check.name) } " "
                     @match check.passed {
                         Some(true) => (badge(Tone::Good, "passed")),
                         Some(false) => (badge(Tone::Bad, "failed")),
@@ -110,24 +85,32 @@ fn phase(phase: &Phase) -> Markup {
 
 /// GET /updates
 pub async fn show(State(app): Shell, signed: Signed) -> Response {
-    let content = match report(&app).await {
-        Ok(report) => body(&signed, &report),
-        Err(why) => html! {
+    let failed = |why: NotDone| {
+        html! {
             (fault(why, Some("the box may be restarting: load this page again in a minute")))
             (restart_card(&signed))
-        },
+        }
+    };
+    let content = match updates::status(&app).await {
+        Ok(Report {
+            machine,
+            update: Ok(update),
+        }) => body(&signed, machine.slot, &update),
+        Ok(Report {
+            update: Err(why), ..
+        })
+        | Err(why) => failed(why),
     };
     Page::new(&app, &signed, "/updates", "Updates").show(content)
 }
 
-fn body(signed: &Signed, report: &Report) -> Markup {
-    let update = &report.update;
+fn body(signed: &Signed, running: u8, update: &UpdateStatus) -> Markup {
     html! {
         div.cards {
             section.card {
                 h2 { "Now" }
                 dl {
-                    dt { "Running" } dd { (update.running.name) " in slot " (slot(report.machine.slot)) }
+                    dt { "Running" } dd { (update.running.name) " in slot " (slot(running)) }
                     dt { "Other slot" } dd { @match &update.other { Some(other) => (other.name), None => "nothing that could run" } }
                 }
                 (phase(&update.phase))
@@ -183,27 +166,34 @@ fn going_down(app: &App, signed: &Signed, why: &str) -> Response {
 }
 
 /// POST /updates/look
-pub async fn look(State(app): Shell, by: Order) -> Result<Response, Trouble> {
-    let _ = by;
-    order(&app, "The box does not look for an update", &Call::Look).await?;
+pub async fn look(State(app): Shell, order: Order) -> Result<Response, Trouble> {
+    let Order { .. } = order;
+    let no = |not| refused("The box does not look for an update", not);
+    updates::look(&app).await.map_err(no)?;
     Ok(Redirect::to("/updates").into_response())
 }
 
 /// POST /updates/rollback
-pub async fn roll_back(State(app): Shell, by: Order) -> Result<Response, Trouble> {
-    let call = Call::Rollback {
-        allow_older_mail: by.fields.get("older") == "yes",
-    };
-    order(&app, "The box does not go back", &call).await?;
+pub async fn roll_back(State(app): Shell, order: Order) -> Result<Response, Trouble> {
+    let older = order.fields.get("older") == "yes";
+    let by = &order.by;
+    let no = |not| refused("The box does not go back", not);
+    updates::roll_back(&app, older, Actor::Owner, by.place.from)
+        .await
+        .map_err(no)?;
     Ok(going_down(
         &app,
-        &by.by,
+        by,
         "The box restarts into the other version.",
     ))
 }
 
 /// POST /restart
-pub async fn restart(State(app): Shell, by: Order) -> Result<Response, Trouble> {
-    app.init.ask(&Request::Reboot { trial: false }).await?;
-    Ok(going_down(&app, &by.by, "The box restarts."))
+pub async fn restart(State(app): Shell, order: Order) -> Result<Response, Trouble> {
+    let by = &order.by;
+    let no = |not| refused("The box does not restart", not);
+    updates::restart(&app, Actor::Owner, by.place.from)
+        .await
+        .map_err(no)?;
+    Ok(going_down(&app, by, "The box restarts."))
 }

@@ -13,7 +13,7 @@ mod smtp;
 mod tests;
 mod wire;
 
-use crate::settings::Settings;
+use crate::setup::Setup;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use imap::Imap;
@@ -54,8 +54,8 @@ const HEADER: &str = "X-Roost-Probe";
 const FOLDERS: [&str; 2] = ["INBOX", "Junk Mail"];
 
 /// The mailbox's address.
-pub fn address(settings: &Settings) -> String {
-    format!("{ACCOUNT}@{}", settings.domain)
+pub fn address(setup: &Setup) -> String {
+    format!("{ACCOUNT}@{}", setup.domain)
 }
 
 /// A password for one probe. It is never written down, only its hash is.

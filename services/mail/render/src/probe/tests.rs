@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::tests::settings;
+use crate::config::tests::setup;
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 /// 2026-11-25 09:05:03 UTC.
 fn attempt() -> Attempt {
     let date = OffsetDateTime::from_unix_timestamp(1_795_597_503).unwrap();
-    Attempt::new(address(&settings()), date)
+    Attempt::new(address(&setup()), date)
 }
 
 /// Time stands still while anything else can go on, so a minute passes at once.

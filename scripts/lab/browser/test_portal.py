@@ -1,0 +1,135 @@
+"""The owner's way through the portal, from the code to the last page. Tests run in this order: a box is
+paired once."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from conftest import PATIENCE_MS, Box, Look
+
+PASSWORD = "correct horse battery staple"
+DOMAIN = "example.org"
+ACCOUNT = "alice"
+PAGES = ["", "updates", "logs", "laptops", "mail", "mail/domains", "mail/queue", "security", "activity", "reset", "progress"]
+
+
+def wrong(code: str) -> str:
+    """A code that is not this one."""
+    return code[:-1] + ("2" if code[-1] != "2" else "3")
+
+
+def test_nothing_is_shown_before_the_code(page: Page, box: Box, look: Look) -> None:
+    page.goto(f"{box.url}/security")
+    expect(page).to_have_url(f"{box.url}/pair")
+    look(page, "pair")
+    page.get_by_label("Pairing code").fill(wrong(box.code))
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_role("alert")).to_contain_text("not the code of this box")
+    look(page, "pair-wrong")
+
+
+def test_the_link_of_the_qr_code_leads_to_a_finished_box(page: Page, box: Box, look: Look) -> None:
+    page.goto(f"{box.url}/pair#{box.code}")
+    expect(page.get_by_label("Pairing code")).to_have_value(box.code)
+    assert "#" not in page.url, "the code does not stay in the browser's history"
+    page.get_by_role("button", name="Continue").click()
+    look(page, "setup")
+    # Five fields in all, the code included.
+    assert page.locator("main input:not([type=hidden]), main textarea").count() == 4
+
+    page.get_by_label("Admin password").fill("roost")
+    page.get_by_label("Your domain").fill(f"{ACCOUNT}@{DOMAIN}")
+    page.get_by_label("Your address").fill(ACCOUNT)
+    page.get_by_role("button", name="Finish").click()
+    expect(page.get_by_label("Admin password")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Your address")).to_have_value(ACCOUNT)
+    look(page, "setup-wrong")
+
+    page.get_by_label("Admin password").fill(PASSWORD)
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_label("Admin password")).to_have_attribute("type", "text")
+    page.get_by_label("Your domain").fill(DOMAIN)
+    page.get_by_role("button", name="Finish").click()
+    expect(page).to_have_url(f"{box.url}/welcome")
+    expect(page.locator("#mail-password")).to_have_text(re.compile(r"^([0-9a-z]{5}-){3}[0-9a-z]{5}$"))
+    look(page, "welcome")
+    # It looks again by itself.
+    with page.expect_response("**/progress", timeout=PATIENCE_MS) as answer:
+        pass
+    assert answer.value.ok
+    page.get_by_role("button", name="I have it").click()
+    expect(page.locator("#mail-password")).to_have_count(0)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.replace("/", "-") or "overview")
+def test_every_page_is_fit_to_be_seen(page: Page, box: Box, look: Look, path: str) -> None:
+    answer = page.goto(f"{box.url}/{path}")
+    assert answer and answer.ok
+    expect(page.get_by_role("heading", level=1)).to_have_count(1)
+    look(page, path.replace("/", "-") or "overview")
+
+
+def test_a_missing_page_says_so(page: Page, box: Box, look: Look) -> None:
+    page.goto(f"{box.url}/nothing")
+    expect(page.get_by_role("heading", level=1)).to_have_text("There is no such page")
+    look(page, "missing")
+
+
+def test_keys_are_enough(page: Page, box: Box) -> None:
+    page.goto(f"{box.url}/")
+    page.keyboard.press("Tab")
+    skip = page.locator(":focus")
+    expect(skip).to_have_text("Skip to the page")
+    assert skip.bounding_box()["x"] >= 0, "it is seen while it has the focus"
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.goto(f"{box.url}/")
+    page.get_by_role("link", name="Activity").focus()
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{box.url}/activity")
+
+
+def test_the_menu_opens_on_a_phone(page: Page, box: Box, look: Look) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{box.url}/")
+    expect(page.get_by_role("link", name="Security")).not_to_be_visible()
+    page.get_by_text("Menu", exact=True).click()
+    page.get_by_role("link", name="Security").click()
+    expect(page).to_have_url(f"{box.url}/security")
+
+
+def test_without_scripts_it_works_too(browser: Browser, box: Box) -> None:
+    context = browser.new_context(ignore_https_errors=True, java_script_enabled=False)
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    page.goto(f"{box.url}/")
+    expect(page).to_have_url(f"{box.url}/sign-in")
+    page.get_by_label("Admin password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(f"{box.url}/")
+    page.goto(f"{box.url}/progress")
+    assert page.locator("noscript meta, meta[http-equiv=refresh]").count() == 1
+    expect(page.get_by_role("button", name="Pause")).to_have_count(0)
+    context.close()
+
+
+def test_signing_out_and_in(page: Page, context: BrowserContext, box: Box, look: Look) -> None:
+    page.goto(f"{box.url}/")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page).to_have_url(f"{box.url}/sign-in")
+    look(page, "sign-in")
+    page.get_by_label("Admin password").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("The password is not right")
+    look(page, "sign-in-wrong")
+    page.get_by_label("Admin password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(f"{box.url}/")
+    for cookie in context.cookies():
+        assert cookie["name"].startswith("__Host-")
+        assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "Strict")

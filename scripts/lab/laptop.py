@@ -1,0 +1,79 @@
+"""A laptop of the owner: the `roost` command with a configuration folder of its own."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from machine import Machine
+
+#: TCP ports of the box's pages and of its device API.
+HTTPS = 443
+API = 7625
+#: Seconds for one command.
+COMMAND_TIMEOUT = 120.0
+
+
+class Laptop:
+    """What one computer knows of boxes."""
+
+    def __init__(self, roost: Path, folder: Path, password: str) -> None:
+        """A computer that knows no box; `password` is the admin password that its owner types."""
+        folder.mkdir(parents=True)
+        self.name = folder.name
+        self.folder = folder
+        self._roost = roost
+        self.environment = {**os.environ, "XDG_CONFIG_HOME": str(folder / "config")}
+        self.password = folder / "password"
+        self.password.write_text(password)
+        self.password.chmod(0o600)
+
+    def run(self, *arguments: str, expect: int | None = 0) -> list[dict[str, Any]]:
+        """Runs a command; `expect` is its exit code, `None` for any. Gives its events."""
+        done = subprocess.run(
+            [str(self._roost), *arguments, "--json"],
+            cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=COMMAND_TIMEOUT, check=False,
+        )  # fmt: skip
+        assert expect is None or done.returncode == expect, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Runs a command without waiting for its end."""
+        return subprocess.Popen(
+            [str(self._roost), *arguments, "--json"],
+            cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    def pair(self, machine: Machine, *options: str, expect: int | None = 0) -> dict[str, Any]:
+        """`roost pair`; gives its result, or its error."""
+        assert machine.fingerprint, "the card has no certificate"
+        web = f"127.0.0.1:{machine.forwards[HTTPS]}"
+        own = ("--laptop", self.name, "--api-port", str(machine.forwards[API]), "--password-file", str(self.password))
+        known = () if "--fingerprint" in options else ("--fingerprint", machine.fingerprint)
+        return self.run("pair", web, *own, *known, *options, expect=expect)[-1]
+
+    def at(self, machine: Machine) -> str:
+        """Where the box's device API answers from here."""
+        return f"127.0.0.1:{machine.forwards[API]}"
+
+    def credentials(self) -> tuple[Path, Path]:
+        """Certificate and key of the one box that it is paired with, as files of PEM for other programs."""
+        (record,) = (self.folder / "config/roost/boxes").glob("*.json")
+        seed = bytes.fromhex(json.loads(record.read_text())["key"])
+        # An Ed25519 key in PKCS #8 (RFC 8410, section 7).
+        der = bytes.fromhex("302e020100300506032b657004220420") + seed
+        key, certificate = self.folder / "key.pem", self.folder / "certificate.pem"
+        body = base64.b64encode(der).decode()
+        key.write_text(f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n")
+        key.chmod(0o600)
+        subprocess.run(
+            ["openssl", "req", "-x509", "-key", str(key), "-out", str(certificate), "-subj", "/CN=laptop", "-days", "2"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        return certificate, key

@@ -1,0 +1,8 @@
+//! The pages over real sockets and real TLS, as a browser and as somebody who is none.
+
+mod browser;
+mod doors;
+mod forwarded;
+mod pages;
+mod strangers;
+mod the_box;
