@@ -1,7 +1,7 @@
 //! What the services say.
 
 use super::health::known_as;
-use super::page::{Page, Trouble, fault, piece};
+use super::page::{Page, fault, piece};
 use super::visit::Signed;
 use crate::app::App;
 use axum::extract::{Query, State};
@@ -26,9 +26,11 @@ pub async fn show(
     headers: HeaderMap,
     Query(which): Query<Which>,
     signed: Signed,
-) -> Result<Response, Trouble> {
-    let status = app.init.status().await?;
-    let mut names: Vec<&str> = status.services.iter().map(|s| s.name.as_str()).collect();
+) -> Response {
+    // Without init there are no lines either; the page says so where they would be.
+    let status = app.init.status().await;
+    let services = status.iter().flat_map(|status| &status.services);
+    let mut names: Vec<&str> = services.map(|service| service.name.as_str()).collect();
     names.extend(["init", "kernel"]);
     // Only what there is: the name goes into a request to init.
     let service = names
@@ -38,7 +40,7 @@ pub async fn show(
         .map_or("init", |name| name);
     let lines = lines(&app, service).await;
     if headers.contains_key("x-roost-poll") {
-        return Ok(piece(&lines));
+        return piece(&lines);
     }
     let from = format!("/logs?service={service}");
     let content = html! {
@@ -64,9 +66,9 @@ pub async fn show(
             noscript { a href=(from) { "Look again" } }
         }
     };
-    Ok(Page::new(&app, &signed, "/logs", "Logs")
+    Page::new(&app, &signed, "/logs", "Logs")
         .refresh(10)
-        .show(content))
+        .show(content)
 }
 
 async fn lines(app: &App, service: &str) -> Markup {
