@@ -39,7 +39,6 @@ pub mod init;
 pub mod listen;
 pub mod mdns;
 pub mod notify;
-pub mod guide;
 pub mod owner;
 pub mod pairing;
 pub mod password;
