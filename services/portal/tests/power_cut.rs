@@ -207,6 +207,7 @@ fn step(change: &mut Change<'_>, number: u64) -> Result<(), StoreError> {
         domain: Some(format!("{number}.example")),
         first_account: Some("anna".into()),
         relay: None,
+        mail_password: None,
         aliases: (0..aliases)
             .map(|i| Alias {
                 name: format!("alias{i}"),
