@@ -39,7 +39,7 @@ impl fmt::Debug for Seed {
 
 impl Serialize for Seed {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&Zeroizing::new(hex::encode(&*self.0)))
+        to.serialize_str(&Zeroizing::new(hex::encode(*self.0)))
     }
 }
 

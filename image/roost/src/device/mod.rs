@@ -167,15 +167,37 @@ impl<'a> Device<'a> {
     ///
     /// [`DeviceError`], whatever went wrong.
     pub fn connect(&mut self) -> Result<Link, DeviceError> {
+        let at = match (self.met, self.candidates.len()) {
+            (Some(met), _) => met,
+            (None, 1) => 0,
+            (None, _) => self.look()?,
+        };
+        let known = &self.candidates[at];
+        let (expected, identity) = (known.fingerprint()?, known.identity()?);
         let socket = self.address.connect(CONNECT_LIMIT)?;
+        let link = match Link::open(socket, Expect::One(expected, Some(identity)), &self.stop) {
+            Err(DeviceError::Stranger { shown }) if [self.meant, self.met].contains(&Some(at)) => {
+                let known = expected;
+                return Err(DeviceError::ChangedCertificate { known, shown });
+            }
+            other => other?,
+        };
+        self.met = Some(at);
+        Ok(link)
+    }
+
+    /// Which of several boxes answers at an address that may be any's. Each wants to see a key of its
+    /// own, and none is shown here.
+    fn look(&self) -> Result<usize, DeviceError> {
         let mut expected = Vec::new();
         for known in &self.candidates {
-            expected.push((known.fingerprint()?, known.identity()?));
+            expected.push(known.fingerprint()?);
         }
-        let link = match Link::open(socket, Expect::Boxes(expected.clone()), &self.stop) {
+        let socket = self.address.connect(CONNECT_LIMIT)?;
+        let link = match Link::open(socket, Expect::OneOf(expected.clone()), &self.stop) {
             Err(DeviceError::Stranger { shown }) => {
                 return Err(match self.meant.and_then(|at| expected.get(at)) {
-                    Some((known, _)) => DeviceError::ChangedCertificate {
+                    Some(known) => DeviceError::ChangedCertificate {
                         known: *known,
                         shown,
                     },
@@ -185,8 +207,8 @@ impl<'a> Device<'a> {
             other => other?,
         };
         let shown = Fingerprint::of(&link.certificate()?);
-        self.met = expected.iter().position(|(known, _)| *known == shown);
-        Ok(link)
+        let at = expected.iter().position(|known| *known == shown);
+        at.ok_or(DeviceError::Stranger { shown })
     }
 
     /// Connects and asks how the box is.

@@ -16,18 +16,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub enum Expect {
     /// Anybody. For a look at the certificate: nothing that matters may be sent.
     Anybody,
-    /// Who has this certificate.
-    One(Fingerprint),
-    /// Who has one of these certificates, and what to show to each.
-    Boxes(Vec<(Fingerprint, Identity)>),
+    /// Who has one of these certificates. For a look at who it is: we show nothing.
+    OneOf(Vec<Fingerprint>),
+    /// Who has this certificate, and what to show to them, if anything.
+    One(Fingerprint, Option<Identity>),
 }
 
 impl Expect {
     fn takes(&self, shown: Fingerprint) -> bool {
         match self {
             Self::Anybody => true,
-            Self::One(known) => *known == shown,
-            Self::Boxes(boxes) => boxes.iter().any(|(known, _)| *known == shown),
+            Self::OneOf(known) => known.contains(&shown),
+            Self::One(known, _) => *known == shown,
         }
     }
 }
@@ -93,20 +93,18 @@ pub fn client(expect: Expect) -> Result<Client, rustls::Error> {
     Ok(Client { connection, peer })
 }
 
-/// The server has shown its certificate, and that was accepted, before it learns who we are
-/// (RFC 8446, section 4.4.2): so each box sees the key that was made for it, and no other.
+/// What is given here is sent once the server's own certificate was accepted (RFC 8446, section 4.4):
+/// nobody but the box sees the key that was made for it.
 impl ResolvesClientCert for Peer {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        let Expect::Boxes(boxes) = &self.expect else {
-            return None;
-        };
-        let shown = Fingerprint::of(&self.shown()?);
-        let (_, identity) = boxes.iter().find(|(known, _)| *known == shown)?;
-        Some(identity.certified.clone())
+        match &self.expect {
+            Expect::One(_, Some(identity)) => Some(identity.certified.clone()),
+            _ => None,
+        }
     }
 
     fn has_certs(&self) -> bool {
-        matches!(self.expect, Expect::Boxes(_))
+        matches!(self.expect, Expect::One(_, Some(_)))
     }
 }
 

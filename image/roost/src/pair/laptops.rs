@@ -2,13 +2,14 @@
 
 use crate::cli::PairArgs;
 use crate::device::Device;
-use crate::device::address::Address;
+use crate::device::address::WEB_PORT;
 use crate::device::error::DeviceError;
 use crate::device::stop::Stop;
 use crate::device::words::plain;
 use crate::error::Failure;
 use crate::ui::Ui;
 use crate::ui::table::{Align, Table};
+use roost_service::update::PORT;
 use serde::{Deserialize, Serialize};
 
 /// A computer that the box knows.
@@ -35,13 +36,10 @@ struct Laptops {
 
 fn device<'a>(args: &PairArgs, ui: &'a Ui) -> Result<Device<'a>, Failure> {
     // Here the address is the one of the device API, as for `roost status`.
-    let argument = match &args.address {
-        Some(web) => Some(match web.0.port() {
-            crate::device::address::WEB_PORT => web.0.with_port(roost_service::update::PORT),
-            _ => web.0.clone(),
-        }),
-        None => None::<Address>,
-    };
+    let argument = args.address.as_ref().map(|web| match web.0.port() {
+        WEB_PORT => web.0.with_port(PORT),
+        _ => web.0.clone(),
+    });
     Device::of(&args.which, argument.as_ref(), Stop::default(), ui)
 }
 

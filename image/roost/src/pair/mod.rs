@@ -186,13 +186,30 @@ impl<'a> Pairing<'a> {
         };
         self.boxes.put(&record)?;
         self.cards.forget(self.fingerprint)?;
+        self.forget_former(&record)?;
         self.done(&record, &answer, false)
+    }
+
+    /// The owner has vouched for another certificate of that name at that address: its card was
+    /// written anew, and the box that was there is no more.
+    fn forget_former(&self, now: &Paired) -> Result<(), Failure> {
+        if trust::is_loopback(self.web.0.host()) {
+            return Ok(());
+        }
+        for former in self.boxes.all()? {
+            let fingerprint = former.fingerprint()?;
+            let same = former.name == now.name && former.address == now.address;
+            if same && fingerprint != self.fingerprint {
+                self.boxes.forget(fingerprint)?;
+            }
+        }
+        Ok(())
     }
 
     /// The pairing, if the box knows the key of `record` already.
     fn holds(&self, record: &Paired) -> Result<Option<Paired>, Failure> {
         let api = self.api();
-        let expect = Expect::Boxes(vec![(self.fingerprint, record.identity()?)]);
+        let expect = Expect::One(self.fingerprint, Some(record.identity()?));
         let ask = || -> Result<(), DeviceError> {
             let socket = api.connect(CONNECT_LIMIT)?;
             let mut link = Link::open(socket, expect, &Stop::default())?;
@@ -301,7 +318,7 @@ impl<'a> Pairing<'a> {
 
     fn post(&self, record: &Paired, path: &str, body: &Value) -> Result<Value, DeviceError> {
         self.boxes.put(record)?;
-        let mut link = connect(&self.web, Expect::One(self.fingerprint))?;
+        let mut link = connect(&self.web, Expect::One(self.fingerprint, None))?;
         let host = self.web.0.host_header();
         link.request(&host, "POST", path, Some(body), ANSWER_LIMIT)
     }

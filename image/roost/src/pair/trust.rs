@@ -73,7 +73,7 @@ impl Known<'_> {
 }
 
 /// Every emulated box has the same address there.
-fn is_loopback(host: &str) -> bool {
+pub fn is_loopback(host: &str) -> bool {
     host == "localhost"
         || host
             .parse()

@@ -153,7 +153,7 @@ fn init_makes_keys_once_and_writes_their_public_halves() {
     std::fs::write(folder.join("update.key"), "gone").unwrap();
     let third = roost(dir.path(), &args);
     assert_eq!(third.status.code(), Some(1));
-    assert_eq!(std::fs::read(folder.join("laptop.key")).unwrap(), b"gone");
+    assert_eq!(std::fs::read(folder.join("update.key")).unwrap(), b"gone");
 }
 
 #[test]

@@ -55,6 +55,10 @@ fn status_shows_the_box_on_one_screen_wherever_it_is() {
     assert!(out.status.success(), "{out:?}");
     let out = laptop.command(&["status", "--box", "roost"]).output();
     assert!(out.unwrap().status.success());
+    // Of several boxes, the one that answers is known by its certificate, and gets its own key.
+    laptop.know("cellar", "cellar.local", BOX + 1);
+    let out = laptop.roost(server.port, &["status"]);
+    assert_eq!((out.status.code(), out.stderr), (Some(0), Vec::new()));
     // Arguments go before the environment; under another address it is the same box.
     let localhost = format!("localhost:{}", server.port);
     let out = laptop.roost(1, &["status", &localhost]);

@@ -33,10 +33,13 @@ pub fn public(seed: u8) -> Vec<u8> {
     pair.public_key_raw().to_vec()
 }
 
+/// A certificate and its key (PKCS#8).
+type Pair = (Vec<u8>, Vec<u8>);
+
 /// The certificate and the key (PKCS#8) of the box with this number: P-256, as `roost flash` makes
 /// them, and the same for the whole test.
-pub fn identity(seed: u8) -> (Vec<u8>, Vec<u8>) {
-    static MADE: Mutex<BTreeMap<u8, (Vec<u8>, Vec<u8>)>> = Mutex::new(BTreeMap::new());
+pub fn identity(seed: u8) -> Pair {
+    static MADE: Mutex<BTreeMap<u8, Pair>> = Mutex::new(BTreeMap::new());
     let mut made = MADE.lock().unwrap();
     let one = made.entry(seed).or_insert_with(|| {
         let mut params = rcgen::CertificateParams::new(vec!["attic.local".to_owned()]);

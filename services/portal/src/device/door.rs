@@ -29,7 +29,6 @@ use rustls::{
     SignatureScheme,
 };
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -309,7 +308,7 @@ impl Door {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Peer(from));
             request.extensions_mut().insert(by.clone());
-            async move { Ok::<_, Infallible>(router.call(request).await?) }
+            async move { router.call(request).await }
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
