@@ -145,10 +145,11 @@ impl Screen {
         }
         lines.push(format!("Fingerprint    {fingerprint}"));
         let width = lines.iter().map(String::len).max().unwrap_or(0).max(WIDTH);
-        let edge = format!("+{}+\r\n", "-".repeat(width + 4));
-        let mut block = format!("\r\n{edge}");
+        // A terminal puts the carriage return before each line feed by itself.
+        let edge = format!("+{}+\n", "-".repeat(width + 4));
+        let mut block = format!("\n{edge}");
         for line in &lines {
-            block += &format!("|  {line:width$}  |\r\n");
+            block += &format!("|  {line:width$}  |\n");
         }
         Some(block + &edge)
     }

@@ -55,7 +55,7 @@ const STANDS_BACK: i32 = 10;
 /// Longest line between the two, in bytes.
 const MAX_LINE: u64 = 1024;
 /// Pause before it begins anew, so that a flood does not make the box do nothing else.
-pub const AGAIN: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_secs(10);
 /// For each goodbye, at the end.
 const GOODBYE: Duration = Duration::from_millis(500);
 /// For the child's end, once it was told.
