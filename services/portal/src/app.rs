@@ -392,9 +392,9 @@ impl App {
             },
         };
         if let Err(error) = self.init.ask(&request).await {
-            if !lock(&self.unconfigured)
+            if lock(&self.unconfigured)
                 .replace(error.to_string())
-                .is_some()
+                .is_none()
             {
                 eprintln!("portal: domain and account wait to be set up: {error}");
             }

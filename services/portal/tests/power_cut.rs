@@ -206,6 +206,7 @@ fn step(change: &mut Change<'_>, number: u64) -> Result<(), StoreError> {
     let settings = |aliases| Settings {
         domain: Some(format!("{number}.example")),
         first_account: Some("anna".into()),
+        mail_password: None,
         relay: None,
         mail_password: None,
         aliases: (0..aliases)

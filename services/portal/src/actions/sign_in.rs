@@ -70,57 +70,55 @@ pub async fn prove(app: &Arc<App>, mut attempt: Try) -> Result<Authenticated, No
     let next = app
         .hash(move || owner::check_password(owner.as_ref(), &password))
         .await;
-    let answer = app
-        .change(move |store, now| {
-            let next = match next {
-                Ok(next) => next,
-                Err(wrong) => {
-                    let what = Event::PasswordWrong { known_browser };
-                    store.audit_entry(&entry(now, Actor::Somebody, from, what))?;
-                    return Ok::<_, NotOwner>(Err(wrong.into()));
-                }
-            };
-            store.change_throttle(|throttle| throttle.right(counted))?;
-            let right = match next {
-                Next::SignedIn(authenticated) => return Ok(Ok(authenticated)),
-                Next::Second(right) => right,
-            };
-            // Nothing was guessed yet.
-            if second.trim().is_empty() {
-                return Ok(Err(Refused::Missing.into()));
+    app.change(move |store, now| {
+        let next = match next {
+            Ok(next) => next,
+            Err(wrong) => {
+                let what = Event::PasswordWrong { known_browser };
+                store.audit_entry(&entry(now, Actor::Somebody, from, what))?;
+                return Ok::<_, NotOwner>(Err(wrong.into()));
             }
-            let begun = store
-                .change_throttle(|throttle| throttle.begin(who, Factor::Second, now.powered_on))?;
-            let counted = match begun {
-                Ok(counted) => counted,
-                Err(wait) => return Ok(Err(wait.into())),
-            };
-            match store.decide_owner(|owner| owner.check_second(right, &second, now.wall))? {
-                Ok(authenticated) => {
-                    store.change_throttle(|throttle| throttle.right(counted))?;
-                    if authenticated.by() == SignedInBy::Recovery {
-                        let owner = store.owner()?;
-                        let second = owner.as_ref().and_then(|owner| owner.second());
-                        let left = second.map_or(0, |second| second.recovery_left());
-                        let what = Event::RecoveryUsed { left };
-                        store.audit_entry(&entry(now, Actor::Owner, from, what))?;
-                    }
-                    Ok(Ok(authenticated))
+        };
+        store.change_throttle(|throttle| throttle.right(counted))?;
+        let right = match next {
+            Next::SignedIn(authenticated) => return Ok(Ok(authenticated)),
+            Next::Second(right) => right,
+        };
+        // Nothing was guessed yet.
+        if second.trim().is_empty() {
+            return Ok(Err(Refused::Missing.into()));
+        }
+        let begun = store
+            .change_throttle(|throttle| throttle.begin(who, Factor::Second, now.powered_on))?;
+        let counted = match begun {
+            Ok(counted) => counted,
+            Err(wait) => return Ok(Err(wait.into())),
+        };
+        match store.decide_owner(|owner| owner.check_second(right, &second, now.wall))? {
+            Ok(authenticated) => {
+                store.change_throttle(|throttle| throttle.right(counted))?;
+                if authenticated.by() == SignedInBy::Recovery {
+                    let owner = store.owner()?;
+                    let second = owner.as_ref().and_then(|owner| owner.second());
+                    let left = second.map_or(0, |second| second.recovery_left());
+                    let what = Event::RecoveryUsed { left };
+                    store.audit_entry(&entry(now, Actor::Owner, from, what))?;
                 }
-                // The box could not look: nothing was guessed.
-                Err(Refused::NoClock) => {
-                    store.change_throttle(|throttle| throttle.right(counted))?;
-                    Ok(Err(Refused::NoClock.into()))
-                }
-                Err(refused) => {
-                    let what = Event::SecondWrong { known_browser };
-                    store.audit_entry(&entry(now, Actor::Somebody, from, what))?;
-                    Ok(Err(refused.into()))
-                }
+                Ok(Ok(authenticated))
             }
-        })
-        .await?;
-    answer
+            // The box could not look: nothing was guessed.
+            Err(Refused::NoClock) => {
+                store.change_throttle(|throttle| throttle.right(counted))?;
+                Ok(Err(Refused::NoClock.into()))
+            }
+            Err(refused) => {
+                let what = Event::SecondWrong { known_browser };
+                store.audit_entry(&entry(now, Actor::Somebody, from, what))?;
+                Ok(Err(refused.into()))
+            }
+        }
+    })
+    .await?
 }
 
 /// What a browser gets that has signed in.
