@@ -208,7 +208,6 @@ fn step(change: &mut Change<'_>, number: u64) -> Result<(), StoreError> {
         first_account: Some("anna".into()),
         mail_password: None,
         relay: None,
-        mail_password: None,
         aliases: (0..aliases)
             .map(|i| Alias {
                 name: format!("alias{i}"),
