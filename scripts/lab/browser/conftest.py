@@ -46,11 +46,12 @@ class Box:
     code: str
 
 
-def free_port() -> int:
-    """A TCP port that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_ports() -> list[int]:
+    """Two TCP ports that nobody uses, held at the same time so that they differ."""
+    with socket.socket() as one, socket.socket() as two:
+        for probe in (one, two):
+            probe.bind(("", 0))
+        return [probe.getsockname()[1] for probe in (one, two)]
 
 
 def answers(url: str) -> bool:
@@ -80,12 +81,12 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
         "mail": {"max_message_size": 1_000_000, "spam_filter": True},
     }))
     (folder / "card").write_text(json.dumps({"format": 1, "pairing": {"code": "ABCDEFGH"}}))
-    https = free_port()
+    https, http = free_ports()
     run = {
         "ROOST_SETTINGS": folder / "settings.json", "ROOST_CHOSEN": folder / "chosen.json",
         "ROOST_DATA": folder, "ROOST_RUN": folder, "ROOST_INIT": folder / "init.sock",
         "ROOST_UPDATER": folder / "updater.sock", "ROOST_MAIL": folder / "mail.sock",
-        "ROOST_PORTS": f"{https} {free_port()}",
+        "ROOST_PORTS": f"{https} {http}",
     }
     url = f"https://127.0.0.1:{https}"
     with (folder / "log").open("wb") as log:
