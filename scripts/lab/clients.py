@@ -22,6 +22,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ PORTS: Mapping[int, bool] = {
 #: A stranger in a domain that is valid but certainly publishes no SPF or DMARC record (RFC 8375):
 #: reserved names like example.net publish that they send no mail at all.
 STRANGER = "stranger@friends.home.arpa"
+#: Name of the box on the home network (`roost.toml`), for which the portal's certificate is.
+LOCAL_NAME = "roost.local"
 
 
 @dataclass(frozen=True)
@@ -133,13 +136,30 @@ class Clients:
         )
         self.certificate_file = folder / "box.pem"
         self.certificate_file.write_text(self.certificate)
+        self._folder = folder
 
-    def context(self) -> PinnedContext:
+    @cached_property
+    def web_certificate(self) -> str:
+        """The portal's certificate, which is the card's and not that of mail."""
+        return ssl.get_server_certificate(("127.0.0.1", self.forwards[443]), timeout=ANSWER_TIMEOUT)
+
+    @cached_property
+    def web_certificate_file(self) -> Path:
+        """The same as a file."""
+        file = self._folder / "web.pem"
+        file.write_text(self.web_certificate)
+        return file
+
+    def certificate_at(self, port: int) -> str:
+        """The certificate that a port of the box shows."""
+        return self.web_certificate if port == 443 else self.certificate
+
+    def context(self, port: int = 465) -> PinnedContext:
         """TLS settings of a careful client: 1.2 or later, one certificate, the right name."""
         context = PinnedContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.name = self.account.host
+        context.name = LOCAL_NAME if port == 443 else self.account.host
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_verify_locations(cadata=self.certificate)
+        context.load_verify_locations(cadata=self.certificate_at(port))
         return context
 
     def connect(self, port: int) -> socket.socket:
@@ -212,9 +232,9 @@ class Clients:
     def https(self, password: str | None = None) -> requests.Session:
         """An HTTPS session with the account's name and password."""
         session = requests.Session()
-        session.mount("https://", PinnedAdapter(self.context()))
+        session.mount("https://", PinnedAdapter(self.context(443)))
         # Without this `requests` would add the public authorities to the context.
-        session.verify = str(self.certificate_file)
+        session.verify = str(self.web_certificate_file)
         session.auth = (self.account.name, password or self.account.password)
         return session
 

@@ -12,7 +12,8 @@ from conftest import PATIENCE_MS, Box, Look
 
 PASSWORD = "correct horse battery staple"
 DOMAIN = "example.org"
-ACCOUNT = "alice"
+#: Not the one that the image of the lab has: for that no password is made.
+ACCOUNT = "carol"
 PAGES = ["", "updates", "logs", "laptops", "mail", "mail/domains", "mail/queue", "security", "activity", "reset", "progress"]
 
 

@@ -61,5 +61,5 @@ def test_every_port_answers(box: Box) -> None:
         with box.clients.connect(port) as connection:
             assert connection.recv(4096).startswith(expected), port
     for port in (443, 465, 993, 995):
-        with box.clients.connect(port) as plain, box.clients.context().wrap_socket(plain) as tls:
+        with box.clients.connect(port) as plain, box.clients.context(port).wrap_socket(plain) as tls:
             assert tls.version() is not None

@@ -12,7 +12,7 @@ import caldav
 import pytest
 from lxml import etree
 
-from clients import ANSWER_TIMEOUT, Clients, PinnedAdapter
+from clients import ANSWER_TIMEOUT, LOCAL_NAME, Clients, PinnedAdapter
 
 #: Prefixes of RFC 4918 (WebDAV) and RFC 6352 (CardDAV).
 NAMES = {"d": "DAV:", "c": "urn:ietf:params:xml:ns:carddav"}
@@ -43,9 +43,9 @@ def test_calendar(clients: Clients) -> None:
         clients.well_known("caldav"),
         username=clients.account.name,
         password=clients.account.password,
-        ssl_verify_cert=str(clients.certificate_file),
+        ssl_verify_cert=str(clients.web_certificate_file),
     )
-    client.session.mount("https://", PinnedAdapter(clients.context()))
+    client.session.mount("https://", PinnedAdapter(clients.context(443)))
     calendars = client.principal().calendars()
     assert calendars, "the account has no calendar"
     calendar = calendars[0]
@@ -124,7 +124,7 @@ def test_file(clients: Clients, tmp_path: Path) -> None:
     """PUT, GET, range, MOVE and DELETE of a file with curl, a client of another make."""
     sent = tmp_path / "sent.bin"
     sent.write_bytes(bytes(range(256)) * 400)
-    base = f"https://{clients.account.host}:{clients.forwards[443]}"
+    base = f"https://{LOCAL_NAME}:{clients.forwards[443]}"
     folder = f"{base}/dav/file/{clients.account.name}"
     name = f"{uuid.uuid4()}.bin"
 
@@ -134,7 +134,7 @@ def test_file(clients: Clients, tmp_path: Path) -> None:
         done = subprocess.run(
             [
                 "curl", "--silent", "--show-error", "--config", "-",
-                "--cacert", str(clients.certificate_file),
+                "--cacert", str(clients.web_certificate_file),
                 "--connect-to", f"::127.0.0.1:{clients.forwards[443]}",
                 "--write-out", "%{http_code}", "--max-time", str(ANSWER_TIMEOUT),
                 *arguments,

@@ -18,10 +18,12 @@ from waiting import wait_until
 
 #: Seconds for the tool: it makes some hundred handshakes with an emulated box.
 TESTSSL_TIMEOUT = 900.0
-#: What is known of a box without a public name: its certificate is its own, as the owner's slip says.
+#: What is known of a box without a public name: its certificate is its own, long-lived one, as on the owner's slip.
 OWN_CERTIFICATE = {
     "cert_chain_of_trust", "cert_trust", "cert_expirationStatus", "cert_validityPeriod", "cert_revocation",
-    "cert_extlifeSpan", "cert_caIssuers",
+    "cert_extlifeSpan", "cert_caIssuers", "DNS_CAArecord",
+    # Of this machine's own OpenSSL.
+    "engine_problem",
 }  # fmt: skip
 #: How testssl.sh rates what should not be.
 FAULTS = {"LOW", "MEDIUM", "HIGH", "CRITICAL", "WARN", "FATAL"}

@@ -55,16 +55,16 @@ def read_until(connection: socket.socket, pattern: bytes) -> bytes:
 
 @pytest.mark.parametrize("port", PORTS)
 def test_versions_and_certificate(clients: Clients, port: int) -> None:
-    """TLS 1.2 and 1.3 with the one certificate; 1.1 is refused by the box itself."""
+    """TLS 1.2 and 1.3 with the one certificate of mail, or that of the portal; 1.1 is refused by the box itself."""
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-        context = clients.context()
+        context = clients.context(port)
         context.minimum_version = context.maximum_version = version
         with start_tls(clients, port, context) as tls:
             assert tls.version() == version.name.replace("_", ".")
             # The handshake checked the name and that this is the pinned certificate.
-            assert ssl.DER_cert_to_PEM_cert(tls.getpeercert(binary_form=True)) == clients.certificate
+            assert ssl.DER_cert_to_PEM_cert(tls.getpeercert(binary_form=True)) == clients.certificate_at(port)
 
-    old = clients.context()
+    old = clients.context(port)
     old.set_ciphers("ALL:@SECLEVEL=0")
     old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
     # An alert is the box's answer; without one the client itself would have given up.

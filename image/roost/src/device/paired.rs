@@ -93,13 +93,15 @@ impl Boxes {
         Ok(Self(Folder::new(folder::config()?.join("boxes"))))
     }
 
-    /// All, those with a pending pairing as well.
+    /// All by their names, those with a pending pairing as well.
     ///
     /// # Errors
     ///
     /// A [`Failure`] if one cannot be read.
     pub fn all(&self) -> Result<Vec<Paired>, Failure> {
-        self.0.all()
+        let mut all: Vec<Paired> = self.0.all()?;
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
     }
 
     /// The one with this certificate.

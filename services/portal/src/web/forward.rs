@@ -50,8 +50,11 @@ pub fn router() -> Router<Arc<App>> {
     let mut router = Router::new();
     for path in [
         "/jmap",
+        // The rest of a path is never empty to the router.
+        "/jmap/",
         "/jmap/{*rest}",
         "/dav",
+        "/dav/",
         "/dav/{*rest}",
         "/auth/{*rest}",
         "/.well-known/jmap",

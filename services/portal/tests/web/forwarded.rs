@@ -62,6 +62,8 @@ async fn mail_programs_reach_mail_and_their_address_is_said_anew() {
     for path in [
         "/jmap/session?a=b",
         "/jmap",
+        "/jmap/",
+        "/dav/",
         "/dav/cal/alice/",
         "/auth/token",
         "/.well-known/jmap",
