@@ -82,6 +82,8 @@ pub struct App {
     /// Whether a time server has set the clock in this start of the box.
     clock_set: AtomicBool,
     hashes: Semaphore,
+    /// Held while a browser sends an update: one at a time.
+    pub upload: tokio::sync::Mutex<()>,
     /// The store does not work any more; the program is to end and be started anew.
     pub broken: Notify,
     /// Why init does not take what was chosen.
@@ -129,6 +131,7 @@ impl App {
             begun: Instant::now(),
             clock_set: AtomicBool::new(false),
             hashes: Semaphore::new(HASHES),
+            upload: tokio::sync::Mutex::new(()),
             broken: Notify::new(),
             unconfigured: Mutex::new(None),
             changed: Notify::new(),

@@ -95,6 +95,11 @@ pub enum Event {
     Restarted,
     /// The other version was asked for.
     RolledBack,
+    /// An update from a file in a browser was asked for.
+    UpdateSent {
+        /// Its version, as people read it; signed, so no stranger's words.
+        version: String,
+    },
 }
 
 /// One line of the log.
@@ -134,7 +139,8 @@ impl Event {
             | Self::SecondSetUp
             | Self::LaptopRevoked { .. }
             | Self::Restarted
-            | Self::RolledBack => false,
+            | Self::RolledBack
+            | Self::UpdateSent { .. } => false,
         }
     }
 }
@@ -197,6 +203,9 @@ impl fmt::Display for Event {
             Self::LaptopRevoked { laptop } => write!(f, "revoked the laptop {laptop:?}"),
             Self::Restarted => f.write_str("restarted the box"),
             Self::RolledBack => f.write_str("asked for the version from before"),
+            Self::UpdateSent { version } => {
+                write!(f, "asked for the update to {version} with a file")
+            }
         }
     }
 }
@@ -311,6 +320,12 @@ mod tests {
             ),
             (Actor::Laptop, Event::Restarted),
             (Actor::Owner, Event::RolledBack),
+            (
+                Actor::Owner,
+                Event::UpdateSent {
+                    version: "1.2".into(),
+                },
+            ),
         ];
         let mut text = String::new();
         for (i, (who, what)) in events.into_iter().enumerate() {

@@ -7,6 +7,7 @@ pub mod pairing;
 pub mod sessions;
 pub mod sign_in;
 pub mod updates;
+pub mod upload;
 
 use crate::audit::{Actor, Entry, Event};
 use crate::time::Now;

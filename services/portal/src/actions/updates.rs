@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Who is asked, as the owner knows it.
-const UPDATER: &str = "the box's updater";
+pub(super) const UPDATER: &str = "the box's updater";
 
 /// Why something is not done.
 #[derive(Debug, thiserror::Error)]

@@ -10,7 +10,7 @@
 //! Errors are [`fault::Fault`]s: what, because, hint.
 
 pub mod door;
-mod fault;
+pub(crate) mod fault;
 mod laptops;
 mod machine;
 mod pair;

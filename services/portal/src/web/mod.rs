@@ -23,6 +23,7 @@ mod reset;
 mod security;
 mod sign;
 mod updates;
+mod upload;
 mod visit;
 mod words;
 
@@ -105,6 +106,7 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(pages)
         .merge(forward::router())
         .merge(programs::router())
+        .merge(upload::router())
         .layer(from_fn(guard::add_headers));
     all.with_state(app.clone())
         .merge(crate::device::router(app))

@@ -4,7 +4,7 @@ use super::health::{known_as, state};
 use super::page::{Page, Tone, Trouble, badge, fault, meter, note, sentence};
 use super::updates::outcome;
 use super::visit::Signed;
-use super::words::{bytes, rounded};
+use super::words::{bytes, rounded, times};
 use crate::actions::updates::{self, Report};
 use crate::app::App;
 use axum::extract::State;
@@ -85,7 +85,7 @@ fn machine(app: &App, report: &Report, mail: Option<&Overview>) -> Markup {
                             (badge(tone, word))
                             @if !service.detail.is_empty() { p.detail { (sentence(&service.detail)) } }
                             @if service.restarts > 0 {
-                                p.detail { "Was started again " (service.restarts) " times since the box was switched on. " a href={ "/logs?service=" (service.name) } { "See why" } "." }
+                                p.detail { "Was started again " (times(service.restarts)) " since the box was switched on. " a href={ "/logs?service=" (service.name) } { "See why" } "." }
                             }
                         }
                     }

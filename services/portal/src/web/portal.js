@@ -90,14 +90,140 @@ for (const button of document.querySelectorAll("[data-pause]")) {
 }
 
 // After a restart: goes on as soon as the box answers again.
-for (const place of document.querySelectorAll("[data-back]")) {
+const goOnWhenBack = (path) => {
   let gone = false;
+  // A page in the background looks seldom, and may miss that the box was away.
+  const latest = Date.now() + 120_000;
   const look = async () => {
     try {
-      await fetch(place.dataset.back, { method: "HEAD", headers: { "X-Roost-Poll": "1" } });
-      if (gone) { location.assign(place.dataset.back); return; }
+      await fetch(path, { method: "HEAD", headers: { "X-Roost-Poll": "1" } });
+      if (gone || Date.now() > latest) { location.assign(path); return; }
     } catch { gone = true; }
     setTimeout(look, 3000);
   };
   setTimeout(look, 3000);
+};
+for (const place of document.querySelectorAll("[data-back]")) goOnWhenBack(place.dataset.back);
+
+// An update from a file (docs/bundle-format.md): the box is shown the file's beginning, says which
+// parts of the rest it lacks, and gets those. The browser reads them from the file as it sends them.
+for (const place of document.querySelectorAll("[data-upload]")) {
+  const part = (name) => place.querySelector(`[data-part=${name}]`);
+  const input = place.querySelector("input[type=file]");
+  const bar = part("bar");
+  const size = (bytes) => {
+    if (bytes < 1e6) return `${Math.ceil(bytes / 1e3)} kB`;
+    return bytes < 1e9 ? `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
+  };
+  // What no other site can send, and what the box answered.
+  const headers = { "X-Roost-Form": place.dataset.upload, "Content-Type": "application/octet-stream" };
+  const sentence = (text) => {
+    const whole = text.charAt(0).toUpperCase() + text.slice(1);
+    return /[.!?]$/.test(whole) ? whole : `${whole}.`;
+  };
+  const why = (answer) => [answer.because ?? answer.what, answer.hint].filter(Boolean).map(sentence).join(" ");
+  const say = (text, bad = false) => {
+    const says = part("says");
+    says.textContent = text;
+    says.className = bad ? "wrong" : "";
+  };
+  const busy = (on) => { input.disabled = on; place.setAttribute("aria-busy", String(on)); };
+
+  const readHead = async (file) => {
+    const begins = new DataView(await file.slice(0, 16).arrayBuffer());
+    const magic = begins.byteLength === 16
+      && [..."ROOSTBDL"].every((letter, at) => begins.getUint8(at) === letter.charCodeAt(0));
+    if (!magic || begins.getUint16(8, true) !== 1) throw new Error("This file is no update for a Roost box.");
+    const at = 16 + 96 * begins.getUint16(10, true);
+    const length = begins.getUint32(12, true);
+    if (length > 256 * 1024) throw new Error("This file is damaged.");
+    let manifest;
+    try {
+      manifest = JSON.parse(await file.slice(at, at + length).text());
+    } catch { throw new Error("This file is damaged."); }
+    const head = at + length + 64 * manifest.chunks.rows + 76 * manifest.deltas.rows;
+    if (file.size !== head + manifest.payload_bytes) throw new Error("This file is not whole: copy it again.");
+    return { head, notes: manifest.release.notes };
+  };
+
+  // What was chosen last; an answer about another file comes too late.
+  let chosen = null;
+  const forget = () => {
+    chosen = null;
+    part("offer").hidden = true;
+    bar.hidden = true;
+  };
+  input.addEventListener("change", async () => {
+    forget();
+    const file = input.files[0];
+    if (!file) { say(""); return; }
+    busy(true);
+    say("Comparing it with the box. That takes up to a minute.");
+    try {
+      const { head, notes } = await readHead(file);
+      const answer = await fetch("/updates/offer", { method: "POST", headers, body: file.slice(0, head) });
+      if (answer.status === 401) { location.assign("/sign-in"); return; }
+      const offer = await answer.json();
+      if (!answer.ok) { say(why(offer), true); return; }
+      chosen = { file, head, offer };
+      part("from").textContent = offer.from.name;
+      part("to").textContent = offer.to.name;
+      part("send").textContent = size(offer.send);
+      part("away").textContent = offer.downtime_s === null
+        ? "for a minute or two" : `for about ${Math.ceil(offer.downtime_s / 5) * 5} seconds`;
+      part("notes").textContent = notes.trim();
+      part("notes").hidden = !notes.trim();
+      part("offer").hidden = false;
+      say(`The box can install ${offer.to.name}.`);
+    } catch (error) {
+      say(error instanceof TypeError ? "The box does not answer, or the file cannot be read." : error.message, true);
+    } finally {
+      busy(false);
+      // The same file can be chosen again.
+      if (!chosen) input.value = "";
+    }
+  });
+  part("cancel").addEventListener("click", () => {
+    forget();
+    input.value = "";
+    say("Nothing was installed.");
+    input.focus();
+  });
+  part("install").addEventListener("click", () => {
+    const { file, head, offer } = chosen;
+    forget();
+    const length = new DataView(new ArrayBuffer(4));
+    length.setUint32(0, head, true);
+    const parts = offer.ranges.map(([from, to]) => file.slice(head + from, head + to));
+    const body = new Blob([length.buffer, file.slice(0, head), ...parts]);
+    const request = new XMLHttpRequest();
+    const failed = (text) => { busy(false); bar.hidden = true; input.value = ""; say(text, true); };
+    let told = -1;
+    request.upload.addEventListener("progress", (event) => {
+      bar.value = 100 * event.loaded / body.size;
+      // A screen reader is told every tenth.
+      const tenth = Math.floor(10 * event.loaded / body.size);
+      if (tenth === told) return;
+      told = tenth;
+      say(tenth < 10 ? `Sending: ${tenth * 10} %.` : "All is sent. The box checks what it has written; that takes some minutes.");
+    });
+    request.addEventListener("load", () => {
+      let answer = {};
+      try { answer = JSON.parse(request.responseText); } catch { /* the status tells enough */ }
+      if (request.status !== 200) { failed(why(answer) || "The box refuses."); return; }
+      bar.hidden = true;
+      say(`The box restarts and tries ${offer.to.name}. This page goes on when it is back.`);
+      goOnWhenBack("/updates");
+    });
+    request.addEventListener("error", () => {
+      failed("The connection broke off. The box runs as before; choose the file again, and only the rest is sent.");
+    });
+    busy(true);
+    bar.value = 0;
+    bar.hidden = false;
+    say("Sending.");
+    request.open("POST", "/updates/install");
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
+    request.send(body);
+  });
 }

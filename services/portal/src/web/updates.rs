@@ -1,7 +1,7 @@
 //! Versions of the system.
 
 use super::overview::slot;
-use super::page::{Page, Refusal, Tone, Trouble, badge, fault, note, sentence, token};
+use super::page::{self, Page, Refusal, Tone, Trouble, badge, fault, note, sentence, token};
 use super::visit::{Order, Signed};
 use super::words::rounded;
 use crate::actions::updates::{self, NotDone, Report};
@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::audit::Actor;
 use crate::time::Wall;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use roost_service::update::{Check, Outcome, Phase, UpdateStatus};
@@ -83,8 +83,26 @@ fn phase(phase: &Phase) -> Markup {
     }
 }
 
-/// GET /updates
-pub async fn show(State(app): Shell, signed: Signed) -> Response {
+/// What is being done, or how it ended: for a page that looks again while that changes.
+fn stand(update: &UpdateStatus) -> Markup {
+    html! {
+        @match (&update.phase, &update.last) {
+            (Phase::Idle, Some(last)) => (outcome(last)),
+            (now, _) => (phase(now)),
+        }
+    }
+}
+
+/// GET /updates: a piece of it for a script.
+pub async fn show(State(app): Shell, headers: HeaderMap, signed: Signed) -> Response {
+    if headers.contains_key("x-roost-poll") {
+        return match updates::status(&app).await {
+            Ok(Report {
+                update: Ok(update), ..
+            }) => page::piece(&stand(&update)),
+            _ => page::piece(&html! { p { "The box does not tell just now." } }),
+        };
+    }
     let failed = |why: NotDone| {
         html! {
             (fault(why, Some("the box may be restarting: load this page again in a minute")))
@@ -113,13 +131,17 @@ fn body(signed: &Signed, running: u8, update: &UpdateStatus) -> Markup {
                     dt { "Running" } dd { (update.running.name) " in slot " (slot(running)) }
                     dt { "Other slot" } dd { @match &update.other { Some(other) => (other.name), None => "nothing that could run" } }
                 }
-                (phase(&update.phase))
+                @match &update.phase {
+                    Phase::Idle => (phase(&update.phase)),
+                    now => div aria-live="polite" data-poll="/updates" data-every="3" { (phase(now)) },
+                }
                 form method="post" action="/updates/look" {
                     (token(&signed.form))
                     button { "Look for an update now" }
                 }
                 p.detail { "The box looks where " code { "update.url" } " of " code { "roost.toml" } " says. From your laptop, " code { "roost update" } " brings one at any time." }
             }
+            (file_card(signed))
             section.card {
                 h2 { "Last update" }
                 @match &update.last {
@@ -142,6 +164,40 @@ fn body(signed: &Signed, running: u8, update: &UpdateStatus) -> Markup {
                 }
             }
             (restart_card(signed))
+        }
+    }
+}
+
+/// The script does all of it: what is sent depends on what the box lacks.
+fn file_card(signed: &Signed) -> Markup {
+    html! {
+        section.card {
+            h2 { "Install an update from a file" }
+            noscript { p { "This needs JavaScript. Without it, use " code { "roost update" } " on your laptop." } }
+            div data-upload=(signed.form.as_str()) data-script hidden {
+                div.field {
+                    label for="bundle" { "Update file" }
+                    input #bundle type="file" accept=".bundle" aria-describedby="bundle-help";
+                    p.help #bundle-help { "Called " code { "roost.bundle" } ". Only what the box lacks is sent." }
+                }
+                div data-part="offer" hidden {
+                    dl {
+                        dt { "Runs now" } dd data-part="from" {}
+                        dt { "Update to" } dd data-part="to" {}
+                        dt { "To send" } dd data-part="send" {}
+                        dt { "Mail is away" } dd data-part="away" {}
+                    }
+                    pre.small data-part="notes" hidden tabindex="0" aria-label="What is new" {}
+                    p { "The box restarts into it on trial. If it does not pass, the version from now comes back by itself." }
+                    div.buttons {
+                        button type="button" data-part="install" { "Install" }
+                        button.quiet type="button" data-part="cancel" { "Cancel" }
+                    }
+                }
+                progress data-part="bar" max="100" value="0" aria-label="Sent" hidden {}
+                p data-part="says" role="status" {}
+            }
+            p.detail { "An older version, or one without a way back, is installed with " code { "roost update --allow-downgrade" } " or " code { "--allow-irreversible" } " only." }
         }
     }
 }

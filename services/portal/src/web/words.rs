@@ -16,6 +16,14 @@ pub fn bytes(bytes: u64) -> String {
     format!("{value:.digits$} {}", units[unit])
 }
 
+/// `once`, `3 times`.
+pub fn times(count: u32) -> String {
+    match count {
+        1 => "once".to_owned(),
+        count => format!("{count} times"),
+    }
+}
+
 /// `3 hours ago`, by powered-on time, with the date where it is known.
 pub fn ago(then: Now, now: Now) -> String {
     let passed = now.powered_on.since(then.powered_on);
@@ -58,6 +66,11 @@ mod tests {
             all,
             "0 bytes, 999 bytes, 1 kB, 61 kB, 1.4 MB, 32 GB, 2.0 TB"
         );
+    }
+
+    #[test]
+    fn counts_read_well() {
+        assert_eq!([1, 2, 30].map(times).join(", "), "once, 2 times, 30 times");
     }
 
     #[test]

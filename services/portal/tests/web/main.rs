@@ -6,3 +6,4 @@ mod forwarded;
 mod pages;
 mod strangers;
 mod the_box;
+mod upload;
