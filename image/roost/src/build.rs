@@ -21,7 +21,7 @@ use crate::store::{Key, KeyBuilder, Output, Store, disk_failure, sha256_file};
 use crate::tryboot;
 use crate::ui::{Step, Ui, size};
 use crate::workspace::Workspace;
-use roost_service::settings;
+use roost_service::settings::{self, Settings};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -58,6 +58,8 @@ struct Build<'a> {
     boards: Boards,
     /// What the build before was.
     before: Option<Release>,
+    /// MBR id of the box's disk: the same in every build, so that an updated slot finds the disk that was flashed once.
+    disk_id: u32,
     /// Hash of everything outside of this program that decides the image's bytes.
     key: Key,
     /// The same and this program's own code: while it stays, nothing needs to be looked at again.
@@ -70,6 +72,28 @@ struct Build<'a> {
 
 /// What the build left of itself beside the image, to know it again.
 const STAMP: &str = "roost.build.json";
+
+/// A hash that stays the same for all builds with one domain and name.
+fn hash_for_box(settings: &Settings, purpose: &str) -> Key {
+    KeyBuilder::new("identity", 1)
+        .text(purpose)
+        .text(
+            settings
+                .mailbox
+                .as_ref()
+                .map_or("", |mailbox| &mailbox.domain),
+        )
+        .text(&settings.name)
+        .finish()
+}
+
+/// MBR id of a box's first cards.
+fn disk_id(settings: &Settings) -> u32 {
+    let key = hash_for_box(settings, "disk");
+    u32::from_str_radix(&key.full()[..8], 16)
+        .expect("a key is hex")
+        .max(1)
+}
 
 impl<'a> Build<'a> {
     fn new(args: &'a BuildArgs, config: Config, ui: &'a Ui) -> Result<Self, Failure> {
@@ -88,7 +112,11 @@ impl<'a> Build<'a> {
         let tryboot = tryboot::key(&workspace.source, &lock, &sdk)?;
         let exe = std::env::current_exe()
             .map_err(|e| Failure::new("cannot find the roost program").because(e))?;
-        let mut key = KeyBuilder::new("build", 1)
+        let before = Release::load(&args.config)?;
+        let known = before.as_ref().and_then(|before| before.disk_id);
+        let disk_id = known.unwrap_or_else(|| disk_id(&config.settings()));
+        let mut key = KeyBuilder::new("build", 2)
+            .text(&format!("{disk_id:08x}"))
             .text(&lock.render())
             .text(&config.settings_json())
             .text(&boards.fingerprint())
@@ -106,7 +134,8 @@ impl<'a> Build<'a> {
         Ok(Self {
             args,
             ui,
-            before: Release::load(&args.config)?,
+            before,
+            disk_id,
             config,
             downloads: Downloads::new(&workspace.cache),
             store: Store::new(&workspace.cache),
@@ -284,8 +313,8 @@ impl<'a> Build<'a> {
         })?;
 
         let mut tree = self.tree(&program, &extras)?;
-        let identity = self.identity("root");
-        let disk_id = self.disk_id();
+        let identity = hash_for_box(&self.config.settings(), "root");
+        let disk_id = self.disk_id;
         // All but the number decides whether the number grows.
         let unnumbered = tree
             .fingerprint(KeyBuilder::new("root", 3).key(&self.sdk.key).key(&identity))?
@@ -341,7 +370,7 @@ impl<'a> Build<'a> {
                 disk_id,
             )
         })?;
-        let data_seed = self.identity("data");
+        let data_seed = hash_for_box(&self.config.settings(), "data");
         let data_key = KeyBuilder::new("data", 3)
             .key(&self.sdk.key)
             .key(&data_seed)
@@ -388,7 +417,7 @@ impl<'a> Build<'a> {
                 &self.workspace,
                 &self.lock,
                 &components,
-                self.identity("sbom").full(),
+                hash_for_box(&self.config.settings(), "sbom").full(),
                 &self.output(report::SBOM),
             )
         })?;
@@ -426,6 +455,7 @@ impl<'a> Build<'a> {
             self.before.clone(),
             number,
             &report.release_key,
+            self.disk_id,
             slot_key.short(),
         );
         if self.before.as_ref() != Some(&release) {
@@ -482,27 +512,6 @@ impl<'a> Build<'a> {
             .packages(Purpose::Image)
             .filter(|p| p.name.starts_with(prefix));
         of.map(|p| p.sha256.as_str()).collect::<Vec<_>>().join("\n")
-    }
-
-    /// A hash that stays the same for all builds of one box.
-    fn identity(&self, purpose: &str) -> Key {
-        let settings = self.config.settings();
-        KeyBuilder::new("identity", 1)
-            .text(purpose)
-            .text(
-                settings
-                    .mailbox
-                    .as_ref()
-                    .map_or("", |mailbox| &mailbox.domain),
-            )
-            .text(&settings.name)
-            .finish()
-    }
-
-    /// MBR id of the box's disk: the same in every build, so that an updated slot finds the disk that was flashed once.
-    fn disk_id(&self) -> u32 {
-        let id = u32::from_str_radix(&self.identity("disk").full()[..8], 16).expect("a key is hex");
-        id.max(1)
     }
 
     /// Everything in the root file system but the release's number.

@@ -5,7 +5,7 @@ use crate::device::words::plain;
 use crate::error::Failure;
 use crate::ui::Ui;
 use crate::ui::table::{Align, Table};
-use mdns_sd::{ResolvedService, ServiceDaemon, ServiceEvent};
+use mdns_sd::{HostnameResolutionEvent, ResolvedService, ServiceDaemon, ServiceEvent};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -60,13 +60,19 @@ fn look(limit: Duration) -> mdns_sd::Result<Vec<Found>> {
     let daemon = ServiceDaemon::new()?;
     let events = daemon.browse(KIND)?;
     let end = Instant::now() + limit;
-    let mut found = BTreeMap::new();
+    let mut found: BTreeMap<String, Box<ResolvedService>> = BTreeMap::new();
+    // An answer over one family may tell only the addresses of that one, so names are asked for as well.
+    let mut names = BTreeMap::new();
     while let Ok(event) = events.recv_timeout(end.saturating_duration_since(Instant::now())) {
         match event {
             ServiceEvent::ServiceResolved(service)
                 if found.len() < MAX_BOXES || found.contains_key(&service.fullname) =>
             {
-                found.insert(service.fullname.clone(), Found::of(&service));
+                if names.len() < MAX_BOXES && !names.contains_key(&service.host) {
+                    let answers = daemon.resolve_hostname(&service.host, None)?;
+                    names.insert(service.host.clone(), answers);
+                }
+                found.insert(service.fullname.clone(), service);
             }
             ServiceEvent::ServiceRemoved(_, name) => {
                 found.remove(&name);
@@ -74,9 +80,23 @@ fn look(limit: Duration) -> mdns_sd::Result<Vec<Found>> {
             _ => {}
         }
     }
+    let mut boxes: Vec<Found> = found
+        .into_values()
+        .map(|mut service| {
+            for answer in names
+                .get(&service.host)
+                .iter()
+                .flat_map(|all| all.try_iter())
+            {
+                if let HostnameResolutionEvent::AddressesFound(_, addresses) = answer {
+                    service.addresses.extend(addresses);
+                }
+            }
+            Found::of(&service)
+        })
+        .collect();
     // Its thread ends with this program anyway.
     let _ = daemon.shutdown();
-    let mut boxes: Vec<Found> = found.into_values().collect();
     boxes.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(boxes)
 }

@@ -25,6 +25,10 @@ pub struct Release {
     pub number: u64,
     /// Hash of all that its slot is made from, but for the number.
     pub key: String,
+    /// MBR id of the cards that the first build was for. It follows from the domain and the name
+    /// of then, and stays when those change: an updated slot has to find the card it is on.
+    #[serde(default)]
+    pub disk_id: Option<u32>,
     /// The builds whose slots may still be in the step store, oldest first.
     #[serde(default)]
     pub slots: Vec<Built>,
@@ -82,7 +86,13 @@ pub fn number(before: Option<&Release>, key: &str, wanted: Option<u64>) -> u64 {
 }
 
 /// What to remember after a build.
-pub fn record(before: Option<Release>, number: u64, key: &str, slot: &str) -> Release {
+pub fn record(
+    before: Option<Release>,
+    number: u64,
+    key: &str,
+    disk_id: u32,
+    slot: &str,
+) -> Release {
     let mut slots = before.map(|b| b.slots).unwrap_or_default();
     slots.retain(|built| built.number != number);
     slots.push(Built {
@@ -93,6 +103,7 @@ pub fn record(before: Option<Release>, number: u64, key: &str, slot: &str) -> Re
     Release {
         number,
         key: key.to_owned(),
+        disk_id: Some(disk_id),
         slots,
     }
 }
@@ -126,7 +137,7 @@ mod tests {
             ("d", None),
         ] {
             let number = number(release.as_ref(), key, wanted);
-            release = Some(record(release, number, key, key));
+            release = Some(record(release, number, key, 1, key));
             numbers.push(number);
         }
         assert_eq!(numbers, [1, 1, 2, 3, 7, 7, 8, 2, 3]);
@@ -143,16 +154,18 @@ mod tests {
         assert_eq!(Release::load(&config).unwrap(), None);
         let mut release = None;
         for n in 1..=30 {
-            release = Some(record(release, n, "key", &format!("slot-{n}")));
+            release = Some(record(release, n, "key", 1, &format!("slot-{n}")));
         }
         let release = release.unwrap();
         assert_eq!((release.slots.len(), release.slots[0].number), (16, 15));
         release.save(&config).unwrap();
         assert!(dir.path().join("roost.release.json").is_file());
+        assert_eq!(release.disk_id, Some(1));
         assert_eq!(Release::load(&config).unwrap(), Some(release));
         // What the format asks for at least.
         std::fs::write(dir.path().join(FILE), r#"{"number":14,"key":"ab"}"#).unwrap();
-        assert_eq!(Release::load(&config).unwrap().unwrap().number, 14);
+        let least = Release::load(&config).unwrap().unwrap();
+        assert_eq!((least.number, least.disk_id), (14, None));
     }
 
     #[test]

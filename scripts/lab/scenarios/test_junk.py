@@ -68,7 +68,7 @@ def test_junk_on_every_port(box: Box, kind: str) -> None:
 def test_junk_inside_tls(box: Box, port: int) -> None:
     """The protocols behind TLS are as sturdy."""
     before = box.machine.service("mail")
-    with box.clients.connect(port) as plain, box.clients.context().wrap_socket(plain) as tls:
+    with box.clients.connect(port) as plain, box.clients.context(port).wrap_socket(plain) as tls:
         try:
             tls.sendall(junk("binary"))
             tls.shutdown(socket.SHUT_WR)

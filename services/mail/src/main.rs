@@ -6,7 +6,6 @@
 //! - [`provision`]: domain, first account and its addresses.
 //! - [`admin`]: the portal's calls.
 //! - [`imap`]: IMAP's clear-text port up to STARTTLS.
-//! - [`notify`]: telling init how far it got.
 //! - [`probe`]: proving on request that mail works.
 //! - [`store_format`]: the way back from a version with another store.
 //!
@@ -18,7 +17,6 @@ mod admin;
 mod durable;
 mod imap;
 mod ledger;
-mod notify;
 mod probe;
 mod provision;
 mod resolver;
@@ -28,10 +26,10 @@ mod store_format;
 use admin::Admin;
 use anyhow::{Context, Result, bail};
 use ledger::Ledger;
-use notify::Notifier;
 use roost_mail_config::setup::Setup;
 use roost_mail_config::{config, forwarded, keys, listeners, ports, prepare, secret_file};
 use roost_mail_server::{Options, Running, Server};
+use roost_service::notifier::Notifier;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};

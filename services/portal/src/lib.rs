@@ -23,7 +23,7 @@
 //! - [`listen`]: doors and their limits; [`mdns`]: being found by name.
 //! - [`web`]: the pages; [`actions`]: what pages and API do alike.
 //! - [`device`]: the API for the owner's laptops and pages, and their door on 7625.
-//! - [`init`], [`notify`]: talking to init.
+//! - [`init`]: talking to init.
 
 pub mod actions;
 pub mod app;
@@ -38,7 +38,6 @@ pub mod identity;
 pub mod init;
 pub mod listen;
 pub mod mdns;
-pub mod notify;
 pub mod owner;
 pub mod pairing;
 pub mod password;

@@ -3,7 +3,7 @@
 //! - [`card`]: what `roost flash` tells one card, read by init and services.
 //! - [`settings`]: what the owner chose, rendered by the builder, read by init and services.
 //! - [`spec`]: what a service is and may do, rendered by the builder from `service.toml`, read by init.
-//! - [`notify`]: how a service says that it is ready.
+//! - [`notify`]: how a service says that it is ready; [`notifier`]: what it says it with.
 //! - [`control`]: how a program asks init for something.
 //! - [`probe`]: how a service proves that it works.
 //! - [`names`]: rules of the names that people type.
@@ -17,6 +17,7 @@ pub mod control;
 pub mod fingerprint;
 pub mod mail;
 pub mod names;
+pub mod notifier;
 pub mod notify;
 pub mod probe;
 pub mod settings;

@@ -1,10 +1,8 @@
 //! The update service: see the crate's README for the whole story.
 
-mod notify;
-
 use anyhow::{Context, Result, bail};
-use notify::Notifier;
 use roost_bundle::PublicKey;
+use roost_service::notifier::Notifier;
 use roost_service::settings::Settings;
 use roost_service::spec::{self, ServiceSpec};
 use roost_service::{control, probe, update};

@@ -129,7 +129,7 @@ mod tests {
             (5, "gone"),
             (6, "d"),
         ] {
-            release = Some(record(release, number, "key", slot));
+            release = Some(record(release, number, "key", 1, slot));
             if slot != "gone" {
                 let output = dir.path().join("steps/slot").join(slot);
                 std::fs::create_dir_all(&output).unwrap();
@@ -148,7 +148,7 @@ mod tests {
             ["release 4", "release 2", "release 1"]
         );
         for (number, slot) in [(7, "a"), (8, "d"), (9, "b"), (10, "e")] {
-            release = record(Some(release), number, "key", slot);
+            release = record(Some(release), number, "key", 1, slot);
         }
         let recent = ["release 9", "release 8", "release 7"];
         assert_eq!(names(&release, &[]), recent);
@@ -156,7 +156,7 @@ mod tests {
         let asked = [&recent[..], &["release 3"]].concat();
         assert_eq!(names(&release, &[3, 2, 99]), asked);
         // What is built now is no base of itself, whatever its number was before.
-        release = record(Some(release), 11, "key", "b");
+        release = record(Some(release), 11, "key", 1, "b");
         assert_eq!(
             names(&release, &[]),
             ["release 8", "release 7", "release 4"]

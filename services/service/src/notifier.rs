@@ -1,20 +1,18 @@
-//! Telling init how far the start got (see `roost_service::notify`).
+//! The service's side of [`crate::notify`]: telling init how far the start got.
 
-use roost_service::notify;
+use crate::notify::{ENV, MAX_STATUS, Message};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::FromRawFd;
 
-/// Bytes of a status that init keeps.
-const STATUS_BYTES: usize = 200;
-
 /// The descriptor that init gave, if any.
+#[derive(Debug)]
 pub struct Notifier(Option<File>);
 
 impl Notifier {
     /// Takes the descriptor whose number is in the environment.
     pub fn from_env() -> Self {
-        let number = std::env::var(notify::ENV)
+        let number = std::env::var(ENV)
             .ok()
             .and_then(|number| number.parse().ok())
             .filter(|number: &i32| *number > 2);
@@ -24,25 +22,22 @@ impl Notifier {
         Notifier(number.map(|number| unsafe { File::from_raw_fd(number) }))
     }
 
-    /// "My ports answer."
+    /// The service does its work.
     pub fn ready(&self) {
-        self.send("READY\n");
+        self.send(&Message::Ready);
     }
 
-    /// What the start is waiting for.
+    /// What the start is waiting for, or why it failed.
     pub fn status(&self, text: &str) {
-        let mut line: String = text
-            .chars()
-            .map(|char| if char.is_control() { ' ' } else { char })
-            .collect();
-        line.truncate(line.floor_char_boundary(STATUS_BYTES));
-        self.send(&format!("STATUS {line}\n"));
+        let mut text = text.replace(char::is_control, " ");
+        text.truncate(text.floor_char_boundary(MAX_STATUS));
+        self.send(&Message::Status(text));
     }
 
-    fn send(&self, line: &str) {
+    fn send(&self, message: &Message) {
         if let Some(mut file) = self.0.as_ref() {
             // Init gone means this program goes too; nothing to do here.
-            let _ = file.write_all(line.as_bytes());
+            let _ = file.write_all(format!("{message}\n").as_bytes());
         }
     }
 }
