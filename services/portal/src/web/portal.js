@@ -96,7 +96,9 @@ const goOnWhenBack = (path) => {
   const latest = Date.now() + 120_000;
   const look = async () => {
     try {
-      await fetch(path, { method: "HEAD", headers: { "X-Roost-Poll": "1" } });
+      // A box that is starting may take a connection and say nothing.
+      const signal = AbortSignal.timeout(5000);
+      await fetch(path, { method: "HEAD", headers: { "X-Roost-Poll": "1" }, signal });
       if (gone || Date.now() > latest) { location.assign(path); return; }
     } catch { gone = true; }
     setTimeout(look, 3000);
