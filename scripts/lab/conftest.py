@@ -68,6 +68,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = outcome.get_result()
     if report.failed:
         for machine in item.config.stash[MACHINES]:
+            report.sections.append((f"roost run of {machine.name}", machine.said()))
             report.sections.append((f"console of {machine.name}", machine.console_tail()))
             if machine.running:
                 report.sections.append((f"mail log of {machine.name}", machine.mail_log()))

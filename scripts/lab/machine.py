@@ -127,8 +127,7 @@ class Machine:
                 if self._ended or left <= 0:
                     why = "it ended" if self._ended else f"{timeout:.0f} s passed"
                     raise MachineError(
-                        f"roost run ({self.name}) never said {name!r}: {why}; "
-                        f"events {self._events}\n{self.stderr_tail()}\n{self.console_tail()}"
+                        f"roost run ({self.name}) never said {name!r}: {why}\n{self.said()}\n{self.console_tail()}"
                     )
                 self._news.wait(left)
 
@@ -243,9 +242,13 @@ class Machine:
         except OSError as error:
             return f"no console: {error}"
 
-    def stderr_tail(self) -> str:
-        """What `roost run` complained about."""
-        return self._stderr.read_text(encoding="utf-8", errors="replace")[-2000:]
+    def said(self) -> str:
+        """What `roost run` said and complained about, and whether it has ended."""
+        with self._news:
+            lines = [json.dumps(event) for event in self._events]
+        complaints = self._stderr.read_text(encoding="utf-8", errors="replace")[-2000:]
+        end = self._process.poll()
+        return "\n".join([*lines, complaints, "it runs" if end is None else f"it ended with {end}"])
 
     def mail_log(self) -> str:
         """The mail program's last log lines, or why there are none."""

@@ -2,8 +2,8 @@
 
 QEMU forwards ports to a guest over IPv4 only. So a network namespace of its
 own gets a tap device, and the frames of that device go to and from the
-emulated network over the socket that `roost run --lan` names in its `started`
-event. Connections are made inside the namespace and handed out as descriptors.
+emulated network by the socket that `roost run --lan` names in its `started`
+event, a datagram each. Connections are made inside the namespace and handed out as descriptors.
 The machine is also the network's IPv6 router, which announces `ANNOUNCED`, and
 a time server, whose clock may be ahead.
 
@@ -24,6 +24,7 @@ import struct
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -126,40 +127,20 @@ def time_answer(question: bytes, ahead: float) -> bytes:
     return header + question[40:48] + struct.pack(">QQ", now, now)
 
 
-class Bridge:
-    """Carries frames between the tap device and the emulated network."""
-
-    def __init__(self, device: int, lan: socket.socket) -> None:
-        """Neither side is read before `carry`."""
-        self._device = device
-        self._lan = lan
-        self._received = b""
-
-    def to_lan(self) -> None:
-        """One frame from the interface."""
-        frame = os.read(self._device, FRAME)
-        self._lan.sendall(struct.pack(">I", len(frame)) + frame)
-
-    def from_lan(self) -> bool:
-        """What came from the emulated network; false when that is gone."""
-        got = self._lan.recv(FRAME)
-        self._received += got
-        while len(self._received) >= 4:
-            (length,) = struct.unpack_from(">I", self._received)
-            if len(self._received) < 4 + length:
-                break
-            os.write(self._device, self._received[4 : 4 + length])
-            self._received = self._received[4 + length :]
-        return bool(got)
+def own_end(lan: str) -> socket.socket:
+    """This machine's end of the cable, where the emulator expects it (`roost_emulator::lan_peer`)."""
+    path = Path(f"{lan}-peer")
+    path.unlink(missing_ok=True)
+    end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    end.bind(str(path))
+    return end
 
 
 def main() -> None:
-    """Bridges frames and does what it is asked for until the other side hangs up."""
+    """Carries frames and does what it is asked for until the other side hangs up."""
     requests = socket.socket(fileno=os.dup(0))
-    lan = socket.socket(socket.AF_UNIX)
-    lan.connect(sys.argv[1])
+    lan = own_end(sys.argv[1])
     device = tap_device(INTERFACE)
-    bridge = Bridge(device, lan)
     selector = selectors.DefaultSelector()
     selector.register(device, selectors.EVENT_READ, "device")
     selector.register(lan, selectors.EVENT_READ, "lan")
@@ -200,10 +181,11 @@ def main() -> None:
     while True:
         for key, _ in selector.select():
             if key.data == "device":
-                bridge.to_lan()
+                # As a cable does: a frame for a machine that is off is lost.
+                with suppress(ConnectionRefusedError, FileNotFoundError):
+                    lan.sendto(os.read(device, FRAME), sys.argv[1])
             elif key.data == "lan":
-                if not bridge.from_lan():
-                    return
+                os.write(device, lan.recv(FRAME))
             elif key.data == "clock":
                 question, asker = clock.recvfrom(FRAME)
                 clock.sendto(time_answer(question, float(sys.argv[2])), asker)

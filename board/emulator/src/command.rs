@@ -1,7 +1,7 @@
 //! QEMU's arguments.
 
 use crate::firmware::Loaded;
-use crate::options::{Forward, Machine, Options, Protocol};
+use crate::options::{Forward, Machine, Options, Protocol, lan_peer};
 use crate::trial;
 use roost_board::boot_control::trial::PORT;
 use std::ffi::{OsStr, OsString};
@@ -115,14 +115,15 @@ fn network(args: &mut Arguments, forwards: &[Forward], lan_socket: Option<&Path>
         return;
     };
     args.pair("-netdev", user_network("user", forwards) + ",ipv6=off");
-    args.pair(
-        "-netdev",
-        value(
-            "stream,id=lan,server=on,addr.type=unix,addr.path=",
-            socket,
-            "",
-        ),
-    );
+    // Datagrams, as QEMU makes this socket at once. A stream's it makes later, and until then
+    // the first frame (of a client that connects to a forward) crashes QEMU 10.
+    let mut lan = value("dgram,id=lan,local.type=unix,local.path=", socket, "");
+    lan.push(value(
+        ",remote.type=unix,remote.path=",
+        &lan_peer(socket),
+        "",
+    ));
+    args.pair("-netdev", lan);
     args.pair("-netdev", "hubport,id=hub-user,hubid=0,netdev=user");
     args.pair("-netdev", "hubport,id=hub-lan,hubid=0,netdev=lan");
     args.pair("-netdev", "hubport,id=net,hubid=0");
@@ -234,7 +235,7 @@ mod tests {
         assert!(
             line.contains(
                 "-netdev user,id=user,ipv6=off\n\
-                 -netdev stream,id=lan,server=on,addr.type=unix,addr.path=w/l,,an\n\
+                 -netdev dgram,id=lan,local.type=unix,local.path=w/l,,an,remote.type=unix,remote.path=w/l,,an-peer\n\
                  -netdev hubport,id=hub-user,hubid=0,netdev=user\n\
                  -netdev hubport,id=hub-lan,hubid=0,netdev=lan\n\
                  -netdev hubport,id=net,hubid=0\n"

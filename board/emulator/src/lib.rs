@@ -32,5 +32,5 @@ mod trial;
 pub use disk::{card_size, prepare_disk};
 pub use error::Error;
 pub use firmware::Boot;
-pub use options::{CommandPrefix, Forward, Machine, Options, Protocol};
+pub use options::{CommandPrefix, Forward, Machine, Options, Protocol, lan_peer};
 pub use running::{Emulator, Exit, PowerSwitch, Running, Waited};

@@ -4,7 +4,7 @@ use roost_board::Board;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A machine that QEMU can emulate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,6 +78,13 @@ impl Forward {
     }
 }
 
+/// Where the other host on the guest's network binds its socket, for [`Options::lan_socket`].
+pub fn lan_peer(lan_socket: &Path) -> PathBuf {
+    let mut peer = lan_socket.as_os_str().to_owned();
+    peer.push("-peer");
+    peer.into()
+}
+
 /// The command that starts QEMU; QEMU's arguments follow.
 ///
 /// Plain `qemu-system-aarch64`, or a sandbox around it. A sandbox must show
@@ -109,10 +116,10 @@ pub struct Options {
     pub forwards: Vec<Forward>,
     /// Unix socket that QEMU makes for the guest's control port; `virt` only.
     pub control_socket: Option<PathBuf>,
-    /// Unix socket that QEMU makes for one more host on the guest's network;
-    /// `virt` only. A stream of Ethernet frames, each after its length in four
-    /// bytes, big endian. IPv6 is then left to that host: QEMU's own network
-    /// would answer in its place, whoever a packet is addressed to.
+    /// Unix datagram socket that QEMU makes for one more host on the guest's network,
+    /// which binds its own to [`lan_peer`]; `virt` only. A datagram is an Ethernet frame.
+    /// IPv6 is then left to that host: QEMU's own network would answer in its place,
+    /// whoever a packet is addressed to.
     pub lan_socket: Option<PathBuf>,
     /// File that the serial console's output is appended to, so that all boots
     /// of a machine follow each other. It takes no input: there is nothing on

@@ -3,7 +3,7 @@
 use crate::command;
 use crate::error::Error;
 use crate::firmware::{self, Boot, Loaded, file_error};
-use crate::options::{Forward, Machine, Options, Protocol};
+use crate::options::{Forward, Machine, Options, Protocol, lan_peer};
 use crate::qmp::{self, Ending};
 use crate::trial;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -240,11 +240,12 @@ fn check(options: &Options) -> Result<(), Error> {
             });
         }
     }
-    for socket in [&options.control_socket, &options.lan_socket]
-        .into_iter()
-        .flatten()
-    {
+    if let Some(socket) = &options.control_socket {
         check_socket(socket)?;
+    }
+    if let Some(socket) = &options.lan_socket {
+        // The longer one of the two.
+        check_socket(&lan_peer(socket))?;
     }
     check_socket(&options.workdir.join(QMP_SOCKET))
 }
