@@ -394,8 +394,9 @@ pub struct RunArgs {
     pub memory: u32,
     /// Let one more host join the box's network through the Unix socket `lan` in the state folder (virt only)
     ///
-    /// The socket carries Ethernet frames, each after its length in four bytes, big endian. The
-    /// emulator then does no IPv6 of its own: the other host may be the network's IPv6 router.
+    /// The socket takes Ethernet frames, a datagram each, and sends the box's to the socket
+    /// `lan-peer` beside it. The emulator then does no IPv6 of its own: the other host may be the
+    /// network's IPv6 router.
     #[arg(long)]
     pub lan: bool,
     /// Write the serial console to this file [default: console.log in the state folder]

@@ -82,6 +82,8 @@ def test_box_follows_a_url(boot: Boot, workshop: Workshop, tmp_path: Path) -> No
         give_time()
         wait_tried(NEXT + 1)
         box.check(SLOT_B, NEXT)
+        earlier = workshop.report(box.machine)["update"]["earlier"]
+        assert [outcome["to"]["number"] for outcome in earlier] == [NEXT]
         give_time()
         wait_logged("went wrong here before")
         box.check(SLOT_B, NEXT)

@@ -97,6 +97,7 @@ fn report() -> Report {
             other: Some(version(13)),
             phase: Phase::Idle,
             last: None,
+            earlier: Vec::new(),
         },
     }
 }

@@ -141,6 +141,9 @@ pub struct UpdateStatus {
     pub phase: Phase,
     /// How the last update ended.
     pub last: Option<Outcome>,
+    /// How the ones before ended, newest first, without checks and logs. Nothing from a box that kept none.
+    #[serde(default)]
+    pub earlier: Vec<Outcome>,
 }
 
 /// What the update engine is doing.

@@ -193,7 +193,7 @@ pub(crate) fn record_commit(state: &mut State, slot: Slot, now: u64) {
     state.committed = slot;
     if let Stage::Trial(trial) = std::mem::replace(&mut state.stage, Stage::Idle) {
         state.forgive(trial.to.version.number);
-        state.last = Some(outcome(&trial, now, None));
+        state.add_outcome(outcome(&trial, now, None));
         state.set_slot(slot, Some(trial.to));
     }
 }
@@ -217,7 +217,7 @@ fn record_rollback(state: &mut State, now: u64) {
         log: trial.log.clone(),
     };
     state.add_failed(trial.to.version.number);
-    state.last = Some(outcome(&trial, now, Some(reason)));
+    state.add_outcome(outcome(&trial, now, Some(reason)));
     state.untold = true;
 }
 

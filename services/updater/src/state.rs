@@ -18,6 +18,8 @@ pub const FILE: &str = "state.json";
 pub const NEW: &str = "state.json.new";
 /// Versions remembered as bad. Ones from longer ago are never offered again.
 const MAX_FAILED: usize = 32;
+/// Ended updates remembered beside the last one.
+const MAX_EARLIER: usize = 19;
 /// Longest file that is read, in bytes. Its longest part, a log, is bounded
 /// to 100 lines where it is taken.
 const MAX_FILE: u64 = 1 << 20;
@@ -118,6 +120,9 @@ pub struct State {
     pub stage: Stage,
     /// How the last one ended.
     pub last: Option<Outcome>,
+    /// How the ones before ended, newest first, without checks and logs.
+    #[serde(default)]
+    pub earlier: Vec<Outcome>,
     /// The owner does not know yet that it ended badly.
     pub untold: bool,
     /// Numbers of versions whose trial went wrong, oldest first.
@@ -134,6 +139,7 @@ impl State {
             b: None,
             stage: Stage::Idle,
             last: None,
+            earlier: Vec::new(),
             untold: false,
             failed: Vec::new(),
         }
@@ -172,6 +178,18 @@ impl State {
     /// Forgets that a version was bad: it works after all.
     pub fn forgive(&mut self, number: u64) {
         self.failed.retain(|other| *other != number);
+    }
+
+    /// Remembers how an update ended; of the one before, not the checks and the log.
+    pub fn add_outcome(&mut self, outcome: Outcome) {
+        if let Some(mut before) = self.last.replace(outcome) {
+            if let Some(reason) = &mut before.rolled_back {
+                reason.checks.clear();
+                reason.log.clear();
+            }
+            self.earlier.insert(0, before);
+            self.earlier.truncate(MAX_EARLIER);
+        }
     }
 
     /// Reads a file's bytes.

@@ -216,6 +216,7 @@ impl Updater {
             other,
             phase,
             last: state.last,
+            earlier: state.earlier,
         }
     }
 

@@ -231,3 +231,20 @@ fn a_file_with_anything_unknown_counts_as_lost() {
         assert!(State::parse(&json.as_bytes()[..end]).is_err());
     }
 }
+
+#[test]
+fn earlier_outcomes_are_kept_in_short_and_not_without_end() {
+    let mut state = State::new(Slot::A);
+    for number in 1..=30 {
+        state.stage = trial(Slot::B, true, true);
+        state = decide(&facts(Slot::A, 1), false, Some(Slot::A), Some(&state), number).state;
+    }
+    assert_eq!(state.last.unwrap().at, 30);
+    let times: Vec<u64> = state.earlier.iter().map(|outcome| outcome.at).collect();
+    assert_eq!(times, (11..30).rev().collect::<Vec<_>>());
+    for outcome in state.earlier {
+        let reason = outcome.rolled_back.unwrap();
+        assert_eq!(reason.summary, "mail did not work");
+        assert_eq!((reason.checks, reason.log), (vec![], vec![]));
+    }
+}

@@ -307,6 +307,7 @@ mod tests {
                 other: None,
                 phase: Phase::Idle,
                 last: None,
+                earlier: Vec::new(),
             },
         }
     }

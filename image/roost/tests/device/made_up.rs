@@ -49,6 +49,7 @@ pub fn report() -> Report {
             other: Some(version(13)),
             phase: Phase::Idle,
             last: None,
+            earlier: Vec::new(),
         },
     }
 }

@@ -31,6 +31,33 @@ fn refused(what: &str, not: NotDone) -> Trouble {
     Trouble::Refused(StatusCode::CONFLICT, refusal)
 }
 
+/// A clock that was not set says something from 1970.
+fn ended(outcome: &Outcome) -> Option<Wall> {
+    (outcome.at > 1_600_000_000).then_some(Wall(outcome.at))
+}
+
+/// The updates before the last one, a line each.
+fn earlier(outcomes: &[Outcome]) -> Markup {
+    html! {
+        section.card {
+            h2 { "Earlier updates" }
+            ul.steps {
+                @for outcome in outcomes {
+                    li {
+                        span { (outcome.from.name) " to " (outcome.to.name) } " "
+                        @match &outcome.rolled_back {
+                            None => (badge(Tone::Good, "installed")),
+                            Some(_) => (badge(Tone::Bad, "rolled back")),
+                        }
+                        @if let Some(reason) = &outcome.rolled_back { p.detail { (sentence(&reason.summary)) } }
+                        @if let Some(at) = ended(outcome) { p.detail { (at) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// How an update ended.
 pub fn outcome(last: &Outcome) -> Markup {
     let took = rounded(Duration::from_secs(last.took_s));
@@ -46,8 +73,7 @@ pub fn outcome(last: &Outcome) -> Markup {
                 }
             }
         }
-        // A clock that was not set says something from 1970.
-        @if last.at > 1_600_000_000 { p.detail { "Ended " (Wall(last.at)) "." } }
+        @if let Some(at) = ended(last) { p.detail { "Ended " (at) "." } }
     }
 }
 
@@ -149,6 +175,7 @@ fn body(signed: &Signed, running: u8, update: &UpdateStatus) -> Markup {
                     None => p { "This box has not been updated yet." },
                 }
             }
+            @if !update.earlier.is_empty() { (earlier(&update.earlier)) }
             @if let Some(other) = &update.other {
                 section.card {
                     h2 { "Go back" }
@@ -252,4 +279,34 @@ pub async fn restart(State(app): Shell, order: Order) -> Result<Response, Troubl
         .await
         .map_err(no)?;
     Ok(going_down(&app, by, "The box restarts."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use roost_service::update::{Reason, Version};
+
+    #[test]
+    fn earlier_updates_are_a_line_each() {
+        let version = |number| Version {
+            number,
+            name: format!("0.1.0+{number}"),
+        };
+        let outcome = |number, at, why: Option<&str>| Outcome {
+            from: version(number - 1),
+            to: version(number),
+            at,
+            took_s: 60,
+            rolled_back: why.map(|summary| Reason {
+                summary: summary.to_owned(),
+                checks: Vec::new(),
+                log: Vec::new(),
+            }),
+        };
+        let shown = earlier(&[
+            outcome(3, 1_800_000_000, Some("mail did not <start>")),
+            outcome(2, 12, None),
+        ]);
+        insta::assert_snapshot!(shown.into_string().replace("<li>", "\n<li>"));
+    }
 }
