@@ -37,6 +37,7 @@ pub mod guide;
 pub mod identity;
 pub mod init;
 pub mod listen;
+pub mod lookup;
 pub mod mdns;
 pub mod owner;
 pub mod pairing;

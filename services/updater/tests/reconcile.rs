@@ -237,7 +237,14 @@ fn earlier_outcomes_are_kept_in_short_and_not_without_end() {
     let mut state = State::new(Slot::A);
     for number in 1..=30 {
         state.stage = trial(Slot::B, true, true);
-        state = decide(&facts(Slot::A, 1), false, Some(Slot::A), Some(&state), number).state;
+        state = decide(
+            &facts(Slot::A, 1),
+            false,
+            Some(Slot::A),
+            Some(&state),
+            number,
+        )
+        .state;
     }
     assert_eq!(state.last.unwrap().at, 30);
     let times: Vec<u64> = state.earlier.iter().map(|outcome| outcome.at).collect();

@@ -6,10 +6,12 @@ use super::visit::{Fields, Order, Signed};
 use super::words::bytes;
 use crate::actions::pairing::mail_password;
 use crate::app::App;
+use crate::lookup::{self, Found};
 use crate::sockets::{NoAnswer, ask};
 use crate::time::Wall;
 use axum::extract::{Query, State};
 use axum::response::Response;
+use domain::resolv::stub::conf::ResolvConf;
 use maud::{Markup, html};
 use roost_service::mail::{
     Account, Answer, AppPassword, Call, DnsRecord, Domain, Overview, QueuedMessage, Secret,
@@ -608,10 +610,14 @@ pub async fn dns(State(app): Shell, Query(named): Query<Named>, signed: Signed) 
         domain: named.name.clone(),
     };
     let content = match call(&app, &of).await {
-        Ok(Answer::Dns { records }) => html! {
-            p.lead { "What the name servers of " strong { (named.name) } " should say. Enter these where you manage the domain." }
-            @for (i, record) in records.iter().enumerate() { (record_card(record, i)) }
-        },
+        Ok(Answer::Dns { records }) => {
+            let found = lookup::look_up(ResolvConf::default(), &records).await;
+            html! {
+                p.lead { "What the name servers of " strong { (named.name) } " should say, and what they say now. Enter these where you manage the domain." }
+                (dns_summary(&records, &found))
+                @for (i, (record, found)) in records.iter().zip(&found).enumerate() { (record_card(record, found, i)) }
+            }
+        }
         Ok(_) => strange().show(),
         Err(no) => no.show(),
     };
@@ -619,12 +625,57 @@ pub async fn dns(State(app): Shell, Query(named): Query<Named>, signed: Signed) 
     Page::new(&app, &signed, "/mail/domains", "DNS records").show(content)
 }
 
-fn record_card(record: &DnsRecord, i: usize) -> Markup {
+fn dns_summary(records: &[DnsRecord], found: &[Found]) -> Markup {
+    let there = |found: &Found| matches!(found, Found::Right | Found::Something(_));
+    let missing = (records.iter().zip(found))
+        .filter(|(record, found)| record.needed && !there(found))
+        .count();
+    let right = found.iter().filter(|found| there(found)).count();
+    html! {
+        @if found.iter().all(|found| matches!(found, Found::NotTold(_))) {
+            (note(Tone::Warning, html! {
+                p { strong { "The box cannot see what the DNS says now." } " It asks the resolver of its network; see whether the internet connection works." }
+            }))
+        } @else if missing > 0 {
+            (note(Tone::Bad, html! {
+                p { strong { (missing) " of the records that mail needs " (if missing == 1 { "is" } else { "are" }) " not there yet." } " A change may take an hour to be seen here." }
+            }))
+        } @else {
+            (note(Tone::Good, html! {
+                p { strong { "All that mail needs is there." } " " (right) " of " (records.len()) " records are." }
+            }))
+        }
+    }
+}
+
+fn found_badge(record: &DnsRecord, found: &Found) -> Markup {
+    match found {
+        Found::Right => badge(Tone::Good, "as it should be"),
+        Found::Something(_) => badge(Tone::Good, "there"),
+        Found::Wrong(_) => badge(Tone::Bad, "differs"),
+        Found::Nothing if record.needed => badge(Tone::Bad, "missing"),
+        Found::Nothing => badge(Tone::Warning, "missing"),
+        Found::NotTold(_) => badge(Tone::Warning, "not known"),
+    }
+}
+
+fn record_card(record: &DnsRecord, found: &Found, i: usize) -> Markup {
     let id = format!("record-{i}");
     html! {
         section.card {
-            h2 { (record.kind) " " span.plain { (record.name) } " " @if record.needed { (badge(Tone::Warning, "needed")) } }
+            h2 {
+                (record.kind) " " span.plain { (record.name) } " "
+                @if record.needed { (badge(Tone::Warning, "needed")) " " }
+                (found_badge(record, found))
+            }
             p { (sentence(&record.purpose)) }
+            @match found {
+                Found::Wrong(there) | Found::Something(there) => p {
+                    "Found: " @for (i, value) in there.iter().enumerate() { @if i > 0 { ", " } code.long { (value) } }
+                },
+                Found::NotTold(why) => p.detail { (sentence(why)) },
+                Found::Right | Found::Nothing => {}
+            }
             @match &record.value {
                 Some(value) => div.secret {
                     output.long id=(id) { (value) }
