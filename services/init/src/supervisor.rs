@@ -195,9 +195,11 @@ pub struct Service {
     pub state: State,
     /// Why, in plain words, or its own status line.
     pub detail: String,
-    /// Starts after the first one in this boot.
+    /// Starts after the first one in this boot that nobody asked for.
     pub restarts: u32,
-    starts: u32,
+    started: bool,
+    /// Its next start is one that somebody asked for.
+    asked: bool,
     /// Failed attempts in a row.
     failures: u32,
     after: Vec<Index>,
@@ -237,7 +239,8 @@ impl Supervisor {
                 state: State::Waiting,
                 detail: "the box is starting".to_owned(),
                 restarts: 0,
-                starts: 0,
+                started: false,
+                asked: false,
                 failures: 0,
                 after,
             })
@@ -350,8 +353,11 @@ impl Supervisor {
         let by = now + Duration::from_secs(service.spec.ready_timeout_s.into());
         service.state = State::Starting { pid, by };
         service.detail = "starting".to_owned();
-        service.restarts = service.starts;
-        service.starts = service.starts.saturating_add(1);
+        let asked = std::mem::take(&mut service.asked);
+        if service.started && !asked {
+            service.restarts = service.restarts.saturating_add(1);
+        }
+        service.started = true;
     }
 
     fn restart(&mut self, now: Duration, index: Index, actions: &mut Vec<Action>) {
@@ -363,6 +369,7 @@ impl Supervisor {
             return;
         };
         if let Some((pid, timeout)) = running {
+            service.asked = true;
             service.stop(
                 now,
                 pid,
@@ -372,6 +379,7 @@ impl Supervisor {
                 actions,
             );
         } else if matches!(service.state, State::Backoff { .. } | State::Failed) {
+            service.asked = true;
             service.failures = 0;
             service.state = State::Waiting;
         }

@@ -195,6 +195,12 @@ fn kill_and_restart_on_request() {
     );
     let actions = supervisor.handle(6 * S, Event::Dead(8, Exit::Code(0)));
     assert_eq!(actions, [Action::Sweep(0), Action::Start(0)], "at once");
+    supervisor.handle(6 * S, Event::Started(0, 9));
+    assert_eq!(
+        supervisor.services()[0].restarts,
+        1,
+        "not the one on request"
+    );
     assert_eq!(
         supervisor.handle(6 * S, Event::Kill(9)),
         [],

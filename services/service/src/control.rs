@@ -146,7 +146,7 @@ pub struct ServiceStatus {
     pub detail: String,
     /// Process id while it runs.
     pub pid: Option<u32>,
-    /// Times it was started again in this boot.
+    /// Times it was started again in this boot without being asked to.
     pub restarts: u32,
     /// Resident memory in bytes while it runs.
     pub memory: Option<u64>,
