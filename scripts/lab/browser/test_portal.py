@@ -14,7 +14,10 @@ PASSWORD = "correct horse battery staple"
 DOMAIN = "example.org"
 #: Not the one that the image of the lab has: for that no password is made.
 ACCOUNT = "carol"
-PAGES = ["", "updates", "logs", "laptops", "mail", "mail/domains", "mail/queue", "security", "activity", "reset", "progress"]
+PAGES = [
+    "", "updates", "logs", "laptops", "mail", f"mail/account?name={ACCOUNT}", f"mail/programs?name={ACCOUNT}",
+    "mail/domains", f"mail/dns?name={DOMAIN}", "mail/queue", "security", "activity", "reset", "progress",
+]  # fmt: skip
 
 
 def wrong(code: str) -> str:
@@ -65,12 +68,17 @@ def test_the_link_of_the_qr_code_leads_to_a_finished_box(page: Page, box: Box, l
     expect(page.locator("#mail-password")).to_have_count(0)
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.replace("/", "-") or "overview")
+def shown(path: str) -> str:
+    """What a page is called in the names of tests and pictures."""
+    return path.partition("?")[0].replace("/", "-") or "overview"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=shown)
 def test_every_page_is_fit_to_be_seen(page: Page, box: Box, look: Look, path: str) -> None:
     answer = page.goto(f"{box.url}/{path}")
     assert answer and answer.ok
     expect(page.get_by_role("heading", level=1)).to_have_count(1)
-    look(page, path.replace("/", "-") or "overview")
+    look(page, shown(path))
 
 
 def test_a_missing_page_says_so(page: Page, box: Box, look: Look) -> None:

@@ -614,8 +614,9 @@ pub async fn dns(State(app): Shell, Query(named): Query<Named>, signed: Signed) 
             let found = lookup::look_up(ResolvConf::default(), &records).await;
             html! {
                 p.lead { "What the name servers of " strong { (named.name) } " should say, and what they say now. Enter these where you manage the domain." }
+                @let nothing = found.iter().all(|found| matches!(found, Found::NotTold(_)));
                 (dns_summary(&records, &found))
-                @for (i, (record, found)) in records.iter().zip(&found).enumerate() { (record_card(record, found, i)) }
+                @for (i, (record, found)) in records.iter().zip(&found).enumerate() { (record_card(record, (!nothing).then_some(found), i)) }
             }
         }
         Ok(_) => strange().show(),
@@ -659,22 +660,23 @@ fn found_badge(record: &DnsRecord, found: &Found) -> Markup {
     }
 }
 
-fn record_card(record: &DnsRecord, found: &Found, i: usize) -> Markup {
+/// Without what was found when nobody told anything: the page says that once.
+fn record_card(record: &DnsRecord, found: Option<&Found>, i: usize) -> Markup {
     let id = format!("record-{i}");
     html! {
         section.card {
             h2 {
                 (record.kind) " " span.plain { (record.name) } " "
                 @if record.needed { (badge(Tone::Warning, "needed")) " " }
-                (found_badge(record, found))
+                @if let Some(found) = found { (found_badge(record, found)) }
             }
             p { (sentence(&record.purpose)) }
             @match found {
-                Found::Wrong(there) | Found::Something(there) => p {
+                Some(Found::Wrong(there) | Found::Something(there)) => p {
                     "Found: " @for (i, value) in there.iter().enumerate() { @if i > 0 { ", " } code.long { (value) } }
                 },
-                Found::NotTold(why) => p.detail { (sentence(why)) },
-                Found::Right | Found::Nothing => {}
+                Some(Found::NotTold(why)) => p.detail { (sentence(why)) },
+                Some(Found::Right | Found::Nothing) | None => {}
             }
             @match &record.value {
                 Some(value) => div.secret {
