@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use totp_rs::{Algorithm, Secret, TOTP};
 
 /// Without what differs each time.
-fn snapshot(name: &str, page: &Page) {
+pub fn snapshot(name: &str, page: &Page) {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(
         r"[0-9a-hjkmnp-tv-z]{5}(-[0-9a-hjkmnp-tv-z]{5}){3}",
