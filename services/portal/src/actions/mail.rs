@@ -174,6 +174,12 @@ pub fn has_domain(overview: &Overview, typed: &str) -> bool {
     overview.domains.iter().any(|domain| domain.name == name)
 }
 
+/// Whether one of the account's addresses is written like this.
+pub fn has_address(account: &Account, typed: &str) -> bool {
+    let address = address_name(typed);
+    account.addresses.contains(&address)
+}
+
 /// As the mail service spells it; what is none is left to it to refuse.
 fn domain_name(typed: &str) -> String {
     Domain::parse(typed).map_or_else(|_| kept(typed), |domain| domain.to_string())

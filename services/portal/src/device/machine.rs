@@ -218,7 +218,7 @@ pub struct Entry {
     alarming: bool,
 }
 
-/// What happened to the box's doors: sign-ins, wrong codes, laptops.
+/// What happened to the box's doors, and what was changed: sign-ins, wrong codes, laptops, mail.
 #[utoipa::path(
     get,
     path = "/audit",

@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What it has, and what it was asked.
 pub struct Household {
@@ -21,6 +22,8 @@ pub struct Household {
     pub orders: Vec<Call>,
     /// Does what it is told, but breaks off before it says so.
     pub breaks_off: bool,
+    /// Does what it is told, but says so only once this is over.
+    pub silent: bool,
 }
 
 /// A hand on a household that listens.
@@ -88,6 +91,7 @@ impl PlayedMail {
             made: 0,
             orders: Vec::new(),
             breaks_off: false,
+            silent: false,
         };
         let played = Self(Arc::new(Mutex::new(household)));
         let listener = UnixListener::bind(path).unwrap();
@@ -104,6 +108,9 @@ impl PlayedMail {
                             let mut household = served.lock();
                             (household.answer(call), household.breaks_off)
                         };
+                        while served.lock().silent {
+                            std::thread::sleep(Duration::from_millis(10));
+                        }
                         let line = roost_service::mail::line(&answer).unwrap();
                         if breaks_off || stream.write_all(line.as_bytes()).is_err() {
                             return;
@@ -217,7 +224,7 @@ impl Household {
                     .or_default()
                     .push(AppPassword {
                         id: id.clone(),
-                        label,
+                        label: label.trim().into(),
                         made: 1_798_761_600,
                     });
                 let password = Secret("aaaa-bbbb-cccc-dddd".into());

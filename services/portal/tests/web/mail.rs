@@ -145,6 +145,7 @@ async fn accounts_and_what_belongs_to_them() {
         .map(|call| format!("{call:?}"))
         .collect();
     insta::assert_snapshot!("mail_account_calls", orders.join("\n"));
+    snapshot("mail_activity", &browser.get("/activity").await);
 }
 
 #[tokio::test]
@@ -219,4 +220,35 @@ async fn domains_records_and_the_queue() {
         account: None,
     }));
     assert_eq!(orders.len(), 9, "{orders:?}");
+}
+
+#[tokio::test]
+async fn scripts_of_the_pages_use_the_api_with_the_sessions_token() {
+    let (_the_box, mail, mut browser) = owner().await;
+    let path = "/api/v1/mail/accounts/bob/aliases/sales@example.net";
+    let request = |browser: &Browser, method: &str, token: Option<&str>| {
+        let mut request = browser
+            .request(method, path)
+            .header("origin", "https://roost.local");
+        if let Some(token) = token {
+            request = request.header("x-roost-form", token);
+        }
+        request.body(Default::default()).unwrap()
+    };
+    let form = browser.form.clone();
+    for (token, status) in [(None, 403), (Some("0"), 403), (Some(form.as_str()), 204)] {
+        assert_eq!(mail.lock().orders, []);
+        let request = request(&browser, "DELETE", token);
+        assert_eq!(browser.send(request).await.status.as_u16(), status);
+    }
+    assert_eq!(mail.lock().orders.len(), 1);
+    let page = browser.get("/api/v1/mail/accounts/bob").await;
+    assert!(
+        page.html.contains("\"addresses\":[\"bob@example.org\"]"),
+        "{}",
+        page.html
+    );
+    let activity = browser.get("/activity").await.text();
+    let line = "The owner took the address sales@example.net from the mail account bob.";
+    assert!(activity.contains(line), "{activity}");
 }
