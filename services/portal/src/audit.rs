@@ -1,4 +1,4 @@
-//! What happened to the box's doors, in plain words.
+//! What happened to the box's doors, and what was changed, in plain words.
 //!
 //! An entry holds no text that a stranger chose (names of laptops are the owner's), so nobody
 //! writes into the owner's log. What

@@ -379,6 +379,11 @@ pub async fn change_account(State(app): Shell, order: Order) -> Response {
         "change" => match quota(fields) {
             Err(no) => Say::No(no),
             Ok(quota) => {
+                // What the field shows is rounded: who leaves it as it is changes nothing.
+                let quota = match mail::account(&app, &of).await {
+                    Ok(Some(now)) if now.quota.map(gigabytes) == quota.map(gigabytes) => now.quota,
+                    _ => quota,
+                };
                 let named = mail::set_display_name(&app, by, of.clone(), field("display_name"));
                 let done = match named.await {
                     Ok(()) => mail::set_quota(&app, by, of, quota).await,

@@ -129,7 +129,8 @@ impl PlayedMail {
 }
 
 impl Household {
-    fn answer(&mut self, call: Call) -> Answer {
+    /// Does what a call asks for.
+    pub fn answer(&mut self, call: Call) -> Answer {
         let looks = matches!(
             call,
             Call::Overview | Call::AppPasswords { .. } | Call::Dns { .. } | Call::Queue { .. }

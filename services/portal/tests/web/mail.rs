@@ -148,6 +148,36 @@ async fn accounts_and_what_belongs_to_them() {
     snapshot("mail_activity", &browser.get("/activity").await);
 }
 
+/// The API counts bytes, the page shows thousandths of a gigabyte.
+#[tokio::test]
+async fn room_that_is_not_touched_stays_to_the_byte() {
+    let (_the_box, mail, mut browser) = owner().await;
+    let given = 5 << 30;
+    let set = Call::SetQuota {
+        name: "bob".into(),
+        quota: Some(given),
+    };
+    mail.lock().answer(set);
+    let page = browser.get("/mail/account?name=bob").await;
+    assert!(page.html.contains("value=\"5.369\""), "{}", page.html);
+    for (typed, kept) in [("5.369", given), ("5.37", 5_370_000_000)] {
+        let fields = [
+            ("name", "bob"),
+            ("do", "change"),
+            ("display_name", "Bob"),
+            ("quota", typed),
+        ];
+        browser.post("/mail/account", &fields).await;
+        let last = mail.lock().orders.last().cloned();
+        let quota = Some(kept);
+        let name = "bob".into();
+        assert_eq!(last, Some(Call::SetQuota { name, quota }));
+    }
+    // Only what became different is told.
+    let activity = browser.get("/activity").await.text();
+    assert_eq!(activity.matches("GB of room").count(), 1, "{activity}");
+}
+
 #[tokio::test]
 async fn domains_records_and_the_queue() {
     let (_the_box, mail, mut browser) = owner().await;
