@@ -41,6 +41,8 @@ pub struct Places {
     pub mail: PathBuf,
     /// Where mail speaks HTTP.
     pub mail_http: std::net::SocketAddr,
+    /// Which resolver the box's network has, as resolv.conf(5).
+    pub resolv_conf: PathBuf,
 }
 
 /// What is shown once, after the pairing.

@@ -1,14 +1,25 @@
-//! What happened to the box's doors, in plain words.
+//! What happened to the box's doors, and what was changed, in plain words.
 //!
 //! An entry holds no text that a stranger chose (names of laptops are the owner's), so nobody
 //! writes into the owner's log. What
 //! was *not let through* is no event: a stranger could fill the card with it. The
 //! tries that were let through are limited by [`crate::throttle`] and [`crate::pairing`].
+//!
+//! # A new kind of event
+//!
+//! is a new variant, and no step of the store's schema: a version that does not know the kind, because
+//! the box went back to it, keeps such an entry as [`Event::Other`] and says that it has no words for
+//! it. A kind that is there never changes its fields; it gets a successor instead.
+
+mod mail;
+
+pub use mail::{GB, MailChange, gigabytes};
 
 use crate::owner::SignedInBy;
 use crate::time::{Now, words};
 use crate::visitor::Browser;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -100,6 +111,20 @@ pub enum Event {
         /// Its version, as people read it; signed, so no stranger's words.
         version: String,
     },
+    /// A factory reset was asked for. The reset takes the log with it, so this is seen only until
+    /// then, or if nothing came of it.
+    FactoryReset,
+    /// Something about mail was changed.
+    Mail {
+        /// What.
+        change: MailChange,
+        /// Whether the mail service said that it is done. It says no to much, which is no event; if it
+        /// breaks off, nobody knows.
+        known: bool,
+    },
+    /// What another version of this program has written, as it stands there.
+    #[serde(untagged)]
+    Other(Map<String, Value>),
 }
 
 /// One line of the log.
@@ -126,6 +151,10 @@ impl Event {
             Self::SecondRemoved | Self::PasswordChanged | Self::RecoveryUsed { .. } => true,
             // It may do all that the owner may.
             Self::LaptopPaired { .. } => true,
+            Self::FactoryReset => true,
+            Self::Mail { change, .. } => change.is_alarming(),
+            // Better looked at once for nothing.
+            Self::Other(_) => true,
             Self::CodeWrong
             | Self::CodeRight { .. }
             | Self::CodeExpired
@@ -206,6 +235,21 @@ impl fmt::Display for Event {
             Self::UpdateSent { version } => {
                 write!(f, "asked for the update to {version} with a file")
             }
+            Self::FactoryReset => f.write_str("asked for a factory reset"),
+            Self::Mail {
+                change,
+                known: true,
+            } => change.fmt(f),
+            Self::Mail {
+                change,
+                known: false,
+            } => write!(
+                f,
+                "{change}, or tried to: the mail service broke off before it said whether that is done"
+            ),
+            Self::Other(_) => {
+                f.write_str("did something that another version of this box has words for")
+            }
         }
     }
 }
@@ -235,6 +279,7 @@ impl fmt::Display for Entry {
 mod tests {
     use super::*;
     use crate::time::{PoweredOn, Wall};
+    use serde_json::json;
 
     #[test]
     fn every_event_is_a_sentence() {
@@ -326,9 +371,23 @@ mod tests {
                     version: "1.2".into(),
                 },
             ),
+            (Actor::Laptop, Event::FactoryReset),
         ];
+        let mail = mail::tests::one_of_each().into_iter().map(|change| {
+            let known = true;
+            (Actor::Owner, Event::Mail { change, known })
+        });
+        let change = MailChange::QueuedDeleted;
+        let unknown = Event::Mail {
+            change,
+            known: false,
+        };
+        let other = json!({ "event": "moved_house", "to": "attic", "floors": [1, 2] });
+        let other = serde_json::from_value(other).unwrap();
+        let events = events.into_iter().chain(mail);
+        let events = events.chain([(Actor::Laptop, unknown), (Actor::Owner, other)]);
         let mut text = String::new();
-        for (i, (who, what)) in events.into_iter().enumerate() {
+        for (i, (who, what)) in events.enumerate() {
             let from = (who != Actor::Box).then(|| "::ffff:192.168.1.20".parse().unwrap());
             let at = Now {
                 powered_on: PoweredOn(200),
@@ -348,5 +407,27 @@ mod tests {
             );
         }
         insta::assert_snapshot!(text);
+    }
+
+    /// A box that went back a version must read, keep and give away what the newer one wrote.
+    #[test]
+    fn what_another_version_wrote_stays_as_it_is() {
+        for other in [
+            json!({ "event": "moved_house", "to": "attic" }),
+            json!({ "event": "laptop_paired", "laptop": "desk", "by": "a glance" }),
+            json!({ "event": "mail", "change": { "change": "burnt" }, "known": true }),
+            json!({ "event": "signed_in", "by": "smell", "browser": 7 }),
+        ] {
+            let read: Event = serde_json::from_value(other.clone()).unwrap();
+            assert!(matches!(read, Event::Other(_)), "{read:?}");
+            assert!(read.is_alarming());
+            assert_eq!(serde_json::to_value(&read).unwrap(), other);
+        }
+        // What is no event at all is damage.
+        for damaged in [json!("signed_out"), json!(7), json!([])] {
+            assert!(serde_json::from_value::<Event>(damaged).is_err());
+        }
+        let read: Event = serde_json::from_value(json!({ "event": "signed_out" })).unwrap();
+        assert_eq!(read, Event::SignedOut);
     }
 }

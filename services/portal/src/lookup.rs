@@ -10,29 +10,68 @@ use domain::resolv::StubResolver;
 use domain::resolv::stub::conf::ResolvConf;
 use futures_util::future::join_all;
 use roost_service::mail::DnsRecord;
+use serde::Serialize;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// Longest wait for one answer; all are asked at once.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// What was found where a record should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(tag = "found", rename_all = "snake_case")]
 pub enum Found {
     /// The record, and nothing that contradicts it.
     Right,
     /// Something whose rightness the box cannot judge: it does not know its public address.
-    Something(Vec<String>),
+    Something {
+        /// What is there.
+        values: Vec<String>,
+    },
     /// Something else.
-    Wrong(Vec<String>),
+    Wrong {
+        /// What is there.
+        values: Vec<String>,
+    },
     /// Nothing.
     Nothing,
-    /// No answer, and why.
-    NotTold(String),
+    /// No answer.
+    NotTold {
+        /// Why.
+        because: String,
+    },
 }
 
-/// Looks all records up in the DNS; the answers are in the same order.
-pub async fn look_up(conf: ResolvConf, records: &[DnsRecord]) -> Vec<Found> {
+/// A record as it should be, and as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Looked {
+    /// As it should be.
+    #[serde(flatten)]
+    pub record: DnsRecord,
+    /// What the DNS says now.
+    pub now: Found,
+}
+
+/// Looks all records up in the DNS, by the resolver that this file names (resolv.conf(5)).
+pub async fn look_up(resolv_conf: &Path, records: Vec<DnsRecord>) -> Vec<Looked> {
+    let mut conf = ResolvConf::new();
+    let known = conf.parse_file(resolv_conf).is_ok() && !conf.servers.is_empty();
+    let found = if known {
+        conf.finalize();
+        ask_all(conf, &records).await
+    } else {
+        let because = "the box has got no resolver from its network yet".to_owned();
+        vec![Found::NotTold { because }; records.len()]
+    };
+    (records.into_iter().zip(found))
+        .map(|(record, now)| Looked { record, now })
+        .collect()
+}
+
+/// Asks for all at once; the answers are in the same order.
+async fn ask_all(conf: ResolvConf, records: &[DnsRecord]) -> Vec<Found> {
     let resolver = &StubResolver::from_conf(conf);
     join_all(records.iter().map(|record| async move {
         let wanted: Vec<&str> = records
@@ -42,8 +81,10 @@ pub async fn look_up(conf: ResolvConf, records: &[DnsRecord]) -> Vec<Found> {
             .collect();
         match tokio::time::timeout(PATIENCE, ask(resolver, &record.name, &record.kind)).await {
             Ok(Ok(there)) => compare(record, &wanted, there),
-            Ok(Err(why)) => Found::NotTold(why),
-            Err(_) => Found::NotTold("no answer came in time".to_owned()),
+            Ok(Err(because)) => Found::NotTold { because },
+            Err(_) => Found::NotTold {
+                because: "no answer came in time".to_owned(),
+            },
         }
     }))
     .await
@@ -93,7 +134,7 @@ fn compare(record: &DnsRecord, wanted: &[&str], there: Vec<String>) -> Found {
     let Some(value) = record.value.as_deref() else {
         return match there.is_empty() {
             true => Found::Nothing,
-            false => Found::Something(there),
+            false => Found::Something { values: there },
         };
     };
     // Other texts of a name are for others, but two of a kind contradict each other.
@@ -109,7 +150,7 @@ fn compare(record: &DnsRecord, wanted: &[&str], there: Vec<String>) -> Found {
     {
         Found::Right
     } else {
-        Found::Wrong(related)
+        Found::Wrong { values: related }
     }
 }
 

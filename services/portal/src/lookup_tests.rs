@@ -16,6 +16,12 @@ fn record(name: &str, kind: &str, value: Option<&str>) -> DnsRecord {
     }
 }
 
+fn not_told(because: &str) -> Found {
+    Found::NotTold {
+        because: because.into(),
+    }
+}
+
 /// A name server that answers from memory; names that it does not know do not exist.
 async fn serve(socket: UdpSocket) {
     let name = |text: &str| text.parse::<Name<Vec<u8>>>().unwrap();
@@ -105,7 +111,7 @@ async fn what_is_there_is_compared_with_what_should_be() {
         record("gone.example.org", "TXT", Some("v=spf1 -all")),
         record("broken.example.org", "TXT", Some("v=spf1 -all")),
     ];
-    let shown: Vec<String> = look_up(conf, &records)
+    let shown: Vec<String> = ask_all(conf, &records)
         .await
         .iter()
         .zip(&records)
@@ -119,13 +125,13 @@ async fn nobody_answers() {
     let records = [record("mute.example.org", "TXT", Some("v=spf1 -all"))];
     let mute = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let conf_of = |server| conf(server, Duration::from_millis(50));
-    let found = look_up(conf_of(mute.local_addr().unwrap()), &records).await;
-    assert_eq!(found, [Found::NotTold("no answer came in time".into())]);
+    let found = ask_all(conf_of(mute.local_addr().unwrap()), &records).await;
+    assert_eq!(found, [not_told("no answer came in time")]);
     // Nobody is there at all.
     let nobody = mute.local_addr().unwrap();
     drop(mute);
-    let found = look_up(conf_of(nobody), &records).await;
-    assert!(matches!(&found[..], [Found::NotTold(_)]), "{found:?}");
+    let found = ask_all(conf_of(nobody), &records).await;
+    assert!(matches!(&found[..], [Found::NotTold { .. }]), "{found:?}");
 }
 
 #[test]
@@ -136,6 +142,20 @@ fn two_that_should_be_there_do_not_contradict_each_other() {
     assert_eq!(compare(&first, &wanted, there()), Found::Right);
     assert_eq!(
         compare(&first, &wanted[..1], there()),
-        Found::Wrong(there())
+        Found::Wrong { values: there() }
     );
+}
+
+#[tokio::test]
+async fn a_box_that_has_no_resolver_yet() {
+    let folder = tempfile::tempdir().unwrap();
+    let conf = folder.path().join("resolv.conf");
+    let record = record("example.org", "A", None);
+    let says_so = [Looked {
+        record: record.clone(),
+        now: not_told("the box has got no resolver from its network yet"),
+    }];
+    assert_eq!(look_up(&conf, vec![record.clone()]).await, says_so);
+    std::fs::write(&conf, "search lan\n").unwrap();
+    assert_eq!(look_up(&conf, vec![record]).await, says_so);
 }

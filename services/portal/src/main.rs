@@ -37,6 +37,8 @@ const UPDATER_ENV: &str = "ROOST_UPDATER";
 const MAIL_ENV: &str = "ROOST_MAIL";
 /// Another place for mail's HTTP, e.g. `127.0.0.1:9080`, for the same.
 const MAIL_HTTP_ENV: &str = "ROOST_MAIL_HTTP";
+/// Another resolv.conf, for the same.
+const RESOLV_CONF_ENV: &str = "ROOST_RESOLV_CONF";
 /// Argument of the process that answers for the box's name.
 const MDNS: &str = "--mdns";
 /// Pages are short; a Pi has four processors, and mail wants some of them.
@@ -209,6 +211,7 @@ fn places() -> Result<Places> {
                 .with_context(|| format!("{MAIL_HTTP_ENV}: {text:?}"))?,
             Err(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, mail::HTTP_PORT)),
         },
+        resolv_conf: env(RESOLV_CONF_ENV).unwrap_or_else(|| "/etc/resolv.conf".into()),
     })
 }
 

@@ -1,6 +1,12 @@
-//! The device API over loopback: real TLS on both doors, a real store. Init and the updater are played
-//! by threads behind real sockets.
+//! The device API over loopback: real TLS on both doors, a real store. Init, the updater and mail are
+//! played by threads behind real sockets.
 
+#[path = "device/mail.rs"]
+mod mail;
+#[path = "played/mail.rs"]
+mod played_mail;
+
+use played_mail::PlayedMail;
 use roost_portal::app::{App, Places};
 use roost_portal::code::Code;
 use roost_portal::device::door::{Door, Limits};
@@ -36,6 +42,7 @@ struct Played {
     laptops: SocketAddr,
     certificate: CertificateDer<'static>,
     init: Arc<Mutex<Vec<control::Request>>>,
+    mail: PlayedMail,
     app: Arc<App>,
     _stop: watch::Sender<bool>,
     _folder: tempfile::TempDir,
@@ -139,6 +146,7 @@ impl Played {
             updater: at("updater.sock"),
             mail: at("mail.sock"),
             mail_http: ([127, 0, 0, 1], 9).into(),
+            resolv_conf: at("resolv.conf"),
         };
         let init: Arc<Mutex<Vec<control::Request>>> = Arc::default();
         let asked = init.clone();
@@ -174,6 +182,7 @@ impl Played {
                 _ => vec![Answer::Ok],
             }
         });
+        let mail = PlayedMail::listen(&places.mail);
         let identity = Identity::load_or_make(folder.path(), "attic").unwrap();
         let certificate = identity.certificate.clone();
         let tls = TlsAcceptor::from(Arc::new(listen::tls(&identity).unwrap()));
@@ -200,6 +209,7 @@ impl Played {
             laptops,
             certificate,
             init,
+            mail,
             app,
             _stop: stop,
             _folder: folder,
@@ -435,6 +445,19 @@ fn told(answer: &(u16, Value)) -> String {
     )
 }
 
+/// What the log of the box's doors says, the newest first, without time and place.
+async fn said(conn: &mut Conn) -> Vec<String> {
+    let audit = conn.ask("GET", "/api/v1/audit", &[], None).await.unwrap();
+    let entries = audit.1["entries"].as_array().unwrap().iter();
+    entries
+        .map(|entry| {
+            let text = entry["text"].as_str().unwrap();
+            let from = text.find(": The").or(text.find(": Somebody")).unwrap();
+            text[from + 2..].to_owned()
+        })
+        .collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_box_is_paired_once_with_code_password_and_laptop() {
     let played = Played::new().await;
@@ -538,11 +561,7 @@ async fn a_second_laptop_wants_the_password_and_a_revoked_one_is_out_at_once() {
     let error = error.unwrap_err().to_string();
     assert!(error.contains("AccessDenied"), "{error}");
     assert_eq!(listed.ask("DELETE", &path, &[], None).await.unwrap().0, 404);
-    let audit = listed.ask("GET", "/api/v1/audit", &[], None).await.unwrap();
-    let said: Vec<_> = (audit.1["entries"].as_array().unwrap().iter())
-        .map(|entry| entry["text"].as_str().unwrap().rsplit(": ").next().unwrap())
-        .collect();
-    insta::assert_snapshot!(said.join("\n"));
+    insta::assert_snapshot!(said(&mut listed).await.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -592,12 +611,20 @@ async fn the_box_does_what_its_laptop_asks() {
             assert!(Code::parse(code).is_ok());
         }
     }
-    let asked = played.init.lock().unwrap();
+    let asked = played.init.lock().unwrap().clone();
     assert!(asked.contains(&control::Request::Reboot { trial: false }));
     let reset = |request: &control::Request| {
         matches!(request, control::Request::FactoryReset { code: Some(_) })
     };
     assert!(asked.iter().any(reset));
+    assert_eq!(
+        said(&mut conn).await[..3],
+        [
+            "The owner's laptop asked for a factory reset.",
+            "The owner's laptop restarted the box.",
+            "The owner's laptop asked for the version from before.",
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -265,6 +265,7 @@ pub struct Overview {
 
 /// A mail domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Domain {
     /// Its name.
@@ -277,6 +278,7 @@ pub struct Domain {
 
 /// A mail account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Account {
     /// Log-in name.
@@ -287,7 +289,7 @@ pub struct Account {
     pub first: bool,
     /// Addresses, the account's own first. A catch-all is not among them.
     pub addresses: Vec<String>,
-    /// Most bytes that it may hold; `None`: as many as the card.
+    /// Most bytes that it may hold; none: as many as the card.
     pub quota: Option<u64>,
     /// Bytes that it holds.
     pub used: u64,
@@ -297,9 +299,10 @@ pub struct Account {
 
 /// A password of one device or program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AppPassword {
-    /// Names it in [`Call::RevokeAppPassword`].
+    /// Names it when it is revoked.
     pub id: String,
     /// What it is for.
     pub label: String,
@@ -309,13 +312,14 @@ pub struct AppPassword {
 
 /// A DNS record as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DnsRecord {
     /// Owner name without a dot at its end, e.g. `_dmarc.example.org`.
     pub name: String,
     /// Type, e.g. `TXT`.
     pub kind: String,
-    /// Content as in a zone file, but a `TXT`'s text without quotes and in one piece. `None`: the
+    /// Content as in a zone file, but a `TXT`'s text without quotes and in one piece. None: the
     /// box's public address, which the mail service does not know.
     pub value: Option<String>,
     /// What it is for, in plain words.
@@ -326,6 +330,7 @@ pub struct DnsRecord {
 
 /// A message that waits for delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct QueuedMessage {
     /// Names it in calls.
@@ -336,25 +341,26 @@ pub struct QueuedMessage {
     pub size: u64,
     /// When it came, in seconds since 1970.
     pub came: u64,
-    /// The first [`QUEUE_RECEIVERS`] of those who have not got it.
+    /// The first of those who have not got it.
     pub receivers: Vec<QueuedReceiver>,
-    /// How many have not got it.
+    /// How many have not got it: more than are shown, if there are many.
     pub waiting: u64,
 }
 
 /// One receiver of a queued message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct QueuedReceiver {
     /// The address.
     pub address: String,
     /// How often delivery was tried.
     pub tries: u32,
-    /// When it is tried next, in seconds since 1970; `None`: no more.
+    /// When it is tried next, in seconds since 1970; none: no more.
     pub next: Option<u64>,
     /// When it is given up, in seconds since 1970, if that is known.
     pub until: Option<u64>,
-    /// What went wrong last, at most [`MAX_REPLY`] bytes of it.
+    /// What went wrong last; a long reply is cut off.
     pub fault: Option<String>,
 }
 

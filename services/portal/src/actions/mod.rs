@@ -3,7 +3,9 @@
 
 pub mod laptops;
 pub mod logs;
+pub mod mail;
 pub mod pairing;
+pub mod reset;
 pub mod sessions;
 pub mod sign_in;
 pub mod updates;

@@ -1,5 +1,6 @@
 //! How the API refuses.
 
+use crate::actions::mail::No;
 use crate::actions::sign_in::NotOwner;
 use crate::actions::updates::NotDone;
 use crate::csrf::Foreign;
@@ -151,6 +152,16 @@ impl Fault {
         }
     }
 
+    /// The same words; what the call is about is not there.
+    #[must_use]
+    pub fn not_there(self) -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            code: "not_found",
+            ..self
+        }
+    }
+
     /// Another service cannot be asked.
     pub fn of_service(error: &NoAnswer) -> Self {
         Self::new(
@@ -182,6 +193,25 @@ impl From<NotDone> for Fault {
                 "a part of the box has a fault",
             )
             .because(not),
+        }
+    }
+}
+
+impl From<No> for Fault {
+    fn from(no: No) -> Self {
+        match no {
+            No::Answer(error) => Self::of_service(&error),
+            No::Refused {
+                what,
+                because,
+                hint,
+            } => {
+                let fault = Self::new(StatusCode::CONFLICT, "refused", what);
+                Self {
+                    hint,
+                    ..fault.because(because)
+                }
+            }
         }
     }
 }

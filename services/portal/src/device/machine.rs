@@ -3,9 +3,9 @@
 use super::fault::{Asked, Fault, misspelt};
 use super::who::Owner;
 use crate::actions::logs::{self, MAX_LINES};
-use crate::actions::updates;
+use crate::actions::reset::factory_reset;
+use crate::actions::updates::{self, NotDone};
 use crate::app::App;
-use crate::code::Code;
 use crate::init::AskError;
 use crate::listen::Busy;
 use axum::body::Body;
@@ -18,7 +18,7 @@ use axum::{Extension, Json};
 use http_body_util::channel::Channel;
 use hyper::body::Bytes;
 use roost_service::card::display_code;
-use roost_service::control::{BoxStatus, Request};
+use roost_service::control::BoxStatus;
 use roost_service::update::{Answer, Call, MAX_LINE, UpdateStatus};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
@@ -168,7 +168,7 @@ async fn follow(
             let fault = Fault::new(StatusCode::NOT_FOUND, "not_found", "there is no such log");
             return Err(fault.because(message));
         }
-        _ => return Err(updates::NotDone::Strange.into()),
+        _ => return Err(NotDone::Strange.into()),
     };
     let (mut sender, body) = Channel::<Bytes, Infallible>::new(8);
     tokio::spawn(async move {
@@ -218,7 +218,7 @@ pub struct Entry {
     alarming: bool,
 }
 
-/// What happened to the box's doors: sign-ins, wrong codes, laptops.
+/// What happened to the box's doors, and what was changed: sign-ins, wrong codes, laptops, mail.
 #[utoipa::path(
     get,
     path = "/audit",
@@ -302,7 +302,7 @@ pub struct AsNew {
 )]
 pub async fn reset(
     State(app): State<Arc<App>>,
-    _: Owner,
+    owner: Owner,
     Asked(asked): Asked<Reset>,
 ) -> Result<(StatusCode, Json<AsNew>), Fault> {
     let name = &app.settings.name;
@@ -310,14 +310,7 @@ pub async fn reset(
         return Err(Fault::unusable("wrong_name", "nothing was reset")
             .because(format!("this box is called {name}")));
     }
-    let code = Code::from_random(App::random());
-    let request = Request::FactoryReset {
-        code: Some(code.normalised().to_owned()),
-    };
-    app.init
-        .ask(&request)
-        .await
-        .map_err(|error| Fault::of_init(&error))?;
+    let code = factory_reset::<NotDone>(&app, owner.who, owner.from).await?;
     let code = display_code(code.normalised());
     Ok((StatusCode::ACCEPTED, Json(AsNew { code })))
 }

@@ -13,6 +13,7 @@ pub mod door;
 pub(crate) mod fault;
 mod laptops;
 mod machine;
+mod mail;
 mod pair;
 mod updates;
 pub mod who;
@@ -42,6 +43,7 @@ pub const BASE: &str = "/api/v1";
         (name = "laptops", description = "Which laptops the box knows"),
         (name = "machine", description = "How the box is"),
         (name = "updates", description = "Which version it runs"),
+        (name = "mail", description = "Accounts, addresses, passwords, domains and what waits for delivery"),
     )
 )]
 struct Document;
@@ -60,7 +62,8 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(updates::open))
         .routes(routes!(updates::check))
         .routes(routes!(updates::roll_back))
-        .routes(routes!(document));
+        .routes(routes!(document))
+        .merge(mail::routes());
     OpenApiRouter::with_openapi(Document::openapi()).nest(BASE, api)
 }
 

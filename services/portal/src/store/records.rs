@@ -4,7 +4,8 @@
 //! added here is what only the store knows: laptops and settings.
 //!
 //! The core's values refuse fields that they do not know, so whatever changes in one needs a
-//! step in `schema.rs`. To [`Settings`] a field may be added without.
+//! step in `schema.rs`. To [`Settings`] a field may be added without, and to the log a kind of event
+//! (`audit.rs` says how).
 
 use crate::password::PasswordHash;
 use crate::setup::Setup;

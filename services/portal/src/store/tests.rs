@@ -3,7 +3,7 @@
 mod model;
 
 use super::*;
-use crate::audit::{Actor, Entry, Event};
+use crate::audit::{Actor, Entry, Event, MailChange};
 use crate::code::Code;
 use crate::decided::Decided;
 use crate::owner::{Authenticated, Owner, SignedInBy, check_password};
@@ -372,8 +372,12 @@ fn the_audit_log_is_a_ring_and_the_file_stays_small() {
             (0..100).try_for_each(|n| {
                 c.audit_entry(&Entry {
                     // The longest one.
-                    what: Event::SecondWrong {
-                        known_browser: false,
+                    what: Event::Mail {
+                        change: MailChange::AddressAdded {
+                            account: "a".repeat(64),
+                            address: "a".repeat(320),
+                        },
+                        known: false,
                     },
                     ..entry(round * 100 + n)
                 })
@@ -391,6 +395,22 @@ fn the_audit_log_is_a_ring_and_the_file_stays_small() {
     let size = fs::metadata(folder.path().join(FILE)).unwrap().len();
     println!("{size} bytes with a full audit log");
     assert!(size <= 4 << 20, "{size}");
+}
+
+/// After a rollback the log ends with what the newer version has written.
+#[test]
+fn the_audit_log_takes_kinds_that_it_does_not_know() {
+    let (folder, store) = store();
+    let newer = json!({ "event": "moved_house", "to": { "floor": 3 } });
+    let newer = Entry {
+        what: serde_json::from_value(newer).unwrap(),
+        ..entry(1)
+    };
+    change(&store, |c| c.audit_entry(&newer));
+    drop(store);
+    let store = open(folder.path());
+    change(&store, |c| c.audit_entry(&entry(2)));
+    assert_eq!(view(&store, |v| v.audit(9)), [entry(2), newer]);
 }
 
 #[test]

@@ -1,39 +1,22 @@
 //! Accounts, domains, DNS records, queue: what the mail service does when it is asked
-//! ([`roost_service::mail`]). It checks names and limits itself; what it refuses is shown.
+//! ([`crate::actions::mail`]). It checks names and limits itself; what it refuses is shown.
 
 use super::page::{Field, Kind, Page, Tone, badge, fault, meter, note, sentence, token};
 use super::visit::{Fields, Order, Signed};
 use super::words::bytes;
-use crate::actions::pairing::mail_password;
+use crate::actions::mail::{self, By, NewAccount, No, Waiting, overview};
 use crate::app::App;
-use crate::lookup::{self, Found};
-use crate::sockets::{NoAnswer, ask};
+use crate::audit::{Actor, GB, gigabytes};
+use crate::lookup::{Found, Looked};
+use crate::setup::MailPassword;
 use crate::time::Wall;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use domain::resolv::stub::conf::ResolvConf;
 use maud::{Markup, html};
-use roost_service::mail::{
-    Account, Answer, AppPassword, Call, DnsRecord, Domain, Overview, QueuedMessage, Secret,
-};
-use std::io;
+use roost_service::mail::{Account, AppPassword, DnsRecord, Domain, Overview, QueuedMessage};
 use std::sync::Arc;
 
 type Shell = State<Arc<App>>;
-
-const WHO: &str = "the mail service";
-/// Bytes of a gigabyte, as owners and sellers of cards count.
-const GB: u64 = 1_000_000_000;
-
-/// Why a page or an order about mail came to nothing.
-enum No {
-    Answer(NoAnswer),
-    Refused {
-        what: String,
-        because: String,
-        hint: Option<String>,
-    },
-}
 
 impl No {
     fn show(&self) -> Markup {
@@ -53,45 +36,6 @@ impl No {
     }
 }
 
-async fn call(app: &App, call: &Call) -> Result<Answer, No> {
-    match ask(WHO, &app.places.mail, call).await {
-        Ok(Answer::Error {
-            what,
-            because,
-            hint,
-        }) => Err(No::Refused {
-            what,
-            because,
-            hint,
-        }),
-        Ok(answer) => Ok(answer),
-        Err(no) => Err(No::Answer(no)),
-    }
-}
-
-fn strange() -> No {
-    No::Answer(NoAnswer {
-        who: WHO,
-        why: io::Error::other("it answers something else"),
-    })
-}
-
-/// Accounts and domains.
-pub async fn overview(app: &App) -> Result<Overview, NoAnswer> {
-    match call(app, &Call::Overview).await {
-        Ok(Answer::Overview(overview)) => Ok(overview),
-        Err(No::Answer(no)) => Err(no),
-        Err(No::Refused { what, because, .. }) => Err(NoAnswer {
-            who: WHO,
-            why: io::Error::other(format!("{what}: {because}")),
-        }),
-        Ok(_) => Err(NoAnswer {
-            who: WHO,
-            why: io::ErrorKind::InvalidData.into(),
-        }),
-    }
-}
-
 /// What is said above a page after an order.
 enum Say {
     Nothing,
@@ -101,7 +45,31 @@ enum Say {
     No(No),
 }
 
+/// Whoever sent this form.
+fn by(order: &Order) -> By {
+    By {
+        who: Actor::Owner,
+        from: order.by.place.from,
+    }
+}
+
 impl Say {
+    /// That it is done, or why not.
+    fn done(result: Result<(), No>, what: &'static str) -> Self {
+        match result {
+            Ok(()) => Self::Done(what),
+            Err(no) => Self::No(no),
+        }
+    }
+
+    /// The password, or why there is none.
+    fn password(result: Result<MailPassword, No>, what: String) -> Self {
+        match result {
+            Ok(password) => Self::Password(what, password.reveal().to_owned()),
+            Err(no) => Self::No(no),
+        }
+    }
+
     fn show(&self) -> Markup {
         html! {
             @match self {
@@ -229,11 +197,6 @@ fn quota_field(quota: Option<u64>) -> Markup {
     .show()
 }
 
-fn gigabytes(bytes: u64) -> String {
-    let text = format!("{:.3}", bytes as f64 / GB as f64);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
 /// Reads what was typed into the quota's field.
 fn quota(fields: &Fields) -> Result<Option<u64>, No> {
     let typed = fields.get("quota").trim().replace(',', ".");
@@ -257,18 +220,14 @@ pub async fn add_account(State(app): Shell, order: Order) -> Response {
     let say = match quota(fields) {
         Err(no) => Say::No(no),
         Ok(quota) => {
-            let (password, hash) = mail_password(&app).await;
-            let add = Call::AddAccount {
+            let new = NewAccount {
                 name: name.clone(),
                 domain: fields.get("domain").to_owned(),
                 display_name: fields.get("display_name").trim().to_owned(),
-                password_hash: Secret(hash.into()),
                 quota,
             };
-            match call(&app, &add).await {
-                Ok(_) => Say::Password(format!("Password of {name}"), password.reveal().to_owned()),
-                Err(no) => Say::No(no),
-            }
+            let added = mail::add_account(&app, by(&order), new).await;
+            Say::password(added, format!("Password of {name}"))
         }
     };
     accounts_page(&app, &order.by, &say).await
@@ -287,10 +246,7 @@ pub async fn account(State(app): Shell, Query(named): Query<Named>, signed: Sign
 }
 
 async fn account_page(app: &App, signed: &Signed, name: &str, say: &Say) -> Response {
-    let of = Call::AppPasswords {
-        name: name.to_owned(),
-    };
-    let content = match (overview(app).await, call(app, &of).await) {
+    let content = match (overview(app).await, mail::app_passwords(app, name).await) {
         (Err(no), _) => No::Answer(no).show(),
         (Ok(mail), passwords) => match mail.accounts.iter().find(|a| a.name == name) {
             None => {
@@ -306,7 +262,7 @@ async fn account_page(app: &App, signed: &Signed, name: &str, say: &Say) -> Resp
 fn account_body(
     signed: &Signed,
     account: &Account,
-    passwords: Result<Answer, No>,
+    passwords: Result<Vec<AppPassword>, No>,
     say: &Say,
 ) -> Markup {
     let name = account.name.as_str();
@@ -343,8 +299,7 @@ fn account_body(
             h2 { "App passwords" }
             p { "One for each phone or program: when a phone is lost, only its password is taken away." }
             @match passwords {
-                Ok(Answer::AppPasswords { passwords }) => (app_passwords(signed, name, &passwords)),
-                Ok(_) => (strange().show()),
+                Ok(passwords) => (app_passwords(signed, name, &passwords)),
                 Err(no) => (no.show()),
             }
             form method="post" action=(to) {
@@ -411,108 +366,51 @@ pub async fn change_account(State(app): Shell, order: Order) -> Response {
     let fields = &order.fields;
     let name = fields.get("name").to_owned();
     let field = |field: &str| fields.get(field).trim().to_owned();
-    let done = async |orders: &[Call], what| {
-        for order in orders {
-            if let Err(no) = call(&app, order).await {
-                return Say::No(no);
-            }
-        }
-        Say::Done(what)
-    };
+    let by = by(&order);
+    let of = name.clone();
     let say = match fields.get("do") {
         "add-alias" => {
-            let address = field("address");
-            done(
-                &[Call::AddAlias {
-                    name: name.clone(),
-                    address,
-                }],
-                "The address is added.",
-            )
-            .await
+            let done = mail::add_alias(&app, by, of, field("address")).await;
+            Say::done(done, "The address is added.")
         }
         "remove-alias" => {
-            let address = field("address");
-            done(
-                &[Call::RemoveAlias {
-                    name: name.clone(),
-                    address,
-                }],
-                "The address is removed.",
-            )
-            .await
+            let done = mail::remove_alias(&app, by, of, field("address")).await;
+            Say::done(done, "The address is removed.")
         }
         "change" => match quota(fields) {
             Err(no) => Say::No(no),
             Ok(quota) => {
-                let display_name = field("display_name");
-                let orders = [
-                    Call::SetDisplayName {
-                        name: name.clone(),
-                        display_name,
-                    },
-                    Call::SetQuota {
-                        name: name.clone(),
-                        quota,
-                    },
-                ];
-                done(&orders, "Name and room are saved.").await
+                // What the field shows is rounded: who leaves it as it is changes nothing.
+                let quota = match mail::account(&app, &of).await {
+                    Ok(Some(now)) if now.quota.map(gigabytes) == quota.map(gigabytes) => now.quota,
+                    _ => quota,
+                };
+                let named = mail::set_display_name(&app, by, of.clone(), field("display_name"));
+                let done = match named.await {
+                    Ok(()) => mail::set_quota(&app, by, of, quota).await,
+                    no => no,
+                };
+                Say::done(done, "Name and room are saved.")
             }
         },
         "set-password" => {
-            let (password, hash) = mail_password(&app).await;
-            let password_hash = Secret(hash.into());
-            match call(
-                &app,
-                &Call::SetPassword {
-                    name: name.clone(),
-                    password_hash,
-                },
-            )
-            .await
-            {
-                Ok(_) => Say::Password(
-                    format!("New password of {name}"),
-                    password.reveal().to_owned(),
-                ),
-                Err(no) => Say::No(no),
-            }
+            let made = mail::set_password(&app, by, of).await;
+            Say::password(made, format!("New password of {name}"))
         }
         "make-app-password" => {
             let label = field("label");
-            match call(
-                &app,
-                &Call::MakeAppPassword {
-                    name: name.clone(),
-                    label: label.clone(),
-                },
-            )
-            .await
-            {
-                Ok(Answer::AppPassword { password, .. }) => {
-                    Say::Password(format!("App password for {label}"), password.0)
-                }
-                Ok(_) => Say::No(strange()),
+            match mail::make_app_password(&app, by, of, label.clone()).await {
+                Ok((_, password)) => Say::Password(format!("App password for {label}"), password.0),
                 Err(no) => Say::No(no),
             }
         }
         "revoke-app-password" => {
-            let id = field("id");
-            done(
-                &[Call::RevokeAppPassword {
-                    name: name.clone(),
-                    id,
-                }],
-                "That app password works no more.",
-            )
-            .await
+            let done = mail::revoke_app_password(&app, by, of, field("id")).await;
+            Say::done(done, "That app password works no more.")
         }
         "remove" if fields.get("sure") == "yes" => {
-            let say = done(
-                &[Call::RemoveAccount { name: name.clone() }],
-                "The account is removed.",
-            )
-            .await;
+            let done = mail::remove_account(&app, by, of).await;
+            let say = Say::done(done, "The account is removed.");
             if matches!(say, Say::Done(_)) {
                 return accounts_page(&app, &order.by, &say).await;
             }
@@ -582,58 +480,49 @@ fn domain_card(signed: &Signed, mail: &Overview, domain: &Domain, i: usize) -> M
 pub async fn change_domains(State(app): Shell, order: Order) -> Response {
     let fields = &order.fields;
     let domain = fields.get("domain").trim().to_owned();
-    let (order_, what) = match fields.get("do") {
-        "add" => {
-            let account = None;
-            (
-                Call::AddDomain { domain, account },
-                "The domain is added. Now set its DNS records.",
-            )
+    let by = by(&order);
+    let say = match fields.get("do") {
+        "add" => Say::done(
+            mail::add_domain(&app, by, domain).await,
+            "The domain is added. Now set its DNS records.",
+        ),
+        "remove" => {
+            let done = mail::remove_domain(&app, by, domain).await;
+            Say::done(done, "The domain is removed.")
         }
-        "remove" => (Call::RemoveDomain { domain }, "The domain is removed."),
         "catch-all" => {
             let account = Some(fields.get("account").to_owned()).filter(|name| !name.is_empty());
-            (Call::SetCatchAll { domain, account }, "That is saved.")
+            let done = mail::set_catch_all(&app, by, domain, account).await;
+            Say::done(done, "That is saved.")
         }
-        _ => return domains_page(&app, &order.by, &Say::Nothing).await,
-    };
-    let say = match call(&app, &order_).await {
-        Ok(_) => Say::Done(what),
-        Err(no) => Say::No(no),
+        _ => Say::Nothing,
     };
     domains_page(&app, &order.by, &say).await
 }
 
 /// GET /mail/dns
 pub async fn dns(State(app): Shell, Query(named): Query<Named>, signed: Signed) -> Response {
-    let of = Call::Dns {
-        domain: named.name.clone(),
-    };
-    let content = match call(&app, &of).await {
-        Ok(Answer::Dns { records }) => {
-            let found = lookup::look_up(ResolvConf::default(), &records).await;
-            html! {
-                p.lead { "What the name servers of " strong { (named.name) } " should say, and what they say now. Enter these where you manage the domain." }
-                @let nothing = found.iter().all(|found| matches!(found, Found::NotTold(_)));
-                (dns_summary(&records, &found))
-                @for (i, (record, found)) in records.iter().zip(&found).enumerate() { (record_card(record, (!nothing).then_some(found), i)) }
-            }
-        }
-        Ok(_) => strange().show(),
+    let content = match mail::dns_records(&app, named.name.clone()).await {
+        Ok(records) => html! {
+            p.lead { "What the name servers of " strong { (named.name) } " should say, and what they say now. Enter these where you manage the domain." }
+            @let nothing = records.iter().all(|looked| matches!(looked.now, Found::NotTold { .. }));
+            (dns_summary(&records, nothing))
+            @for (i, looked) in records.iter().enumerate() { (record_card(&looked.record, (!nothing).then_some(&looked.now), i)) }
+        },
         Err(no) => no.show(),
     };
     let content = html! { p { a href="/mail/domains" { "All domains" } } (content) };
     Page::new(&app, &signed, "/mail/domains", "DNS records").show(content)
 }
 
-fn dns_summary(records: &[DnsRecord], found: &[Found]) -> Markup {
-    let there = |found: &Found| matches!(found, Found::Right | Found::Something(_));
-    let missing = (records.iter().zip(found))
-        .filter(|(record, found)| record.needed && !there(found))
+fn dns_summary(records: &[Looked], nothing: bool) -> Markup {
+    let is_there = |looked: &&Looked| matches!(looked.now, Found::Right | Found::Something { .. });
+    let missing = (records.iter())
+        .filter(|looked| looked.record.needed && !is_there(looked))
         .count();
-    let right = found.iter().filter(|found| there(found)).count();
+    let right = records.iter().filter(is_there).count();
     html! {
-        @if found.iter().all(|found| matches!(found, Found::NotTold(_))) {
+        @if nothing {
             (note(Tone::Warning, html! {
                 p { strong { "The box cannot see what the DNS says now." } " It asks the resolver of its network; see whether the internet connection works." }
             }))
@@ -652,11 +541,11 @@ fn dns_summary(records: &[DnsRecord], found: &[Found]) -> Markup {
 fn found_badge(record: &DnsRecord, found: &Found) -> Markup {
     match found {
         Found::Right => badge(Tone::Good, "as it should be"),
-        Found::Something(_) => badge(Tone::Good, "there"),
-        Found::Wrong(_) => badge(Tone::Bad, "differs"),
+        Found::Something { .. } => badge(Tone::Good, "there"),
+        Found::Wrong { .. } => badge(Tone::Bad, "differs"),
         Found::Nothing if record.needed => badge(Tone::Bad, "missing"),
         Found::Nothing => badge(Tone::Warning, "missing"),
-        Found::NotTold(_) => badge(Tone::Warning, "not known"),
+        Found::NotTold { .. } => badge(Tone::Warning, "not known"),
     }
 }
 
@@ -672,10 +561,10 @@ fn record_card(record: &DnsRecord, found: Option<&Found>, i: usize) -> Markup {
             }
             p { (sentence(&record.purpose)) }
             @match found {
-                Some(Found::Wrong(there) | Found::Something(there)) => p {
-                    "Found: " @for (i, value) in there.iter().enumerate() { @if i > 0 { ", " } code.long { (value) } }
+                Some(Found::Wrong { values } | Found::Something { values }) => p {
+                    "Found: " @for (i, value) in values.iter().enumerate() { @if i > 0 { ", " } code.long { (value) } }
                 },
-                Some(Found::NotTold(why)) => p.detail { (sentence(why)) },
+                Some(Found::NotTold { because }) => p.detail { (sentence(because)) },
                 Some(Found::Right | Found::Nothing) | None => {}
             }
             @match &record.value {
@@ -701,8 +590,8 @@ pub async fn queue(State(app): Shell, Query(after): Query<After>, signed: Signed
 }
 
 async fn queue_page(app: &App, signed: &Signed, after: Option<String>, say: &Say) -> Response {
-    let content = match call(app, &Call::Queue { after }).await {
-        Ok(Answer::Queue { messages, more }) => html! {
+    let content = match mail::queue(app, after).await {
+        Ok(Waiting { messages, more }) => html! {
             (say.show())
             @if messages.is_empty() {
                 section.card { p { "Nothing waits: everything that was sent is delivered or was given up." } }
@@ -714,7 +603,6 @@ async fn queue_page(app: &App, signed: &Signed, after: Option<String>, say: &Say
                 }
             }
         },
-        Ok(_) => strange().show(),
         Err(no) => no.show(),
     };
     Page::new(app, signed, "/mail/queue", "Queue").show(content)
@@ -756,20 +644,16 @@ fn queued(signed: &Signed, message: &QueuedMessage) -> Markup {
 /// POST /mail/queue
 pub async fn change_queue(State(app): Shell, order: Order) -> Response {
     let id = order.fields.get("id").to_owned();
-    let (order_, what) = match order.fields.get("do") {
-        "retry" => (
-            Call::RetryQueued { id },
+    let say = match order.fields.get("do") {
+        "retry" => Say::done(
+            mail::retry_queued(&app, id).await,
             "The box tries it now. Load this page again in a minute.",
         ),
-        "delete" => (
-            Call::DeleteQueued { id },
+        "delete" => Say::done(
+            mail::delete_queued(&app, by(&order), id).await,
             "The message is deleted. Nobody is told.",
         ),
-        _ => return queue_page(&app, &order.by, None, &Say::Nothing).await,
-    };
-    let say = match call(&app, &order_).await {
-        Ok(_) => Say::Done(what),
-        Err(no) => Say::No(no),
+        _ => Say::Nothing,
     };
     queue_page(&app, &order.by, None, &say).await
 }

@@ -5,6 +5,7 @@ use super::page::{Page, Tone, Trouble, badge, fault, meter, note, sentence};
 use super::updates::outcome;
 use super::visit::Signed;
 use super::words::{bytes, rounded, times};
+use crate::actions::mail::overview;
 use crate::actions::updates::{self, Report};
 use crate::app::App;
 use axum::extract::State;
@@ -23,7 +24,7 @@ const HOT: f64 = 80.0;
 
 /// GET /
 pub async fn show(State(app): State<Arc<App>>, signed: Signed) -> Result<Response, Trouble> {
-    let (report, mail) = tokio::join!(updates::status(&app), super::mail::overview(&app));
+    let (report, mail) = tokio::join!(updates::status(&app), overview(&app));
     let settings = app.view(|store, _| store.settings()).await?;
     let alarming = app
         .view(|store, now| {

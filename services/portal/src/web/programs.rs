@@ -38,7 +38,7 @@ pub fn router() -> Router<Arc<App>> {
 }
 
 async fn guide(app: &Arc<App>) -> Option<(Guide, Overview)> {
-    let overview = mail::overview(app).await.ok()?;
+    let overview = crate::actions::mail::overview(app).await.ok()?;
     let domains = overview.domains.iter().map(|domain| domain.name.as_str());
     Some((Guide::new(&overview.host, domains)?, overview))
 }

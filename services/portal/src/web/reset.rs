@@ -5,13 +5,13 @@ use super::page::{Page, Tone, Trouble, fault, note, token};
 use super::security::prove;
 use super::sign::{self, has_second, second_field};
 use super::visit::{Order, Signed};
+use crate::actions::reset::factory_reset;
 use crate::actions::sign_in::NotOwner;
 use crate::app::App;
-use crate::code::Code;
+use crate::audit::Actor;
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
-use roost_service::control::Request;
 use roost_service::names::Reason;
 use std::sync::Arc;
 
@@ -64,12 +64,8 @@ pub async fn reset(State(app): Shell, order: Order) -> Result<Response, Trouble>
             return Ok(page);
         }
     }
-    let code = Code::from_random(App::random());
+    let code = factory_reset::<Trouble>(&app, Actor::Owner, order.by.place.from).await?;
     let shown = code.reveal();
-    let request = Request::FactoryReset {
-        code: Some(code.normalised().to_owned()),
-    };
-    app.init.ask(&request).await?;
     let name = &app.settings.name;
     let content = html! {
         (note(Tone::Good, html! { p { strong { "The box restarts and deletes everything." } " Leave its power on until it is back." } }))

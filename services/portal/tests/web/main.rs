@@ -3,7 +3,10 @@
 mod browser;
 mod doors;
 mod forwarded;
+mod mail;
 mod pages;
+#[path = "../played/mail.rs"]
+mod played_mail;
 mod strangers;
 mod the_box;
 mod upload;

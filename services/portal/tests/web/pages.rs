@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use totp_rs::{Algorithm, Secret, TOTP};
 
 /// Without what differs each time.
-fn snapshot(name: &str, page: &Page) {
+pub fn snapshot(name: &str, page: &Page) {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(
         r"[0-9a-hjkmnp-tv-z]{5}(-[0-9a-hjkmnp-tv-z]{5}){3}",
@@ -237,6 +237,11 @@ async fn a_reset_asks_for_name_and_password_and_shows_the_new_code() {
     let shown = format!("{}-{}", &code[..4], &code[4..]);
     assert_ne!(shown, CODE);
     assert!(page.html.contains(&shown), "{}", page.text());
+    let activity = browser.get("/activity").await.text();
+    assert!(
+        activity.contains("The owner asked for a factory reset. look"),
+        "{activity}"
+    );
 }
 
 #[tokio::test]

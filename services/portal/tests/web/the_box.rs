@@ -65,6 +65,7 @@ impl TheBox {
             updater: path("updater.sock"),
             mail: path("mail.sock"),
             mail_http: mail.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 1))),
+            resolv_conf: path("resolv.conf"),
         };
         let code = Code::parse(CODE).unwrap();
         let app = App::new(store, settings(), identity, places, Some(code)).unwrap();
