@@ -180,6 +180,7 @@ fn how(by: SignedInBy) -> &'static str {
         SignedInBy::Password => "with the password",
         SignedInBy::App => "with password and app",
         SignedInBy::Recovery => "with password and recovery code",
+        SignedInBy::Passkey => "with a passkey",
     }
 }
 
