@@ -4,6 +4,7 @@
 pub mod laptops;
 pub mod logs;
 pub mod pairing;
+pub mod passkeys;
 pub mod sessions;
 pub mod sign_in;
 pub mod updates;

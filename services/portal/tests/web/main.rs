@@ -1,9 +1,11 @@
 //! The pages over real sockets and real TLS, as a browser and as somebody who is none.
 
+mod authenticator;
 mod browser;
 mod doors;
 mod forwarded;
 mod pages;
+mod passkeys;
 mod strangers;
 mod the_box;
 mod upload;
