@@ -6,6 +6,7 @@ use super::security::{self, Say, prove, prove_fields};
 use super::sign::{self, signed_in};
 use super::visit::{Fields, Order, Signed, Visit};
 use super::words::ago;
+use crate::actions::pairing;
 use crate::actions::passkeys::{self, NotIn, Try};
 use crate::actions::sign_in::NotOwner;
 use crate::app::App;
@@ -16,7 +17,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, SET_COOKIE};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde_json::json;
 use std::sync::Arc;
@@ -290,24 +291,29 @@ pub async fn remove(State(app): Shell, order: Order) -> Result<Response, Trouble
 /// POST /sign-in/passkey/begin
 ///
 /// Answers the page's script in JSON.
-pub async fn begin_sign_in(State(app): Shell, visit: Visit) -> Response {
+pub async fn begin_sign_in(State(app): Shell, visit: Visit) -> Result<Response, Trouble> {
+    if !pairing::is_finished(&app).await? {
+        return Ok(Redirect::to("/pair").into_response());
+    }
     let Some(site) = visit.site else {
         let why = json!({ "because": NotAdded::NoName.to_string() });
-        return (StatusCode::CONFLICT, Json(why)).into_response();
+        return Ok((StatusCode::CONFLICT, Json(why)).into_response());
     };
-    match passkeys::begin_sign_in(&app, site, visit.place.from) {
-        Ok((token, options)) => {
-            let headers = [
-                (SET_COOKIE, Cookie::Passkey.set(&token).as_str().to_owned()),
-                (CONTENT_TYPE, "application/json".to_owned()),
-            ];
-            (headers, options).into_response()
-        }
-        Err(refused) => {
-            let why = json!({ "because": refused.to_string() });
-            (StatusCode::INTERNAL_SERVER_ERROR, Json(why)).into_response()
-        }
-    }
+    Ok(
+        match passkeys::begin_sign_in(&app, site, visit.place.from) {
+            Ok((token, options)) => {
+                let headers = [
+                    (SET_COOKIE, Cookie::Passkey.set(&token).as_str().to_owned()),
+                    (CONTENT_TYPE, "application/json".to_owned()),
+                ];
+                (headers, options).into_response()
+            }
+            Err(refused) => {
+                let why = json!({ "because": refused.to_string() });
+                (StatusCode::INTERNAL_SERVER_ERROR, Json(why)).into_response()
+            }
+        },
+    )
 }
 
 fn signing_hint(refused: &Refused) -> &'static str {
@@ -328,6 +334,9 @@ fn signing_hint(refused: &Refused) -> &'static str {
 
 /// POST /sign-in/passkey
 pub async fn sign_in(State(app): Shell, visit: Visit, fields: Fields) -> Result<Response, Trouble> {
+    if !pairing::is_finished(&app).await? {
+        return Ok(Redirect::to("/pair").into_response());
+    }
     let attempt = Try {
         place: visit.place,
         device: visit.token(Cookie::Device),

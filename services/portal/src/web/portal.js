@@ -137,7 +137,7 @@ for (const place of document.querySelectorAll("[data-passkey]")) {
   const failed = (error) => {
     say("");
     if (isOfCertificate(error)) { part("untrusted").hidden = false; return; }
-    if (error instanceof TypeError) { say("The box does not answer. Try again in a minute."); return; }
+    if (error instanceof TypeError || error instanceof SyntaxError) { say("The box does not answer. Try again in a minute."); return; }
     if (error.name === "InvalidStateError") { say("This device has a passkey for this box already."); return; }
     if (error.name === "NotSupportedError") { say("This device cannot make such a passkey. Take another one."); return; }
     if (error.name !== "NotAllowedError") { say(error.message); return; }

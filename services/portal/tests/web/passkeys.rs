@@ -328,6 +328,17 @@ async fn an_address_has_no_passkeys_and_another_name_has_its_own() {
 }
 
 #[tokio::test]
+async fn a_box_without_an_owner_asks_nobody() {
+    let the_box = TheBox::start().await;
+    let mut browser = Browser::new(&the_box);
+    for path in ["/sign-in/passkey/begin", "/sign-in/passkey"] {
+        let page = browser.post(path, &[("answer", "{}")]).await;
+        assert_eq!(page.location(), "/pair");
+        assert!(browser.cookies.is_empty());
+    }
+}
+
+#[tokio::test]
 async fn another_site_cannot_even_ask() {
     let the_box = TheBox::start().await;
     owner_with(&mut Device::new(1), &the_box).await;
