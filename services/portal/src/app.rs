@@ -4,6 +4,7 @@ use crate::actions::pairing;
 use crate::code::Code;
 use crate::identity::Identity;
 use crate::init::Init;
+use crate::passkey::Waiting;
 use crate::second::Pending;
 use crate::session::{MAX_SESSIONS, SessionId};
 use crate::setup::MailPassword;
@@ -76,6 +77,8 @@ pub struct App {
     shown: Mutex<Option<(TokenHash, Instant, Shown)>>,
     /// Apps that are being set up, by session.
     pending: Mutex<Vec<(SessionId, Pending)>>,
+    /// Passkeys that browsers are asked for.
+    passkeys: Mutex<Waiting>,
     /// The code of the card or of this start, while pairing may need it on a screen.
     code: RwLock<Option<Code>>,
     /// Powered-on time when this program began.
@@ -128,6 +131,7 @@ impl App {
             card_code,
             shown: Mutex::new(None),
             pending: Mutex::new(Vec::new()),
+            passkeys: Mutex::default(),
             code: RwLock::new(None),
             began,
             begun: Instant::now(),
@@ -275,6 +279,11 @@ impl App {
     /// It is set up.
     pub fn end_second(&self, session: SessionId) {
         lock(&self.pending).retain(|(id, _)| *id != session);
+    }
+
+    /// Passkeys that browsers are asked for.
+    pub fn passkeys(&self) -> MutexGuard<'_, Waiting> {
+        lock(&self.passkeys)
     }
 
     /// Whether `host`, a name in lower case without a port, is one of the box's.

@@ -1,6 +1,6 @@
 //! What happened to the box's doors, and what was changed, in plain words.
 //!
-//! An entry holds no text that a stranger chose (names of laptops are the owner's), so nobody
+//! An entry holds no text that a stranger chose (names of laptops and passkeys are the owner's), so nobody
 //! writes into the owner's log. What
 //! was *not let through* is no event: a stranger could fill the card with it. The
 //! tries that were let through are limited by [`crate::throttle`] and [`crate::pairing`].
@@ -92,6 +92,33 @@ pub enum Event {
         /// How many are left.
         left: usize,
     },
+    /// A sign-in with a passkey.
+    PasskeyUsed {
+        /// What the owner calls it.
+        passkey: String,
+        /// Where.
+        browser: Browser,
+    },
+    /// A passkey that is not the owner's, or an answer that is not right.
+    PasskeyWrong {
+        /// Whether in a browser in which the owner had signed in before.
+        known_browser: bool,
+    },
+    /// A passkey whose counter has gone back: there may be a copy of it.
+    PasskeyCopied {
+        /// What the owner calls it.
+        passkey: String,
+    },
+    /// A passkey was added.
+    PasskeyAdded {
+        /// What the owner calls it.
+        passkey: String,
+    },
+    /// A passkey was removed.
+    PasskeyRemoved {
+        /// What the owner calls it.
+        passkey: String,
+    },
     /// A laptop was paired.
     LaptopPaired {
         /// What the owner calls it.
@@ -149,8 +176,9 @@ impl Event {
             // Whoever gets this far has the password.
             Self::SecondWrong { .. } => true,
             Self::SecondRemoved | Self::PasswordChanged | Self::RecoveryUsed { .. } => true,
-            // It may do all that the owner may.
-            Self::LaptopPaired { .. } => true,
+            // They may do all that the owner may.
+            Self::LaptopPaired { .. } | Self::PasskeyAdded { .. } => true,
+            Self::PasskeyCopied { .. } => true,
             Self::FactoryReset => true,
             Self::Mail { change, .. } => change.is_alarming(),
             // Better looked at once for nothing.
@@ -166,6 +194,9 @@ impl Event {
             | Self::SessionEnded { .. }
             | Self::OthersEnded
             | Self::SecondSetUp
+            | Self::PasskeyUsed { .. }
+            | Self::PasskeyWrong { .. }
+            | Self::PasskeyRemoved { .. }
             | Self::LaptopRevoked { .. }
             | Self::Restarted
             | Self::RolledBack
@@ -208,6 +239,7 @@ impl fmt::Display for Event {
                     SignedInBy::Password => "with the password",
                     SignedInBy::App => "with the password and a code of the app",
                     SignedInBy::Recovery => "with the password and a recovery code",
+                    SignedInBy::Passkey => "with a passkey",
                 };
                 write!(f, "signed in {how} ({browser})")
             }
@@ -228,6 +260,22 @@ impl fmt::Display for Event {
             Self::RecoveryUsed { left: 0 } => f.write_str("used the last recovery code"),
             Self::RecoveryUsed { left: 1 } => f.write_str("used a recovery code; 1 is left"),
             Self::RecoveryUsed { left } => write!(f, "used a recovery code; {left} are left"),
+            Self::PasskeyUsed { passkey, browser } => {
+                write!(f, "signed in with the passkey {passkey:?} ({browser})")
+            }
+            Self::PasskeyWrong { known_browser } => write!(
+                f,
+                "showed a passkey that the box does not take, {}",
+                place(*known_browser)
+            ),
+            Self::PasskeyCopied { passkey } => {
+                write!(
+                    f,
+                    "showed the passkey {passkey:?}, of which there may be a copy"
+                )
+            }
+            Self::PasskeyAdded { passkey } => write!(f, "added the passkey {passkey:?}"),
+            Self::PasskeyRemoved { passkey } => write!(f, "removed the passkey {passkey:?}"),
             Self::LaptopPaired { laptop } => write!(f, "paired the laptop {laptop:?}"),
             Self::LaptopRevoked { laptop } => write!(f, "revoked the laptop {laptop:?}"),
             Self::Restarted => f.write_str("restarted the box"),
@@ -351,6 +399,37 @@ mod tests {
             (Actor::Owner, Event::RecoveryUsed { left: 7 }),
             (Actor::Owner, Event::RecoveryUsed { left: 1 }),
             (Actor::Owner, Event::RecoveryUsed { left: 0 }),
+            (
+                Actor::Owner,
+                Event::PasskeyAdded {
+                    passkey: "phone".into(),
+                },
+            ),
+            (
+                Actor::Owner,
+                Event::PasskeyUsed {
+                    passkey: "phone".into(),
+                    browser,
+                },
+            ),
+            (
+                Actor::Somebody,
+                Event::PasskeyWrong {
+                    known_browser: false,
+                },
+            ),
+            (
+                Actor::Somebody,
+                Event::PasskeyCopied {
+                    passkey: "phone".into(),
+                },
+            ),
+            (
+                Actor::Owner,
+                Event::PasskeyRemoved {
+                    passkey: "phone".into(),
+                },
+            ),
             (
                 Actor::Owner,
                 Event::LaptopPaired {

@@ -20,10 +20,12 @@ pub enum Cookie {
     Pairing,
     /// A browser in which the owner has signed in before ([`crate::throttle`]).
     Device,
+    /// A browser that is asked for a passkey ([`crate::passkey`]).
+    Passkey,
 }
 
 /// Cookie headers longer than this are not looked at, in bytes: the portal's own
-/// three take less than 300, and the host serves nothing else.
+/// four take less than 400, and the host serves nothing else.
 pub const MAX_HEADER: usize = 4096;
 
 impl Cookie {
@@ -33,6 +35,7 @@ impl Cookie {
             Self::Session => "__Host-roost",
             Self::Pairing => "__Host-roost-pairing",
             Self::Device => "__Host-roost-device",
+            Self::Passkey => "__Host-roost-passkey",
         }
     }
 
@@ -44,6 +47,7 @@ impl Cookie {
             Self::Pairing => crate::pairing::GRANT_LIFE,
             // Browsers keep none longer than 400 days (rfc6265bis section 5.5).
             Self::Device => Duration::from_secs(400 * 86_400),
+            Self::Passkey => crate::passkey::CHALLENGE_LIFE,
         }
     }
 
@@ -90,7 +94,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ALL: [Cookie; 3] = [Cookie::Session, Cookie::Pairing, Cookie::Device];
+    const ALL: [Cookie; 4] = [
+        Cookie::Session,
+        Cookie::Pairing,
+        Cookie::Device,
+        Cookie::Passkey,
+    ];
 
     #[test]
     fn cookies_look_like_this() {

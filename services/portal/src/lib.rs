@@ -10,7 +10,7 @@
 //!
 //! - [`pairing`]: the one-time code of a new box, from the first try to an owner.
 //! - [`setup`]: the form behind the code.
-//! - [`owner`]: the admin password, second factors, sign-in.
+//! - [`owner`]: the admin password, second factors, sign-in; [`passkey`]: sign-in without either.
 //! - [`session`], [`csrf`]: browsers that are signed in, and requests that are theirs.
 //! - [`throttle`]: how often somebody may try.
 //! - [`audit`]: what happened, in plain words.
@@ -28,6 +28,9 @@
 pub mod actions;
 pub mod app;
 pub mod audit;
+#[cfg(test)]
+#[path = "../tests/web/authenticator.rs"]
+mod authenticator;
 pub mod code;
 pub mod cookie;
 pub mod csrf;
@@ -41,6 +44,7 @@ pub mod lookup;
 pub mod mdns;
 pub mod owner;
 pub mod pairing;
+pub mod passkey;
 pub mod password;
 pub mod second;
 pub mod session;

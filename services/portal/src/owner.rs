@@ -3,7 +3,8 @@
 //! ```text
 //! pairing ─────────────────────────────┐
 //! password ─▶ no second factor ────────┼─▶ Authenticated ─▶ a new session
-//!         └─▶ PasswordRight ─▶ a code ─┘
+//!         └─▶ PasswordRight ─▶ a code ─┤
+//! passkey ─────────────────────────────┘
 //! ```
 //!
 //! There is one owner, so no name is asked for. Both factors come in one form; which of
@@ -36,6 +37,8 @@ pub enum SignedInBy {
     App,
     /// With the password and a recovery code.
     Recovery,
+    /// With a passkey ([`crate::passkey`]).
+    Passkey,
 }
 
 /// Proves that the owner has just signed in. Good for one session.

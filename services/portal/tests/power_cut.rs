@@ -6,10 +6,16 @@
 //! any sectors, the last one torn, new lengths and names or not. It must open, with every change
 //! that was acknowledged and no half of another; and again if power is cut while it recovers.
 
+#[path = "web/authenticator.rs"]
+#[allow(dead_code, reason = "the tests of passkeys use the rest")]
+mod authenticator;
+
+use authenticator::Device;
 use redb::StorageBackend;
 use roost_portal::audit::{Actor, Entry, Event};
 use roost_portal::code::Code;
 use roost_portal::owner::{Authenticated, Next, check_password};
+use roost_portal::passkey::{Adding, Claim, Name, PasskeyId, Signing, Site};
 use roost_portal::password::NewPassword;
 use roost_portal::second::SecondFactor;
 use roost_portal::session::Place;
@@ -139,6 +145,7 @@ type All = Value;
 fn all(store: &Store) -> Result<All, StoreError> {
     store.view(|view| {
         let laptops = view.laptops()?.into_iter();
+        let passkeys = view.passkeys()?.into_iter();
         Ok(json!({
             "owner": view.owner()?,
             "pairing": view.pairing()?,
@@ -147,6 +154,7 @@ fn all(store: &Store) -> Result<All, StoreError> {
             "powered_on": view.powered_on()?,
             "settings": view.settings()?,
             "laptops": laptops.map(|(key, laptop)| (key.0, laptop)).collect::<Vec<_>>(),
+            "passkeys": passkeys.map(|(id, passkey)| (id.0, passkey)).collect::<Vec<_>>(),
             "audit": view.audit(usize::MAX)?,
         }))
     })
@@ -184,6 +192,49 @@ fn sign_in(change: &mut Change<'_>) -> Result<Authenticated, StoreError> {
             answer.unwrap()
         }
     })
+}
+
+/// The owner's phone, which counts.
+fn phone(counter: u64) -> Device {
+    let mut phone = Device::new(1);
+    phone.counter = u32::try_from(counter).unwrap();
+    // The user handle that it was given.
+    phone.user = Some("BwcHBwcHBwcHBwcHBwcHBw".into());
+    phone
+}
+
+fn site() -> Site {
+    Site::of("roost.local").unwrap()
+}
+
+const ORIGIN: &str = "https://roost.local";
+
+/// The owner adds the phone.
+fn add_phone(change: &mut Change<'_>, number: u64, now: Now) -> Result<(), StoreError> {
+    let by = sign_in(change)?;
+    let name = Name::new("phone").unwrap();
+    let begun = Adding::begin(by, name, site(), "roost", &[], [7; 16], now.powered_on);
+    let (adding, options) = begun.unwrap();
+    let answer = phone(number).create(&options, ORIGIN);
+    let (id, passkey) = adding.finish(&answer, now).unwrap();
+    change.add_passkey(&id, &passkey)?.unwrap();
+    Ok(())
+}
+
+/// The owner signs in with the phone, and at the end removes it.
+fn use_phone(change: &mut Change<'_>, number: u64, now: Now) -> Result<(), StoreError> {
+    let known: Vec<PasskeyId> = change.passkeys()?.into_iter().map(|(id, _)| id).collect();
+    let Some(id) = known.first() else {
+        return Ok(());
+    };
+    let (signing, options) = Signing::begin(site(), now.powered_on).unwrap();
+    let claim = Claim::parse(&phone(number).get(&options, ORIGIN)).unwrap();
+    let answer = change.decide_passkey(id, |p| signing.finish(&claim, p, now))?;
+    let by = answer.unwrap().unwrap();
+    if number == 21 {
+        assert!(change.remove_passkey(by, id)?);
+    }
+    Ok(())
 }
 
 /// One change of the story, over several records.
@@ -237,6 +288,7 @@ fn step(change: &mut Change<'_>, number: u64) -> Result<(), StoreError> {
             change.add_laptop(&key(1), &laptop)?;
         }
         2 => {
+            add_phone(change, number, now)?;
             let by = sign_in(change)?;
             change.change_owner(|owner| owner.with_second(by, Some(second_factor())))?;
         }
@@ -254,7 +306,10 @@ fn step(change: &mut Change<'_>, number: u64) -> Result<(), StoreError> {
                 let token = change.change_sessions(|s| s.open(by, None, random, place, now))?;
                 change.change_throttle(|t| t.remember(token.hash(), powered_on))?;
             }
-            3 => change.set_settings(&settings(number * 4))?,
+            3 => {
+                change.set_settings(&settings(number * 4))?;
+                use_phone(change, number, now)?;
+            }
             4 => assert!(change.remove_laptop(&key(number - 3))?),
             _ => {
                 let through = change.change_throttle(|t| {

@@ -5,6 +5,7 @@ pub mod laptops;
 pub mod logs;
 pub mod mail;
 pub mod pairing;
+pub mod passkeys;
 pub mod reset;
 pub mod sessions;
 pub mod sign_in;

@@ -7,8 +7,9 @@ use crate::owner::{self, Authenticated, Next, SignedInBy};
 use crate::password::NewPassword;
 use crate::second::{NotSetUp, Pending, RecoveryCode, Refused};
 use crate::session::Place;
-use crate::store::StoreError;
+use crate::store::{Change, StoreError};
 use crate::throttle::{Factor, Wait, Who};
+use crate::time::Now;
 use crate::token::SecretToken;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -142,18 +143,29 @@ pub async fn sign_in(
     let place = attempt.place;
     let authenticated = prove(app, attempt).await?;
     app.change(move |store, now| {
-        let by = authenticated.by();
-        let session = store.change_sessions(|sessions| {
-            sessions.open(authenticated, old.as_deref(), App::random(), place, now)
-        })?;
-        let device = SecretToken::from_random(App::random());
-        store.change_throttle(|throttle| throttle.remember(device.hash(), now.powered_on))?;
-        let browser = place.browser;
+        let (by, browser) = (authenticated.by(), place.browser);
         let what = Event::SignedIn { by, browser };
-        store.audit_entry(&entry(now, Actor::Owner, place.from, what))?;
-        Ok(SignedIn { session, device })
+        let signed = open_session(store, authenticated, old.as_deref(), place, now, what);
+        Ok(signed?)
     })
     .await
+}
+
+/// A session for who has shown that they are the owner, and a line of the log about it.
+pub(super) fn open_session(
+    store: &mut Change<'_>,
+    authenticated: Authenticated,
+    old: Option<&SecretToken>,
+    place: Place,
+    now: Now,
+    what: Event,
+) -> Result<SignedIn, StoreError> {
+    let session = store
+        .change_sessions(|sessions| sessions.open(authenticated, old, App::random(), place, now))?;
+    let device = SecretToken::from_random(App::random());
+    store.change_throttle(|throttle| throttle.remember(device.hash(), now.powered_on))?;
+    store.audit_entry(&entry(now, Actor::Owner, place.from, what))?;
+    Ok(SignedIn { session, device })
 }
 
 /// Changes the password, ends all other sessions and knows no other browser any more. Gives

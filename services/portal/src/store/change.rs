@@ -2,13 +2,14 @@
 
 use super::StoreError;
 use super::records::*;
-use super::schema::{AUDIT, LAPTOPS, SINGLE, Table};
+use super::schema::{AUDIT, LAPTOPS, PASSKEYS, SINGLE, Table};
 use super::view::{OWNER, PAIRING, POWERED_ON, SESSIONS, SETTINGS, THROTTLE, View, exact};
 use crate::audit::Entry;
 use crate::code::Code;
 use crate::decided::Decided;
 use crate::owner::{Authenticated, Owner};
 use crate::pairing::{Pairing, Refusal};
+use crate::passkey::{MAX_PASSKEYS, NotAdded, Passkey, PasskeyId};
 use crate::password::PasswordHash;
 use crate::session::Sessions;
 use crate::throttle::Throttle;
@@ -215,6 +216,53 @@ impl<'t> Change<'t> {
     /// See [`View`].
     pub fn remove_laptop(&mut self, key: &LaptopKey) -> Result<bool> {
         self.remove(LAPTOPS, &key.0)
+    }
+
+    /// A passkey signs in from now on, or there is one too many; within, why not.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLong`] beyond [`MAX_PASSKEY`].
+    pub fn add_passkey(
+        &mut self,
+        id: &PasskeyId,
+        passkey: &Passkey,
+    ) -> Result<std::result::Result<(), NotAdded>> {
+        fits("the passkey", render(passkey).len(), MAX_PASSKEY)?;
+        let known = self.passkeys()?;
+        if known.iter().any(|(other, _)| other == id) {
+            return Ok(Err(NotAdded::Twice));
+        }
+        if known.len() >= MAX_PASSKEYS {
+            return Ok(Err(NotAdded::TooMany));
+        }
+        self.put(PASSKEYS, &id.0, passkey)?;
+        Ok(Ok(()))
+    }
+
+    /// Decides about a passkey and keeps the decision, as [`Change::decide_pairing`] does;
+    /// `None` if there is no such passkey.
+    ///
+    /// # Errors
+    /// See [`View`].
+    pub fn decide_passkey<A>(
+        &mut self,
+        id: &PasskeyId,
+        decide: impl FnOnce(Passkey) -> Decided<Passkey, A>,
+    ) -> Result<Option<A>> {
+        let Some(passkey) = self.passkey(id)? else {
+            return Ok(None);
+        };
+        let decided = decide(passkey);
+        let (_, answer) = decided.keep(|passkey| self.put(PASSKEYS, &id.0, passkey))?;
+        Ok(Some(answer))
+    }
+
+    /// The owner, who has just shown who they are, removes a passkey; `false` if there is none.
+    ///
+    /// # Errors
+    /// See [`View`].
+    pub fn remove_passkey(&mut self, _: Authenticated, id: &PasskeyId) -> Result<bool> {
+        self.remove(PASSKEYS, &id.0)
     }
 
     /// Appends to the audit log, which forgets what is older than its last

@@ -1,6 +1,6 @@
 //! What is kept. On the medium each record is one JSON object.
 //!
-//! Pairing, owner, sessions, limits, log and powered-on time are the core's own values. What is
+//! Pairing, owner, passkeys, sessions, limits, log and powered-on time are the core's own values. What is
 //! added here is what only the store knows: laptops and settings.
 //!
 //! The core's values refuse fields that they do not know, so whatever changes in one needs a
@@ -19,6 +19,8 @@ pub const MAX_LAPTOPS: usize = 64;
 pub const MAX_AUDIT: u64 = 1000;
 /// Longest name of a laptop, in bytes.
 pub const MAX_NAME: usize = 64;
+/// Longest passkey as JSON, in bytes: one with a chain of certificates that nobody asked for has 12 KiB.
+pub const MAX_PASSKEY: usize = 32 << 10;
 /// Longest [`Settings`] as JSON, in bytes.
 pub const MAX_SETTINGS: usize = 64 << 10;
 /// A laptop that is seen again within this time is not written down again: each change costs

@@ -13,6 +13,8 @@ const SCHEMA_KEY: &[u8] = b"schema";
 pub(super) const SINGLE: Table = TableDefinition::new("single");
 /// Laptops by their key.
 pub(super) const LAPTOPS: Table = TableDefinition::new("laptops");
+/// Passkeys by the SHA-256 of their credential id.
+pub(super) const PASSKEYS: Table = TableDefinition::new("passkeys");
 /// Audit log by number, 8 bytes, the most significant one first.
 pub(super) const AUDIT: Table = TableDefinition::new("audit");
 
@@ -43,7 +45,7 @@ pub(super) fn begin(db: &Database) -> Result<WriteTransaction, StoreError> {
 /// Makes all tables in an empty store.
 pub(super) fn make(db: &Database) -> Result<(), StoreError> {
     let change = begin(db)?;
-    for table in [SINGLE, LAPTOPS, AUDIT] {
+    for table in [SINGLE, LAPTOPS, PASSKEYS, AUDIT] {
         change.open_table(table).map_err(redb::Error::from)?;
     }
     set(&change, schema_after(STEPS))?;

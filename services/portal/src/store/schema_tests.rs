@@ -111,6 +111,6 @@ fn a_database_without_a_schema_is_no_store() {
 /// Tables keep their names: another name is another, empty table.
 #[test]
 fn the_tables_have_the_names_of_schema_1() {
-    let names = [META, SINGLE, LAPTOPS, AUDIT].map(|table| table.name().to_owned());
-    assert_eq!(names, ["meta", "single", "laptops", "audit"]);
+    let names = [META, SINGLE, LAPTOPS, PASSKEYS, AUDIT].map(|table| table.name().to_owned());
+    assert_eq!(names, ["meta", "single", "laptops", "passkeys", "audit"]);
 }

@@ -4,10 +4,14 @@ mod model;
 
 use super::*;
 use crate::audit::{Actor, Entry, Event, MailChange};
+use crate::authenticator::Device;
 use crate::code::Code;
 use crate::decided::Decided;
 use crate::owner::{Authenticated, Owner, SignedInBy, check_password};
 use crate::pairing::Refusal;
+use crate::passkey::{
+    Adding, Claim, MAX_PASSKEYS, Name, NotAdded, Passkey, PasskeyId, Signing, Site,
+};
 use crate::password::{NewPassword, PasswordHash};
 use crate::session::{Place, SessionId};
 use crate::throttle::Factor;
@@ -91,6 +95,18 @@ fn laptop(name: &str) -> Laptop {
     }
 }
 
+fn site() -> Site {
+    Site::of("roost.local").unwrap()
+}
+
+fn passkey(device: &mut Device) -> (PasskeyId, Passkey) {
+    let name = Name::new("phone").unwrap();
+    let begun = Adding::begin(by(), name, site(), "roost", &[], [7; 16], PoweredOn(1));
+    let (adding, options) = begun.unwrap();
+    let answer = device.create(&options, "https://roost.local");
+    adding.finish(&answer, at(1)).unwrap()
+}
+
 fn entry(seconds: u64) -> Entry {
     Entry {
         at: at(seconds),
@@ -151,6 +167,7 @@ fn owner(store: &Store) -> Option<Owner> {
 fn all(store: &Store) -> Value {
     view(store, |v| {
         let laptops = v.laptops()?.into_iter();
+        let passkeys = v.passkeys()?.into_iter();
         Ok(json!({
             "owner": v.owner()?,
             "pairing": v.pairing()?,
@@ -159,6 +176,7 @@ fn all(store: &Store) -> Value {
             "powered_on": v.powered_on()?,
             "settings": v.settings()?,
             "laptops": laptops.map(|(key, laptop)| (key.0, laptop)).collect::<Vec<_>>(),
+            "passkeys": passkeys.map(|(id, passkey)| (id.0, passkey)).collect::<Vec<_>>(),
             "audit": v.audit(usize::MAX)?,
         }))
     })
@@ -339,6 +357,49 @@ fn a_laptop_is_seen_now_and_then() {
         assert!(saw(now));
         assert_eq!(seen(), Some(at(then)), "{now}");
     }
+}
+
+#[test]
+fn a_counter_is_kept_when_the_passkey_is_taken() {
+    let (folder, store) = store();
+    let mut device = Device::new(1);
+    let (id, added) = passkey(&mut device);
+    assert!(change(&store, |c| c.add_passkey(&id, &added)).is_ok());
+    let sign_in = |store: &Store, device: &mut Device| {
+        let (signing, options) = Signing::begin(site(), PoweredOn(1)).unwrap();
+        let claim = Claim::parse(&device.get(&options, "https://roost.local")).unwrap();
+        assert_eq!(claim.id(), id);
+        change(store, |c| {
+            c.decide_passkey(&id, |passkey| signing.finish(&claim, passkey, at(2)))
+        })
+        .map(|answer| answer.is_ok())
+    };
+    device.counter = 1;
+    assert_eq!(sign_in(&store, &mut device), Some(true));
+    drop(store);
+    let store = open(folder.path());
+    assert_eq!(sign_in(&store, &mut device), Some(false), "the same again");
+    device.counter = 2;
+    assert_eq!(sign_in(&store, &mut device), Some(true));
+    assert!(change(&store, |c| c.remove_passkey(by(), &id)));
+    assert!(!change(&store, |c| c.remove_passkey(by(), &id)));
+    device.counter = 3;
+    assert_eq!(sign_in(&store, &mut device), None);
+}
+
+#[test]
+fn a_passkey_is_added_once_and_not_one_too_many() {
+    let (_folder, store) = store();
+    let (_, one) = passkey(&mut Device::new(1));
+    let add = |n: usize| change(&store, |c| c.add_passkey(&PasskeyId([n as u8; 32]), &one));
+    assert_eq!(add(0), Ok(()));
+    assert_eq!(add(0), Err(NotAdded::Twice));
+    (1..MAX_PASSKEYS).for_each(|n| assert_eq!(add(n), Ok(())));
+    assert_eq!(add(MAX_PASSKEYS), Err(NotAdded::TooMany));
+    let mut long = one.clone();
+    long.name = "x".repeat(MAX_PASSKEY);
+    let long = store.change(|c| c.add_passkey(&PasskeyId([0; 32]), &long).map(|_| ()));
+    assert!(matches!(long, Err(StoreError::TooLong { .. })));
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use super::StoreError;
 use super::records::*;
-use super::schema::{AUDIT, LAPTOPS, SINGLE, Table};
+use super::schema::{AUDIT, LAPTOPS, PASSKEYS, SINGLE, Table};
 use crate::audit::Entry;
 use crate::owner::Owner;
 use crate::pairing::Pairing;
+use crate::passkey::{Passkey, PasskeyId};
 use crate::session::Sessions;
 use crate::throttle::Throttle;
 use crate::time::PoweredOn;
@@ -104,6 +105,23 @@ impl<'t> View<'t> {
     pub fn laptops(&self) -> Result<Vec<(LaptopKey, Laptop)>> {
         let all = self.keyed(LAPTOPS)?.into_iter();
         Ok(all.map(|(key, laptop)| (LaptopKey(key), laptop)).collect())
+    }
+
+    /// One passkey; `None` if there is none.
+    ///
+    /// # Errors
+    /// See [`View`].
+    pub fn passkey(&self, id: &PasskeyId) -> Result<Option<Passkey>> {
+        self.get(PASSKEYS, &id.0)
+    }
+
+    /// All passkeys, in no order that means anything.
+    ///
+    /// # Errors
+    /// See [`View`].
+    pub fn passkeys(&self) -> Result<Vec<(PasskeyId, Passkey)>> {
+        let all = self.keyed(PASSKEYS)?.into_iter();
+        Ok(all.map(|(id, passkey)| (PasskeyId(id), passkey)).collect())
     }
 
     /// The last `most` entries of the audit log, the newest first.

@@ -34,7 +34,7 @@ pub async fn show(State(app): State<Arc<App>>, signed: Signed) -> Result<Respons
                 }
             }
         }
-        p.detail { "“Look” marks what you should know you did yourself. If you did not: change the password on the page Security, which signs out everybody else." }
+        p.detail { "“Look” marks what you should know you did yourself. If you did not: on the page Security, remove passkeys that are not yours, and change the password, which signs out everybody else." }
     };
     Ok(Page::new(&app, &signed, "/activity", "Activity").show(content))
 }

@@ -17,6 +17,7 @@ mod mail;
 mod overview;
 mod page;
 mod pair;
+mod passkeys;
 pub mod plain;
 mod programs;
 mod reset;
@@ -66,7 +67,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/welcome", get(pair::welcome).post(pair::forget_password))
         .route("/progress", get(pair::progress))
         .route("/sign-in", get(sign::show).post(sign::sign_in))
+        .route("/sign-in/passkey", post(passkeys::sign_in))
+        .route("/sign-in/passkey/begin", post(passkeys::begin_sign_in))
         .route("/sign-out", post(sign::sign_out))
+        .route("/certificate", get(passkeys::certificate))
         .route("/security", get(security::show))
         .route("/security/password", post(security::change_password))
         .route(
@@ -75,6 +79,9 @@ pub fn router(app: Arc<App>) -> Router {
         )
         .route("/security/app/confirm", post(security::confirm_app))
         .route("/security/app/remove", post(security::remove_app))
+        .route("/security/passkeys", post(passkeys::begin))
+        .route("/security/passkeys/add", post(passkeys::add))
+        .route("/security/passkeys/remove", post(passkeys::remove))
         .route("/security/end", post(security::end_session))
         .route("/security/end-others", post(security::end_others))
         .route("/activity", get(activity::show))

@@ -107,6 +107,89 @@ const goOnWhenBack = (path) => {
 };
 for (const place of document.querySelectorAll("[data-back]")) goOnWhenBack(place.dataset.back);
 
+// Passkeys (WebAuthn level 3): the box's options are JSON with bytes in base64url, and so is the answer.
+for (const place of document.querySelectorAll("[data-passkey]")) {
+  const part = (name) => place.querySelector(`[data-part=${name}]`);
+  const bytes = (text) =>
+    Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (letter) => letter.charCodeAt(0));
+  const base64url = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer)))
+    .replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+  const ask = ({ publicKey }) => {
+    publicKey.challenge = bytes(publicKey.challenge);
+    if (place.dataset.passkey === "get") return navigator.credentials.get({ publicKey });
+    publicKey.user.id = bytes(publicKey.user.id);
+    for (const known of publicKey.excludeCredentials ?? []) known.id = bytes(known.id);
+    return navigator.credentials.create({ publicKey });
+  };
+  const toJson = (passkey) => {
+    const response = {};
+    for (const name of ["attestationObject", "authenticatorData", "clientDataJSON", "signature", "userHandle"]) {
+      if (name in passkey.response) {
+        const value = passkey.response[name];
+        response[name] = value === null ? null : base64url(value);
+      }
+    }
+    return JSON.stringify({ id: passkey.id, rawId: base64url(passkey.rawId), type: passkey.type, response });
+  };
+  // With a certificate that it does not trust, a browser says either of these.
+  const isOfCertificate = (error) => error.name === "SecurityError" || /certificate/i.test(error.message);
+  const say = (text) => { part("says").textContent = text; };
+  const failed = (error) => {
+    say("");
+    if (isOfCertificate(error)) { part("untrusted").hidden = false; return; }
+    if (error instanceof TypeError || error instanceof SyntaxError) { say("The box does not answer. Try again in a minute."); return; }
+    if (error.name === "InvalidStateError") { say("This device has a passkey for this box already."); return; }
+    if (error.name === "NotSupportedError") { say("This device cannot make such a passkey. Take another one."); return; }
+    if (error.name !== "NotAllowedError") { say(error.message); return; }
+    say("No passkey was used: that was cancelled, took longer than two minutes, or this device has none for this name. "
+      + "If your browser warns of this page's certificate, let it be trusted first.");
+  };
+
+  if (!window.PublicKeyCredential) {
+    part("none").hidden = false;
+    for (const hidden of ["form", "go"]) if (part(hidden)) part(hidden).hidden = true;
+    continue;
+  }
+  if (place.dataset.passkey === "look") {
+    // Before somebody types a password for nothing: a question that shows nothing, about a passkey that
+    // there is not, is refused only by a browser that would refuse all.
+    (async () => {
+      if (!await PublicKeyCredential.isConditionalMediationAvailable?.()) return;
+      const stop = new AbortController();
+      setTimeout(() => stop.abort(), 3000);
+      const random = () => crypto.getRandomValues(new Uint8Array(32));
+      const publicKey = { challenge: random(), allowCredentials: [{ type: "public-key", id: random() }] };
+      try {
+        await navigator.credentials.get({ mediation: "conditional", signal: stop.signal, publicKey });
+      } catch (error) {
+        if (!isOfCertificate(error)) return;
+        part("untrusted").hidden = false;
+        part("form").hidden = true;
+      }
+    })();
+    continue;
+  }
+  const form = place.querySelector("form");
+  part("go").addEventListener("click", async () => {
+    part("go").disabled = true;
+    say("");
+    try {
+      let options = place.dataset.options;
+      if (options === undefined) {
+        const answer = await fetch("/sign-in/passkey/begin", { method: "POST" });
+        options = await answer.text();
+        if (!answer.ok) { say(JSON.parse(options).because); return; }
+      }
+      form.elements.namedItem("answer").value = toJson(await ask(JSON.parse(options)));
+      form.requestSubmit();
+    } catch (error) {
+      failed(error);
+    } finally {
+      part("go").disabled = false;
+    }
+  });
+}
+
 // An update from a file (docs/bundle-format.md): the box is shown the file's beginning, says which
 // parts of the rest it lacks, and gets those. The browser reads them from the file as it sends them.
 for (const place of document.querySelectorAll("[data-upload]")) {

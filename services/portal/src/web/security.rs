@@ -1,11 +1,12 @@
-//! Password, second factor, browsers that are signed in.
+//! Password, second factor, passkeys, browsers that are signed in.
 
 use super::page::{Field, Kind, Page, Refusal, Tone, Trouble, badge, drawing, fault, note, token};
+use super::passkeys;
 use super::sign::{self, has_second, second_field};
 use super::visit::{Order, Signed};
 use super::words::ago;
-use crate::actions::sessions;
 use crate::actions::sign_in::{self, NotOwner, Try};
+use crate::actions::{self, sessions};
 use crate::app::App;
 use crate::cookie::Cookie;
 use crate::owner::{Authenticated, SignedInBy};
@@ -26,15 +27,16 @@ use zeroize::Zeroizing;
 type Shell = State<Arc<App>>;
 
 /// What is said above the page.
-enum Say<'a> {
+pub enum Say<'a> {
     Nothing,
+    Fault(StatusCode, Markup),
     Done(&'a str),
     NotOwner(&'a NotOwner),
     BadPassword(&'a Reason),
 }
 
 /// Fields by which the owner shows once more who they are.
-fn prove_fields(scope: &str, second: bool) -> Markup {
+pub fn prove_fields(scope: &str, second: bool) -> Markup {
     html! {
         (Field {
             scope,
@@ -59,7 +61,7 @@ pub async fn prove(app: &Arc<App>, order: &Order) -> Result<Authenticated, NotOw
     sign_in::prove(app, attempt).await
 }
 
-async fn page(app: &Arc<App>, signed: &Signed, say: Say<'_>) -> Result<Response, Trouble> {
+pub async fn page(app: &Arc<App>, signed: &Signed, say: Say<'_>) -> Result<Response, Trouble> {
     let (sessions, now) = app
         .view(|store, now| Ok::<_, Trouble>((store.sessions()?, now)))
         .await?;
@@ -68,16 +70,18 @@ async fn page(app: &Arc<App>, signed: &Signed, say: Say<'_>) -> Result<Response,
         .await?;
     let second = owner.as_ref().and_then(|owner| owner.second());
     let left = second.map(|second| second.recovery_left());
+    let known = actions::passkeys::list(app).await?;
     let id = signed.id;
     let wrong = match say {
         Say::BadPassword(reason) => Some(reason),
         _ => None,
     };
     let content = html! {
-        @match say {
+        @match &say {
             Say::Nothing => {}
+            Say::Fault(_, fault) => (fault),
             Say::Done(what) => (note(Tone::Good, html! { p { (what) } })),
-            Say::NotOwner(not) => (fault(not, sign::hint(not))),
+            Say::NotOwner(not) => (fault(*not, sign::hint(not))),
             Say::BadPassword(_) => (fault("The password was not changed", None)),
         }
         section.card {
@@ -108,9 +112,13 @@ async fn page(app: &Arc<App>, signed: &Signed, say: Say<'_>) -> Result<Response,
                 }
             }
         }
+        (passkeys::section(app, signed, &known, left.is_some(), now))
         section.card {
             h2 { "Password" }
-            p { "A new password signs out all other browsers." }
+            p {
+                "A new password signs out all other browsers."
+                @if !known.is_empty() { " Passkeys go on working." }
+            }
             form method="post" action="/security/password" {
                 (token(&signed.form))
                 (prove_fields("change", left.is_some()))
@@ -158,6 +166,7 @@ async fn page(app: &Arc<App>, signed: &Signed, say: Say<'_>) -> Result<Response,
     let mut page = Page::new(app, signed, "/security", "Security").show(content);
     match say {
         Say::NotOwner(not) => *page.status_mut() = sign::status(not),
+        Say::Fault(status, _) => *page.status_mut() = status,
         Say::BadPassword(_) => *page.status_mut() = StatusCode::UNPROCESSABLE_ENTITY,
         Say::Nothing | Say::Done(_) => {}
     }
@@ -180,6 +189,7 @@ fn how(by: SignedInBy) -> &'static str {
         SignedInBy::Password => "with the password",
         SignedInBy::App => "with password and app",
         SignedInBy::Recovery => "with password and recovery code",
+        SignedInBy::Passkey => "with a passkey",
     }
 }
 

@@ -1,17 +1,19 @@
 //! Signing in and out.
 
 use super::page::{Field, Kind, Trouble, fault, narrow};
+use super::passkeys;
 use super::visit::{Fields, Order, Visit};
-use crate::actions::sign_in::{self, NotOwner, Try};
-use crate::actions::{pairing, sessions};
+use crate::actions::sign_in::{self, NotOwner, SignedIn, Try};
+use crate::actions::{self, pairing, sessions};
 use crate::app::App;
 use crate::cookie::Cookie;
+use crate::passkey::Site;
 use crate::second::Refused;
 use axum::extract::State;
 use axum::http::header::{RETRY_AFTER, SET_COOKIE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
-use maud::html;
+use maud::{Markup, html};
 use std::sync::Arc;
 
 type Shell = State<Arc<App>>;
@@ -42,9 +44,15 @@ pub fn status(not: &NotOwner) -> StatusCode {
     }
 }
 
-fn page(app: &App, second: bool, not: Option<&NotOwner>) -> Response {
+async fn page(
+    app: &Arc<App>,
+    site: Option<&Site>,
+    wrong: Option<Markup>,
+) -> Result<Response, Trouble> {
+    let second = has_second(app).await?;
+    let known = actions::passkeys::list(app).await?;
     let content = html! {
-        @if let Some(not) = not { (fault(not, hint(not))) }
+        @if let Some(wrong) = wrong { (wrong) }
         form method="post" action="/sign-in" {
             (Field {
                 name: "password",
@@ -56,16 +64,50 @@ fn page(app: &App, second: bool, not: Option<&NotOwner>) -> Response {
             @if second { (second_field("f")) }
             button { "Sign in" }
         }
+        (passkeys::offer(site, &known))
     };
-    let mut page = narrow(app, "Sign in", content);
-    if let Some(not) = not {
-        *page.status_mut() = status(not);
-        if let NotOwner::Wait(wait) = not {
-            let seconds = HeaderValue::from(wait.wait.as_secs().max(1));
-            page.headers_mut().insert(RETRY_AFTER, seconds);
-        }
+    Ok(narrow(app, "Sign in", content))
+}
+
+/// The page again, with what is wrong.
+pub async fn with_fault(
+    app: &Arc<App>,
+    site: Option<&Site>,
+    status: StatusCode,
+    wrong: Markup,
+) -> Result<Response, Trouble> {
+    let mut page = page(app, site, Some(wrong)).await?;
+    *page.status_mut() = status;
+    Ok(page)
+}
+
+/// The page again, with why somebody is not the owner.
+pub async fn refuse(
+    app: &Arc<App>,
+    site: Option<&Site>,
+    not: &NotOwner,
+) -> Result<Response, Trouble> {
+    let mut page = with_fault(app, site, status(not), fault(not, hint(not))).await?;
+    if let NotOwner::Wait(wait) = not {
+        let seconds = HeaderValue::from(wait.wait.as_secs().max(1));
+        page.headers_mut().insert(RETRY_AFTER, seconds);
     }
-    page
+    Ok(page)
+}
+
+/// Hands a browser what it is known by, and leads it in.
+pub fn signed_in(signed: &SignedIn) -> Response {
+    let cookies = AppendHeaders([
+        (
+            SET_COOKIE,
+            Cookie::Session.set(&signed.session).as_str().to_owned(),
+        ),
+        (
+            SET_COOKIE,
+            Cookie::Device.set(&signed.device).as_str().to_owned(),
+        ),
+    ]);
+    (cookies, Redirect::to("/")).into_response()
 }
 
 /// Asks for the second factor.
@@ -101,7 +143,7 @@ pub async fn show(State(app): Shell, visit: Visit) -> Result<Response, Trouble> 
     {
         return Ok(Redirect::to("/").into_response());
     }
-    Ok(page(&app, has_second(&app).await?, None))
+    page(&app, visit.site.as_ref(), None).await
 }
 
 /// POST /sign-in
@@ -116,21 +158,9 @@ pub async fn sign_in(State(app): Shell, visit: Visit, fields: Fields) -> Result<
         second: fields.secret("second"),
     };
     match sign_in::sign_in(&app, attempt, visit.token(Cookie::Session)).await {
-        Ok(signed) => {
-            let cookies = AppendHeaders([
-                (
-                    SET_COOKIE,
-                    Cookie::Session.set(&signed.session).as_str().to_owned(),
-                ),
-                (
-                    SET_COOKIE,
-                    Cookie::Device.set(&signed.device).as_str().to_owned(),
-                ),
-            ]);
-            Ok((cookies, Redirect::to("/")).into_response())
-        }
+        Ok(signed) => Ok(signed_in(&signed)),
         Err(NotOwner::Store(error)) => Err(error.into()),
-        Err(not) => Ok(page(&app, has_second(&app).await?, Some(&not))),
+        Err(not) => refuse(&app, visit.site.as_ref(), &not).await,
     }
 }
 

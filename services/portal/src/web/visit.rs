@@ -6,11 +6,12 @@ use crate::app::App;
 use crate::cookie::Cookie;
 use crate::csrf::FormToken;
 use crate::listen::Peer;
+use crate::passkey::Site;
 use crate::session::{Place, SessionId};
 use crate::token::SecretToken;
 use crate::visitor::Browser;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::header::{COOKIE, USER_AGENT};
+use axum::http::header::{COOKIE, HOST, USER_AGENT};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -24,6 +25,8 @@ pub const TOKEN: &str = "form";
 /// Anybody.
 pub struct Visit {
     pub place: Place,
+    /// The name by which the page was opened; `None` for an address.
+    pub site: Option<Site>,
     cookies: Zeroizing<String>,
 }
 
@@ -37,6 +40,8 @@ impl Visit {
                 from,
                 browser: Browser::recognise(text(USER_AGENT).unwrap_or_default()),
             },
+            // `guard` has seen that it is there once, and is the box's own.
+            site: text(HOST).and_then(Site::of),
             cookies: Zeroizing::new(text(COOKIE).unwrap_or_default().to_owned()),
         }
     }
@@ -103,6 +108,8 @@ pub struct Signed {
     pub session: Arc<SecretToken>,
     pub id: SessionId,
     pub device: Option<Arc<SecretToken>>,
+    /// The name by which the page was opened; `None` for an address.
+    pub site: Option<Site>,
     /// For the forms of the page.
     pub form: FormToken,
 }
@@ -125,6 +132,7 @@ impl FromRequestParts<Arc<App>> for Signed {
                     place: visit.place,
                     id,
                     device: visit.token(Cookie::Device),
+                    site: visit.site,
                     form: FormToken::of(&session),
                     session,
                 });

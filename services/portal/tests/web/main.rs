@@ -1,10 +1,12 @@
 //! The pages over real sockets and real TLS, as a browser and as somebody who is none.
 
+mod authenticator;
 mod browser;
 mod doors;
 mod forwarded;
 mod mail;
 mod pages;
+mod passkeys;
 #[path = "../played/mail.rs"]
 mod played_mail;
 mod strangers;

@@ -5,6 +5,11 @@ use crate::session::Sessions;
 use crate::throttle::Throttle;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+/// Making them takes its time.
+static PASSKEYS: LazyLock<Vec<(PasskeyId, Passkey)>> =
+    LazyLock::new(|| (1..7).map(|n| passkey(&mut Device::new(n))).collect());
 
 /// What the model does: one of these to the store and to values in memory.
 #[derive(Debug, Clone)]
@@ -16,6 +21,9 @@ enum Act {
     Add(u8),
     Saw(u8, u64),
     Remove(u8),
+    AddPasskey(u8),
+    UsePasskey(u8, u64),
+    RemovePasskey(u8),
     Save(u64),
     Domain(Option<String>),
     Refused(u8),
@@ -32,6 +40,9 @@ fn act() -> impl Strategy<Value = Act> {
         n.clone().prop_map(Act::Add),
         (n.clone(), 0..3000_u64).prop_map(|(n, at)| Act::Saw(n, at)),
         n.clone().prop_map(Act::Remove),
+        n.clone().prop_map(Act::AddPasskey),
+        (n.clone(), 0..3000_u64).prop_map(|(n, at)| Act::UsePasskey(n, at)),
+        n.clone().prop_map(Act::RemovePasskey),
         (0..4000_u64).prop_map(Act::Save),
         proptest::option::of("[a-zä]{0,40}").prop_map(Act::Domain),
         n.prop_map(Act::Refused),
@@ -45,6 +56,7 @@ struct Model {
     throttle: Throttle,
     powered_on: PoweredOn,
     laptops: BTreeMap<[u8; 32], Laptop>,
+    passkeys: BTreeMap<[u8; 32], Passkey>,
     settings: Settings,
 }
 
@@ -59,6 +71,7 @@ impl Model {
             "powered_on": self.powered_on,
             "settings": self.settings,
             "laptops": self.laptops.iter().rev().collect::<Vec<_>>(),
+            "passkeys": self.passkeys.iter().rev().collect::<Vec<_>>(),
             "audit": [],
         })
     }
@@ -121,6 +134,29 @@ proptest! {
                 Act::Remove(n) => {
                     let was = change(&store, |c| c.remove_laptop(&LaptopKey([n; 32])));
                     prop_assert_eq!(was, model.laptops.remove(&[n; 32]).is_some());
+                }
+                Act::AddPasskey(n) => {
+                    let (id, passkey) = &PASSKEYS[usize::from(n)];
+                    let added = change(&store, |c| c.add_passkey(id, passkey));
+                    prop_assert_eq!(added.is_err(), model.passkeys.contains_key(&id.0));
+                    model.passkeys.entry(id.0).or_insert_with(|| passkey.clone());
+                }
+                Act::UsePasskey(n, now) => {
+                    let (id, _) = &PASSKEYS[usize::from(n)];
+                    let used = change(&store, |c| c.decide_passkey(id, |mut passkey| {
+                        passkey.used = Some(at(now));
+                        Decided::new(passkey, ())
+                    }));
+                    let passkey = model.passkeys.get_mut(&id.0);
+                    prop_assert_eq!(used.is_some(), passkey.is_some());
+                    if let Some(passkey) = passkey {
+                        passkey.used = Some(at(now));
+                    }
+                }
+                Act::RemovePasskey(n) => {
+                    let (id, _) = &PASSKEYS[usize::from(n)];
+                    let was = change(&store, |c| c.remove_passkey(by(), id));
+                    prop_assert_eq!(was, model.passkeys.remove(&id.0).is_some());
                 }
                 Act::Save(now) => {
                     change(&store, |c| c.save_powered_on(PoweredOn(now)));
