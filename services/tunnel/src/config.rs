@@ -184,7 +184,11 @@ fn host4(field: &'static str, v4: Ipv4Addr) -> Result<(), Vec<Fault>> {
 fn host6(field: &'static str, v6: Ipv6Addr) -> Result<(), Vec<Fault>> {
     let unusable = v6.is_unspecified() || v6.is_loopback() || v6.is_multicast();
     if unusable || v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some() {
-        return fault(field, v6, "no host has this address outside of its own link");
+        return fault(
+            field,
+            v6,
+            "no host has this address outside of its own link",
+        );
     }
     Ok(())
 }

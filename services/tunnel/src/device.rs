@@ -60,9 +60,9 @@ impl Device {
     /// # Errors
     /// When the interface is gone.
     pub fn read(&mut self, mut each: impl FnMut(&[u8])) -> io::Result<bool> {
-        let read =
-            self.tun
-                .try_recv_multiple(&mut self.raw, &mut self.packets, &mut self.sizes, 0);
+        let read = self
+            .tun
+            .try_recv_multiple(&mut self.raw, &mut self.packets, &mut self.sizes, 0);
         match read {
             Ok(count) => {
                 for (packet, size) in self.packets.iter().zip(&self.sizes).take(count) {

@@ -91,7 +91,11 @@ impl Endpoint {
             Host::Address(address) => return Ok(vec![SocketAddr::new(*address, self.port)]),
             Host::Name(name) => name,
         };
-        let found = timeout(PATIENCE, tokio::net::lookup_host((name.as_str(), self.port))).await;
+        let found = timeout(
+            PATIENCE,
+            tokio::net::lookup_host((name.as_str(), self.port)),
+        )
+        .await;
         let found = match found {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => return Err(format!("{name} cannot be looked up: {error}")),

@@ -96,10 +96,14 @@ fn request<T: NetlinkSerializable + NetlinkDeserializable>(
 
 fn without_module(interface: &str, error: io::Error) -> io::Error {
     if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) {
-        let why = "this kernel has no WireGuard: load its module, or set `backend` to \"userspace\"";
+        let why =
+            "this kernel has no WireGuard: load its module, or set `backend` to \"userspace\"";
         return io::Error::new(io::ErrorKind::Unsupported, why);
     }
-    io::Error::new(error.kind(), format!("make the interface {interface}: {error}"))
+    io::Error::new(
+        error.kind(),
+        format!("make the interface {interface}: {error}"),
+    )
 }
 
 /// Number of the family in this kernel.

@@ -122,8 +122,8 @@ fn open() -> Result<Option<Door>> {
         Some(folder) => Path::new(&folder).join(socket.file_name().unwrap_or_default()),
         None => socket,
     };
-    let door = Door::open(&socket, &table)
-        .with_context(|| format!("listen on {}", socket.display()))?;
+    let door =
+        Door::open(&socket, &table).with_context(|| format!("listen on {}", socket.display()))?;
     if door.is_none() {
         println!("tunnel: this image has no portal: nobody can ask how it stands");
     }

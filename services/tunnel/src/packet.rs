@@ -19,11 +19,17 @@ pub fn addresses(packet: &[u8]) -> Option<(IpAddr, IpAddr)> {
     match packet.first()? >> 4 {
         4 if packet.len() >= V4_HEADER => {
             let at = |from: usize| <[u8; 4]>::try_from(packet.get(from..from + 4)?).ok();
-            Some((Ipv4Addr::from(at(12)?).into(), Ipv4Addr::from(at(16)?).into()))
+            Some((
+                Ipv4Addr::from(at(12)?).into(),
+                Ipv4Addr::from(at(16)?).into(),
+            ))
         }
         6 if packet.len() >= V6_HEADER => {
             let at = |from: usize| <[u8; 16]>::try_from(packet.get(from..from + 16)?).ok();
-            Some((Ipv6Addr::from(at(8)?).into(), Ipv6Addr::from(at(24)?).into()))
+            Some((
+                Ipv6Addr::from(at(8)?).into(),
+                Ipv6Addr::from(at(24)?).into(),
+            ))
         }
         _ => None,
     }

@@ -344,7 +344,14 @@ impl Peer {
 fn tunn(private: &PrivateKey, public: PublicKey, keepalive_s: u16, index: u32) -> Tunn {
     let index = index & 0x00ff_ffff;
     let keepalive = Some(keepalive_s);
-    Tunn::new(private.secret(), public.point(), None, keepalive, index, None)
+    Tunn::new(
+        private.secret(),
+        public.point(),
+        None,
+        keepalive,
+        index,
+        None,
+    )
 }
 
 fn write(result: TunnResult<'_>) -> Option<&mut [u8]> {

@@ -167,7 +167,12 @@ fn what_is_sent_before_there_are_keys_arrives_after() {
     assert_eq!(pair.home.seal(&up(0)), None, "nobody to send it to");
     let mut out = [0; MIN_BUFFER];
     let relay = pair.relay.at;
-    let first = pair.home.peer.set_endpoint(relay, &mut out).unwrap().to_vec();
+    let first = pair
+        .home
+        .peer
+        .set_endpoint(relay, &mut out)
+        .unwrap()
+        .to_vec();
     for number in 1..=3 {
         assert_eq!(pair.home.seal(&up(number)), None);
     }
@@ -230,7 +235,12 @@ fn what_is_not_for_the_tunnel_stays_out_both_ways() {
     for packet in [
         packet(lan, Ipv4Addr::new(192, 168, 1, 21), 60, 1),
         packet(lan, Ipv4Addr::LOCALHOST, 60, 1),
-        packet("fd82::2".parse::<Ipv6Addr>().unwrap(), "fd82::2".parse::<Ipv6Addr>().unwrap(), 60, 1),
+        packet(
+            "fd82::2".parse::<Ipv6Addr>().unwrap(),
+            "fd82::2".parse::<Ipv6Addr>().unwrap(),
+            60,
+            1,
+        ),
     ] {
         let datagram = pair.relay.seal(&packet).unwrap();
         assert_eq!(pair.home.take(pair.now, pair.relay.at, &datagram).1, None);
@@ -246,10 +256,18 @@ fn silence_leads_to_a_handshake_and_so_to_a_relay_that_has_forgotten_all() {
     pair.now += SILENCE - TICK;
     assert_eq!(pair.home.peer.tick(pair.now, &mut out), None);
     pair.now += TICK;
-    let first = pair.home.peer.tick(pair.now, &mut out).expect("a handshake");
+    let first = pair
+        .home
+        .peer
+        .tick(pair.now, &mut out)
+        .expect("a handshake");
     assert_eq!((first[0], first.len()), (INITIATION, 148));
     let first = first.to_vec();
-    assert_eq!(pair.home.peer.tick(pair.now, &mut out), None, "one at a time");
+    assert_eq!(
+        pair.home.peer.tick(pair.now, &mut out),
+        None,
+        "one at a time"
+    );
     pair.carry(first);
     assert!(pair.home.peer.is_up(pair.now));
     assert_eq!(pair.home.peer.tick(pair.now, &mut out), None);
@@ -308,7 +326,10 @@ fn a_clock_that_was_set_is_noticed_once() {
     let at = Duration::from_secs;
     let mut clock = Clock::new(start, wall);
     assert!(!clock.was_set(start + at(100), wall + at(100)));
-    assert!(!clock.was_set(start + at(200), wall + at(50)), "back is harmless");
+    assert!(
+        !clock.was_set(start + at(200), wall + at(50)),
+        "back is harmless"
+    );
     assert!(!clock.was_set(start + at(201), wall + at(51)));
     assert!(clock.was_set(start + at(202), wall + at(9000)));
     assert!(!clock.was_set(start + at(203), wall + at(9001)));

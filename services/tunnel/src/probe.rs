@@ -48,8 +48,14 @@ enum Kind {
 /// A search for the longest packet.
 #[derive(Debug, Clone, Copy)]
 enum Search {
-    Resting { next: Instant },
-    Round { number: u8, at: Instant, best: Option<u16> },
+    Resting {
+        next: Instant,
+    },
+    Round {
+        number: u8,
+        at: Instant,
+        best: Option<u16>,
+    },
 }
 
 /// Pings the relay.

@@ -140,8 +140,7 @@ fn route_key(route: &RouteMessage) -> RouteKey {
 }
 
 fn is_ours_rule(rule: &RuleMessage) -> bool {
-    rule.attributes
-        .contains(&RuleAttribute::Protocol(OURS))
+    rule.attributes.contains(&RuleAttribute::Protocol(OURS))
 }
 
 const FAMILIES: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
@@ -405,17 +404,13 @@ impl Routing {
 
     fn add_rule(&mut self, rule: &RuleMessage) -> Result<(), Fault> {
         let message = RouteNetlinkMessage::NewRule(rule.clone());
-        let added = self
-            .netlink
-            .request(message, NLM_F_CREATE | NLM_F_EXCL);
+        let added = self.netlink.request(message, NLM_F_CREATE | NLM_F_EXCL);
         self.there("add a rule", rule.header.family, added)
     }
 
     fn add_route(&mut self, route: &RouteMessage) -> Result<(), Fault> {
         let message = RouteNetlinkMessage::NewRoute(route.clone());
-        let added = self
-            .netlink
-            .request(message, NLM_F_CREATE | NLM_F_EXCL);
+        let added = self.netlink.request(message, NLM_F_CREATE | NLM_F_EXCL);
         self.there("add a route", route.header.address_family, added)
     }
 

@@ -79,8 +79,9 @@ impl Udp {
     pub fn read(&mut self, mut each: impl FnMut(SocketAddr, &[u8])) -> bool {
         let mut metas = [RecvMeta::default(); READS];
         let mut buffers = self.buffers.iter_mut();
-        let mut slices: [IoSliceMut<'_>; READS] =
-            std::array::from_fn(|_| IoSliceMut::new(buffers.next().map_or(&mut [], |b| &mut b[..])));
+        let mut slices: [IoSliceMut<'_>; READS] = std::array::from_fn(|_| {
+            IoSliceMut::new(buffers.next().map_or(&mut [], |b| &mut b[..]))
+        });
         let (socket, state) = (&self.socket, &self.state);
         let read = socket.try_io(Interest::READABLE, || {
             state.recv(UdpSockRef::from(socket), &mut slices, &mut metas)
@@ -293,7 +294,10 @@ mod tests {
         let sender = Udp::bind(0).unwrap();
         let port = receiver.port().unwrap();
         let loopbacks = [IpAddr::V4(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
-        for loopback in loopbacks.into_iter().take(if receiver.both { 2 } else { 1 }) {
+        for loopback in loopbacks
+            .into_iter()
+            .take(if receiver.both { 2 } else { 1 })
+        {
             let mut outbox = Outbox::default();
             let put: Vec<Vec<u8>> = [100, 100, 100, 60, 100]
                 .iter()
