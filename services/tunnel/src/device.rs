@@ -71,10 +71,8 @@ impl Device {
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            // Switched off for a moment, or one packet that cannot be cut.
-            Err(error) if error.raw_os_error() != Some(rustix::io::Errno::BADFD.raw_os_error()) => {
-                Ok(true)
-            }
+            // Something that cannot be cut into packets.
+            Err(error) if error.raw_os_error().is_none() => Ok(true),
             Err(error) => Err(error),
         }
     }

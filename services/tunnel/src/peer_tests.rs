@@ -11,6 +11,9 @@ fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
+/// And whom it is for.
+type Datagram = (Vec<u8>, SocketAddr);
+
 /// One end and where it sends from.
 struct End {
     peer: Peer,
@@ -24,7 +27,7 @@ impl End {
         now: Instant,
         from: SocketAddr,
         datagram: &[u8],
-    ) -> (Vec<(Vec<u8>, SocketAddr)>, Option<Vec<u8>>) {
+    ) -> (Vec<Datagram>, Option<Vec<u8>>) {
         let mut out = vec![0; datagram.len().max(MIN_BUFFER)];
         let (mut send, mut packet) = (Vec::new(), None);
         match self.peer.open(now, from, datagram, &mut out) {

@@ -236,10 +236,11 @@ pub async fn with_relay<B: Backend>(
                 door::tell(stream, &report.status(B::NAME, &health));
             }
             answer = finder.answer(config) => {
-                report.resolver = answer.as_ref().err().cloned();
-                if let Some(why) = &report.resolver {
+                let fault = answer.as_ref().err().cloned();
+                if let Some(why) = fault.as_ref().filter(|_| fault != report.resolver) {
                     println!("tunnel: {why}");
                 }
+                report.resolver = fault;
                 let up = report.state == State::Up;
                 if let Some(endpoint) = finder.answered(answer.unwrap_or_default(), up) {
                     backend.set_endpoint(endpoint)?;

@@ -4,6 +4,7 @@
 //! at the last moment. Fragments are forbidden; [`crate::probe`] finds what length passes.
 
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
@@ -46,8 +47,10 @@ impl Udp {
             }
         };
         socket.set_nonblocking(true)?;
-        // Whatever the kernel allows.
-        let _ = socket.set_recv_buffer_size(QUEUE);
+        // With `CAP_NET_ADMIN` in the first namespace as much as asked for, else what is allowed.
+        if set_socket_recv_buffer_size_force(&socket, QUEUE).is_err() {
+            let _ = socket.set_recv_buffer_size(QUEUE);
+        }
         let _ = socket.set_send_buffer_size(QUEUE);
         let socket = UdpSocket::from_std(socket.into())?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;

@@ -365,7 +365,7 @@ fn evil(home: SocketAddr, relay: SocketAddr) {
                         Some(before) => {
                             send.extend([datagram.clone(), before.clone(), before, datagram]);
                         }
-                        None if count % 4 == 0 => late = Some(datagram),
+                        None if count.is_multiple_of(4) => late = Some(datagram),
                         None => send.extend([datagram.clone(), datagram.clone(), datagram]),
                     }
                     for datagram in send {
