@@ -261,3 +261,100 @@ pub async fn with_relay<B: Backend>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use roost_service::tunnel::{Backend as Name, MAX_STATUS};
+
+    const CONFIG: &str = r#"{
+        "relay": {
+            "public_key": "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=",
+            "endpoint": "relay.example.org:51820"
+        },
+        "address4": "10.82.0.2", "address6": "fd82::2"
+    }"#;
+
+    fn report(config: &Config) -> Report<'_> {
+        Report {
+            key: config.peer,
+            config,
+            state: State::Down,
+            since: Instant::now(),
+            connected: 0,
+            mtu: 1380,
+            resolver: None,
+        }
+    }
+
+    #[test]
+    fn what_people_read() {
+        let config = config::parse(CONFIG.as_bytes()).unwrap();
+        let mut report = report(&config);
+        let mut said = vec![report.summary(&Health::default())];
+        report.resolver = Some("relay.example.org cannot be looked up: no answer".into());
+        said.push(report.summary(&Health::default()));
+        let mut health = Health {
+            endpoint: "192.0.2.1:51820".parse().ok(),
+            ..Health::default()
+        };
+        said.push(report.summary(&health));
+        health.send_fault = Some("Network is unreachable (os error 101)".into());
+        said.push(report.summary(&health));
+        health.up = true;
+        said.push(report.summary(&health));
+        insta::assert_snapshot!(said.join("\n"), @r"
+        looking for the relay relay.example.org:51820
+        relay.example.org cannot be looked up: no answer
+        no answer from the relay relay.example.org:51820 at 192.0.2.1:51820
+        nothing can be sent to the relay 192.0.2.1:51820: Network is unreachable (os error 101)
+        connected to the relay relay.example.org:51820 at 192.0.2.1:51820
+        ");
+    }
+
+    #[test]
+    fn coming_up_is_counted_and_the_longest_status_fits() {
+        let config = config::parse(CONFIG.as_bytes()).unwrap();
+        let mut report = report(&config);
+        let notifier = Notifier::from_env();
+        let mut health = Health::default();
+        for up in [true, true, false, true] {
+            health.up = up;
+            report.note(&health, &notifier);
+        }
+        assert_eq!((report.connected, report.state), (2, State::Up));
+        health.sent.bytes = u64::MAX;
+        health.received.bytes = u64::MAX;
+        health.send_fault = Some("x".repeat(500));
+        let status = report.status(Name::Userspace, &health);
+        let line = serde_json::to_vec(&status).unwrap();
+        assert!(line.len() < MAX_STATUS, "{}", line.len());
+        assert_eq!(serde_json::from_slice::<Status>(&line).unwrap(), status);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_address_gets_fifteen_seconds() {
+        let [a, b] = ["192.0.2.1:1", "[2001:db8::1]:1"].map(|a| a.parse().unwrap());
+        let mut finder = Finder::new();
+        assert_eq!(finder.answered(vec![a, b], false), Some(a));
+        let mut tried = Vec::new();
+        for _ in 0..60 {
+            tokio::time::advance(LOOK).await;
+            tried.extend(finder.look(false));
+        }
+        assert_eq!(tried, [b, a, b, a]);
+        // One that answers is left alone, and gets its time anew afterwards.
+        for _ in 0..100 {
+            tokio::time::advance(LOOK).await;
+            assert_eq!(finder.look(true), None);
+        }
+        for _ in 0..14 {
+            tokio::time::advance(LOOK).await;
+            assert_eq!(finder.look(false), None);
+        }
+        tokio::time::advance(LOOK).await;
+        assert_eq!(finder.look(false), Some(b));
+        assert!(finder.next <= Instant::now() + LOOK_UP_DOWN);
+    }
+}
