@@ -53,7 +53,10 @@ fuzz_target!(|bytes: &[u8]| {
         for datagram in datagrams {
             let (send, came) = home.take(now, stranger, &datagram);
             assert_eq!(came, None);
-            assert!(send.iter().all(|(answer, _)| answer.len() <= datagram.len()));
+            assert!(
+                send.iter()
+                    .all(|(answer, _)| answer.len() <= datagram.len())
+            );
             assert_eq!(home.peer.endpoint(), Some(relay.at));
         }
         let mut out = vec![0; bytes.len().max(MIN_BUFFER) + 32];
@@ -61,6 +64,10 @@ fuzz_target!(|bytes: &[u8]| {
 
         let sent = packet(HOME, RELAY, 7);
         let sealed = home.peer.seal(&sent, &mut out).expect("keys").to_vec();
-        assert_eq!(relay.take(now, home.at, &sealed).1, Some(sent), "it goes on");
+        assert_eq!(
+            relay.take(now, home.at, &sealed).1,
+            Some(sent),
+            "it goes on"
+        );
     });
 });

@@ -21,7 +21,12 @@ fuzz_target!(|bytes: &[u8]| {
             let endpoint = config.endpoint.to_string();
             assert_eq!(Endpoint::parse(&endpoint), Ok(config.endpoint));
             assert!((1..=120).contains(&config.keepalive_s));
-            assert!(config.addresses.iter().all(|a| !a.is_unspecified() && !a.is_multicast()));
+            assert!(
+                config
+                    .addresses
+                    .iter()
+                    .all(|a| !a.is_unspecified() && !a.is_multicast())
+            );
         }
         Err(why) => assert!(!why.contains('\n') && !why.is_empty(), "{why}"),
     }
