@@ -192,7 +192,8 @@ while True:
 
 
 def measure(name, processes, server):
-    daemon = subprocess.Popen([*within("relay"), "iperf3", "-s", "-B", server], stdout=subprocess.DEVNULL)
+    listen = [*within("relay"), "iperf3", "-s", "-B", server]
+    daemon = subprocess.Popen(listen, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     # A port where nobody listens: being refused proves the way there and back.
     probe = f"import socket, sys; sys.exit(socket.socket().connect_ex(('{server}', 9)) != {errno.ECONNREFUSED})"
     for _ in range(100):
