@@ -25,7 +25,8 @@ OUTER = {"home": "10.0.0.2", "relay": "10.0.0.1"}
 INNER = {"home": BOX, "relay": RELAY}
 PORT = 51820
 TICKS = os.sysconf("SC_CLK_TCK")
-work = Path(tempfile.mkdtemp(prefix="roost-bench-tunnel-"))
+folder = tempfile.TemporaryDirectory(prefix="roost-bench-tunnel-")
+work = Path(folder.name)
 
 
 def run(line, **more):
