@@ -45,6 +45,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("roost-mail-server", &[]),
     ("roost-portal", &["roost-service"]),
     ("roost-service", &[]),
+    ("roost-tunnel", &["roost-service"]),
     (
         "roost-updater",
         &["roost-board", "roost-bundle", "roost-service"],

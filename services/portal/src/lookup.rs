@@ -48,7 +48,6 @@ pub enum Found {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Looked {
     /// As it should be.
-    #[serde(flatten)]
     pub record: DnsRecord,
     /// What the DNS says now.
     pub now: Found,

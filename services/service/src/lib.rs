@@ -10,6 +10,7 @@
 //! - `fingerprint` (a feature): a certificate's fingerprint, for people to compare.
 //! - [`update`]: what the owner's laptop says to the box.
 //! - [`mail`]: what the portal says to the mail service.
+//! - [`tunnel`]: how the box reaches its relay, and how that stands.
 
 pub mod card;
 pub mod control;
@@ -22,4 +23,5 @@ pub mod notify;
 pub mod probe;
 pub mod settings;
 pub mod spec;
+pub mod tunnel;
 pub mod update;

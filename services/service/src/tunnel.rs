@@ -1,0 +1,208 @@
+//! The tunnel service: what the owner chose for it ([`Tunnel`]), and what it says of itself
+//! ([`Status`]).
+//!
+//! [`Status`] is asked for on a Unix socket, [`socket`]: whoever connects gets one line of JSON and
+//! then the end. Only the portal's user may connect (`SO_PEERCRED`), others are hung up on.
+
+use serde::{Deserialize, Serialize};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+/// The spec's name of the tunnel service.
+pub const SERVICE: &str = "tunnel";
+/// Longest [`Status`] as JSON, in bytes, its line feed included.
+pub const MAX_STATUS: usize = 16 << 10;
+
+/// The socket.
+pub fn socket() -> PathBuf {
+    crate::spec::run_folder(SERVICE).join("status.sock")
+}
+
+/// How the box reaches its relay. The keys' private halves are in none of it.
+///
+/// What the fields may hold is checked by the service ([`Tunnel`] as such proves nothing); it names
+/// the field that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tunnel {
+    /// The other end.
+    pub relay: Relay,
+    /// The box's IPv4 address within the tunnel.
+    pub address4: Ipv4Addr,
+    /// The box's IPv6 address within the tunnel, if it has one.
+    #[serde(default)]
+    pub address6: Option<Ipv6Addr>,
+    /// What encrypts the packets.
+    #[serde(default)]
+    pub backend: Backend,
+    /// Bytes of the longest packet within the tunnel, 1280 to 1420. `None`: found out by probing,
+    /// where [`Relay::address4`] is known, and 1380 otherwise.
+    #[serde(default)]
+    pub mtu: Option<u16>,
+    /// Seconds between two packets that keep the home router's mapping alive, 1 to 120.
+    #[serde(default = "keepalive_s")]
+    pub keepalive_s: u16,
+    /// UDP port of the box; 0: any free one.
+    #[serde(default)]
+    pub listen_port: u16,
+    /// Name of the interface, 1 to 15 of `a-z`, `0-9` and `-`.
+    #[serde(default = "interface")]
+    pub interface: String,
+    /// Number of the routing table, 1000 to 4294967295.
+    #[serde(default = "table")]
+    pub table: u32,
+    /// Whether outbound port 25 stays closed when the service stops, until it starts again or the
+    /// box restarts. Without it mail could leave by the home's own address in the meantime.
+    #[serde(default = "keep_closed")]
+    pub keep_port_25_closed: bool,
+}
+
+/// The other end of the tunnel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Relay {
+    /// Its public key (X25519, 44 characters of base64).
+    pub public_key: String,
+    /// Where it listens: `name:port`, `192.0.2.1:51820` or `[2001:db8::1]:51820`.
+    pub endpoint: String,
+    /// Its IPv4 address within the tunnel, for measuring the line.
+    #[serde(default)]
+    pub address4: Option<Ipv4Addr>,
+}
+
+/// What encrypts the packets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Backend {
+    /// The service itself.
+    #[default]
+    Userspace,
+    /// The kernel's WireGuard; its module must be loaded.
+    Kernel,
+}
+
+fn keepalive_s() -> u16 {
+    25
+}
+
+fn interface() -> String {
+    "relay".into()
+}
+
+fn table() -> u32 {
+    51820
+}
+
+fn keep_closed() -> bool {
+    true
+}
+
+/// How the tunnel stands. Fields may be added; a reader skips those that it does not know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The box's public key (44 characters of base64), which the relay has to know.
+    pub public_key: String,
+    /// Whether packets get through.
+    pub state: State,
+    /// What the service is doing, in one sentence for people.
+    pub summary: String,
+    /// What encrypts the packets; `None` while nothing is set up.
+    pub backend: Option<Backend>,
+    /// The box's addresses within the tunnel.
+    pub addresses: Vec<std::net::IpAddr>,
+    /// The relay as it was configured.
+    pub relay: Option<String>,
+    /// The relay's address that packets go to at the moment, with the port.
+    pub endpoint: Option<String>,
+    /// Bytes of the longest packet within the tunnel.
+    pub mtu: Option<u16>,
+    /// Seconds since the last handshake that worked.
+    pub handshake_age_s: Option<u64>,
+    /// Seconds since the relay was heard last.
+    pub heard_s: Option<u64>,
+    /// Seconds that [`Status::state`] has been what it is.
+    pub since_s: u64,
+    /// How often the tunnel came up, the first time included.
+    pub connected: u64,
+    /// To the relay.
+    pub sent: Traffic,
+    /// From the relay.
+    pub received: Traffic,
+    /// Milliseconds to the relay and back, as measured last.
+    pub rtt_ms: Option<f64>,
+    /// Share of the last probes that got no answer, 0 to 1.
+    pub probe_loss: Option<f64>,
+    /// Share of the relay's packets that did not arrive, 0 to 1.
+    pub receive_loss: Option<f64>,
+    /// Datagrams that came and were thrown away.
+    pub rejected: Rejected,
+    /// Why the last datagram could not be sent, if it could not.
+    pub send_fault: Option<String>,
+}
+
+/// Whether packets get through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// There is no relay yet.
+    Unconfigured,
+    /// The relay does not answer.
+    Down,
+    /// It does.
+    Up,
+}
+
+/// What went one way, as IP packets within the tunnel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Bytes.
+    pub bytes: u64,
+    /// Packets; `None` where the back end does not count them.
+    pub packets: Option<u64>,
+}
+
+/// Datagrams and packets that were thrown away, by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// No message of WireGuard.
+    pub malformed: u64,
+    /// Not from the relay, or changed on the way.
+    pub forged: u64,
+    /// Seen before, or too old to tell.
+    pub replayed: u64,
+    /// For keys that are not in use any more.
+    pub stale: u64,
+    /// Handshakes that have to show first that their sender's address is real.
+    pub under_load: u64,
+    /// Packets within the tunnel with addresses that do not belong there.
+    pub misaddressed: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_has_to_be_said() {
+        let json = r#"{
+            "relay": {"public_key": "x", "endpoint": "relay.example.org:51820"},
+            "address4": "10.82.0.2"
+        }"#;
+        let tunnel: Tunnel = serde_json::from_str(json).unwrap();
+        assert_eq!(tunnel.backend, Backend::Userspace);
+        assert_eq!((tunnel.keepalive_s, tunnel.table), (25, 51820));
+        assert!(tunnel.keep_port_25_closed);
+        let again = serde_json::to_string(&tunnel).unwrap();
+        assert_eq!(serde_json::from_str::<Tunnel>(&again).unwrap(), tunnel);
+    }
+
+    #[test]
+    fn a_field_that_nobody_knows_is_refused() {
+        let json = r#"{
+            "relay": {"public_key": "x", "endpoint": "y:1", "private_key": "z"},
+            "address4": "10.82.0.2"
+        }"#;
+        let error = serde_json::from_str::<Tunnel>(json).unwrap_err();
+        assert!(error.to_string().contains("private_key"), "{error}");
+    }
+}

@@ -1,0 +1,342 @@
+//! From what was chosen ([`Tunnel`]) to what can be worked with ([`Config`]): once, at the start.
+
+use crate::endpoint::Endpoint;
+use crate::keys::PublicKey;
+use roost_service::tunnel::{Backend, Tunnel};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+
+/// Smallest MTU within the tunnel, in bytes: IPv6 needs it (RFC 8200, section 5).
+pub const MIN_MTU: u16 = 1280;
+/// Largest: an Ethernet frame less IPv6, UDP and WireGuard's own 32 bytes.
+pub const MAX_MTU: u16 = 1420;
+/// Until a larger one is known to pass. It leaves room for PPPoE and DS-Lite.
+pub const CAREFUL_MTU: u16 = 1380;
+/// Tables below are the kernel's and init's.
+const MIN_TABLE: u32 = 1000;
+/// Longest name of an interface (IFNAMSIZ, with a zero byte).
+const MAX_NAME: usize = 15;
+/// Longest silence that home routers forgive is two minutes (RFC 4787, REQ-5).
+const MAX_KEEPALIVE_S: u16 = 120;
+/// Longest file that is read, in bytes.
+const MAX_FILE: u64 = 64 << 10;
+
+/// Holding one proves: every address is one that a host can have, the relay's key is a point that
+/// a handshake can be made with, the numbers are in their ranges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The relay's key.
+    pub peer: PublicKey,
+    /// Where the relay is.
+    pub endpoint: Endpoint,
+    /// The relay's address within the tunnel.
+    pub peer_address: Option<Ipv4Addr>,
+    /// The box's addresses within the tunnel.
+    pub addresses: Addresses,
+    /// What encrypts.
+    pub backend: Backend,
+    /// Fixed MTU.
+    pub mtu: Option<u16>,
+    /// Seconds.
+    pub keepalive_s: u16,
+    /// UDP port, 0 for any.
+    pub listen_port: u16,
+    /// Interface.
+    pub interface: String,
+    /// Routing table.
+    pub table: u32,
+    /// Whether port 25 stays closed after a stop.
+    pub keep_port_25_closed: bool,
+}
+
+/// The box's addresses within the tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// Always there: mail leaves by IPv4.
+    pub v4: Ipv4Addr,
+    /// Where the relay has IPv6.
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl Addresses {
+    /// Whether `address` is one of them.
+    pub fn contain(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(v4) => v4 == self.v4,
+            IpAddr::V6(v6) => Some(v6) == self.v6,
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        [Some(IpAddr::V4(self.v4)), self.v6.map(IpAddr::V6)]
+            .into_iter()
+            .flatten()
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} cannot be {value:?}: {why}")]
+pub struct Fault {
+    /// The field, e.g. `relay.endpoint`.
+    pub field: &'static str,
+    /// What stands there.
+    pub value: String,
+    /// The rule that it breaks.
+    pub why: String,
+}
+
+fn fault<T>(
+    field: &'static str,
+    value: impl ToString,
+    why: impl Into<String>,
+) -> Result<T, Vec<Fault>> {
+    Err(vec![Fault {
+        field,
+        value: value.to_string(),
+        why: why.into(),
+    }])
+}
+
+/// Keeps the value, or puts the faults with the others.
+fn take<T>(faults: &mut Vec<Fault>, result: Result<T, Vec<Fault>>) -> Option<T> {
+    result.map_err(|mut more| faults.append(&mut more)).ok()
+}
+
+impl Config {
+    /// Checks all fields.
+    ///
+    /// # Errors
+    /// Every field that cannot be used, in their order, so that nobody has to try one at a time.
+    pub fn new(tunnel: &Tunnel) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let relay = &tunnel.relay;
+        let peer = take(
+            &mut faults,
+            PublicKey::parse(&relay.public_key)
+                .or_else(|why| fault("relay.public_key", &relay.public_key, why.to_string())),
+        );
+        let endpoint = take(
+            &mut faults,
+            Endpoint::parse(&relay.endpoint)
+                .or_else(|why| fault("relay.endpoint", &relay.endpoint, why.to_string())),
+        );
+        take(
+            &mut faults,
+            relay
+                .address4
+                .map_or(Ok(()), |v4| host4("relay.address4", v4)),
+        );
+        take(&mut faults, host4("address4", tunnel.address4));
+        take(
+            &mut faults,
+            tunnel.address6.map_or(Ok(()), |v6| host6("address6", v6)),
+        );
+        if relay.address4 == Some(tunnel.address4) {
+            let why = "the box and the relay need different addresses";
+            take::<()>(&mut faults, fault("relay.address4", tunnel.address4, why));
+        }
+        if let Some(mtu) = tunnel.mtu.filter(|m| !(MIN_MTU..=MAX_MTU).contains(m)) {
+            let why = format!("it is between {MIN_MTU} and {MAX_MTU} bytes");
+            take::<()>(&mut faults, fault("mtu", mtu, why));
+        }
+        if !(1..=MAX_KEEPALIVE_S).contains(&tunnel.keepalive_s) {
+            let why = format!("it is between 1 and {MAX_KEEPALIVE_S} seconds");
+            take::<()>(&mut faults, fault("keepalive_s", tunnel.keepalive_s, why));
+        }
+        take(&mut faults, name(&tunnel.interface));
+        if tunnel.table < MIN_TABLE {
+            let why = format!("it is at least {MIN_TABLE}, since lower ones may be the system's");
+            take::<()>(&mut faults, fault("table", tunnel.table, why));
+        }
+        let (Some(peer), Some(endpoint), true) = (peer, endpoint, faults.is_empty()) else {
+            return Err(faults);
+        };
+        Ok(Config {
+            peer,
+            endpoint,
+            peer_address: relay.address4,
+            addresses: Addresses {
+                v4: tunnel.address4,
+                v6: tunnel.address6,
+            },
+            backend: tunnel.backend,
+            mtu: tunnel.mtu,
+            keepalive_s: tunnel.keepalive_s,
+            listen_port: tunnel.listen_port,
+            interface: tunnel.interface.clone(),
+            table: tunnel.table,
+            keep_port_25_closed: tunnel.keep_port_25_closed,
+        })
+    }
+}
+
+fn host4(field: &'static str, v4: Ipv4Addr) -> Result<(), Vec<Fault>> {
+    let unusable = v4.is_unspecified() || v4.is_loopback() || v4.is_multicast();
+    if unusable || v4.is_broadcast() || v4.is_link_local() {
+        return fault(field, v4, "no host has this address");
+    }
+    Ok(())
+}
+
+fn host6(field: &'static str, v6: Ipv6Addr) -> Result<(), Vec<Fault>> {
+    let unusable = v6.is_unspecified() || v6.is_loopback() || v6.is_multicast();
+    if unusable || v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some() {
+        return fault(
+            field,
+            v6,
+            "no host has this address outside of its own link",
+        );
+    }
+    Ok(())
+}
+
+fn name(name: &str) -> Result<(), Vec<Fault>> {
+    let plain = name
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !plain || name.is_empty() || name.len() > MAX_NAME {
+        let why = format!("it has 1 to {MAX_NAME} of a-z, 0-9 and '-'");
+        return fault("interface", name, why);
+    }
+    if name == "lo" || name == "all" || name == "default" {
+        return fault("interface", name, "the kernel has its own use for it");
+    }
+    Ok(())
+}
+
+/// A configuration file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {why}", .path.display())]
+pub struct LoadError {
+    /// The file.
+    pub path: PathBuf,
+    /// Why not.
+    pub why: String,
+}
+
+/// Reads the file; `None` where there is none.
+///
+/// # Errors
+/// What is wrong in it, all at once.
+pub fn load(path: &Path) -> Result<Option<Config>, LoadError> {
+    let fail = |why: String| LoadError {
+        path: path.to_owned(),
+        why,
+    };
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(fail(error.to_string())),
+        Ok(meta) if meta.len() > MAX_FILE => {
+            return Err(fail(format!("it is longer than {MAX_FILE} bytes")));
+        }
+        Ok(_) => {}
+    }
+    let bytes = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
+    parse(&bytes).map(Some).map_err(fail)
+}
+
+/// [`Config`] from JSON of a [`Tunnel`].
+///
+/// # Errors
+/// What is wrong, all at once, as one line.
+pub fn parse(bytes: &[u8]) -> Result<Config, String> {
+    let tunnel: Tunnel = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    Config::new(&tunnel).map_err(|faults| {
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        faults.join("; ")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use roost_service::tunnel::Relay;
+
+    fn good() -> Tunnel {
+        Tunnel {
+            relay: Relay {
+                public_key: "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=".into(),
+                endpoint: "relay.example.org:51820".into(),
+                address4: Some("10.82.0.1".parse().unwrap()),
+            },
+            address4: "10.82.0.2".parse().unwrap(),
+            address6: Some("fd82::2".parse().unwrap()),
+            backend: Backend::Userspace,
+            mtu: None,
+            keepalive_s: 25,
+            listen_port: 0,
+            interface: "relay".into(),
+            table: 51820,
+            keep_port_25_closed: true,
+        }
+    }
+
+    #[test]
+    fn a_good_one_is_taken() {
+        let config = Config::new(&good()).unwrap();
+        assert!(config.addresses.contain("10.82.0.2".parse().unwrap()));
+        assert!(config.addresses.contain("fd82::2".parse().unwrap()));
+        assert!(!config.addresses.contain("10.82.0.1".parse().unwrap()));
+        assert_eq!(config.addresses.iter().count(), 2);
+    }
+
+    #[test]
+    fn everything_wrong_is_said_at_once() {
+        let bad = Tunnel {
+            relay: Relay {
+                public_key: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".into(),
+                endpoint: "relay.example.org".into(),
+                address4: Some("127.0.0.1".parse().unwrap()),
+            },
+            address4: "224.0.0.1".parse().unwrap(),
+            address6: Some("fe80::1".parse().unwrap()),
+            mtu: Some(1500),
+            keepalive_s: 0,
+            interface: "eth 0".into(),
+            table: 254,
+            ..good()
+        };
+        let json = serde_json::to_vec(&bad).unwrap();
+        insta::assert_snapshot!(parse(&json).unwrap_err().replace("; ", "\n"), @r#"
+        relay.public_key cannot be "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=": it is of the few keys that protect nothing
+        relay.endpoint cannot be "relay.example.org": a port is missing at its end, e.g. `:51820`
+        relay.address4 cannot be "127.0.0.1": no host has this address
+        address4 cannot be "224.0.0.1": no host has this address
+        address6 cannot be "fe80::1": no host has this address outside of its own link
+        mtu cannot be "1500": it is between 1280 and 1420 bytes
+        keepalive_s cannot be "0": it is between 1 and 120 seconds
+        interface cannot be "eth 0": it has 1 to 15 of a-z, 0-9 and '-'
+        table cannot be "254": it is at least 1000, since lower ones may be the system's
+        "#);
+    }
+
+    #[test]
+    fn a_missing_file_is_no_fault_and_a_broken_one_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tunnel.json");
+        assert_eq!(load(&path).unwrap(), None);
+        std::fs::write(&path, b"{\"relay\":").unwrap();
+        let error = load(&path).unwrap_err().to_string();
+        assert!(error.contains("tunnel.json: EOF while parsing"), "{error}");
+        std::fs::write(&path, serde_json::to_vec(&good()).unwrap()).unwrap();
+        assert_eq!(load(&path).unwrap(), Config::new(&good()).ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = parse(&bytes);
+        }
+
+        #[test]
+        fn numbers_are_in_their_ranges(mtu: u16, keepalive_s: u16, table: u32) {
+            let tunnel = Tunnel { mtu: Some(mtu), keepalive_s, table, ..good() };
+            let usable = (1280..=1420).contains(&mtu) && (1..=120).contains(&keepalive_s) && table >= 1000;
+            prop_assert_eq!(Config::new(&tunnel).is_ok(), usable);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The tunnel service: see the crate's README for the whole story.
+
+use anyhow::{Context, Result};
+use roost_service::notifier::Notifier;
+use roost_service::spec::{self, ServiceSpec};
+use roost_service::tunnel::{self, Backend};
+use roost_tunnel::config::{self, Config};
+use roost_tunnel::door::Door;
+use roost_tunnel::kernel::Kernel;
+use roost_tunnel::keys::{self, PrivateKey};
+use roost_tunnel::routing::Routing;
+use roost_tunnel::run::{with_relay, without_relay};
+use roost_tunnel::userspace::Userspace;
+use std::path::{Path, PathBuf};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The service's data folder; set by init.
+const DATA_ENV: &str = "ROOST_DATA";
+/// Another place for the configuration.
+const CONFIG_ENV: &str = "ROOST_TUNNEL";
+/// Another place for the services table, for tests.
+const SERVICES_ENV: &str = "ROOST_SERVICES";
+/// The configuration's name in the data folder.
+const CONFIG: &str = "tunnel.json";
+
+fn main() -> std::process::ExitCode {
+    let notifier = Notifier::from_env();
+    let result = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")
+        .and_then(|runtime| {
+            let result = runtime.block_on(run(&notifier));
+            // A look-up may hang in the resolver.
+            runtime.shutdown_background();
+            result
+        });
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tunnel: {error:#}");
+            notifier.status(&format!("failed: {error:#}"));
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the service until SIGTERM or SIGINT.
+async fn run(notifier: &Notifier) -> Result<()> {
+    let terminate = signal(SignalKind::terminate()).context("catch SIGTERM")?;
+    let interrupt = signal(SignalKind::interrupt()).context("catch SIGINT")?;
+    let data = std::env::var_os(DATA_ENV).map(PathBuf::from);
+    let data = data.with_context(|| {
+        format!("{DATA_ENV} is not set (init gives the service its data folder)")
+    })?;
+    let place = std::env::var_os(CONFIG_ENV).map_or_else(|| data.join(CONFIG), PathBuf::from);
+    let config = config::load(&place)?;
+    let mut routing = Routing::new()?;
+    // Before anything that may fail: mail must not leave by another way in the meantime.
+    match &config {
+        Some(config) => routing.start(config)?,
+        None => routing.stop(None)?,
+    }
+    let key = keys::load_or_make(&data)?;
+    let door = open()?;
+    println!("tunnel: this box's public key is {}", key.public());
+    let stop = stopped(terminate, interrupt);
+    match config {
+        Some(config) => {
+            let ran = carry(&config, &key, &mut routing, door.as_ref(), notifier, stop).await;
+            println!("tunnel: stopping");
+            // Whoever stops it wants it so; a fault is no reason to let mail out.
+            let keep = (ran.is_err() || config.keep_port_25_closed).then_some(config.table);
+            routing.stop(keep)?;
+            ran
+        }
+        None => {
+            notifier.ready();
+            println!("tunnel: ready; there is no relay yet");
+            without_relay(key.public(), door.as_ref(), stop).await;
+            Ok(())
+        }
+    }
+}
+
+async fn carry(
+    config: &Config,
+    key: &PrivateKey,
+    routing: &mut Routing,
+    door: Option<&Door>,
+    notifier: &Notifier,
+    stop: impl Future<Output = ()>,
+) -> Result<()> {
+    let public = key.public();
+    match config.backend {
+        Backend::Userspace => {
+            let backend = Userspace::new(config, key)?;
+            with_relay(config, public, backend, routing, door, notifier, stop).await
+        }
+        Backend::Kernel => {
+            let backend = Kernel::new(config, key)?;
+            with_relay(config, public, backend, routing, door, notifier, stop).await
+        }
+    }
+}
+
+async fn stopped(mut terminate: Signal, mut interrupt: Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Opens the socket for the portal, if the image has one.
+fn open() -> Result<Option<Door>> {
+    let path = std::env::var(SERVICES_ENV).unwrap_or_else(|_| spec::PATH.to_owned());
+    let table = std::fs::read(&path).with_context(|| format!("read {path}"))?;
+    let table: Vec<ServiceSpec> =
+        serde_json::from_slice(&table).with_context(|| format!("read {path}"))?;
+    let socket = tunnel::socket();
+    let socket = match std::env::var_os(spec::RUN_ENV) {
+        Some(folder) => Path::new(&folder).join(socket.file_name().unwrap_or_default()),
+        None => socket,
+    };
+    let door =
+        Door::open(&socket, &table).with_context(|| format!("listen on {}", socket.display()))?;
+    if door.is_none() {
+        println!("tunnel: this image has no portal: nobody can ask how it stands");
+    }
+    Ok(door)
+}
