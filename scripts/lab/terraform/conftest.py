@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,31 +56,37 @@ class Aws:
         return json.loads(self.extra.read_text()) if self.extra.exists() else {}
 
 
-@pytest.fixture
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
-    """An empty account."""
-    folder = tmp_path_factory.mktemp("aws")
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where moto answers."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    with (folder / "moto.log").open("wb") as log:
-        moto = subprocess.Popen(
+    with (tmp_path_factory.mktemp("moto") / "log").open("wb") as log:
+        process = subprocess.Popen(
             [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log
         )
+    url = f"http://127.0.0.1:{port}"
     try:
-        made = Aws(url, folder / "extra.json", {
-            **ACCOUNT, "AWS_ENDPOINT_URL": url, "ROOST_AWS_EXTRA": str(folder / "extra.json"),
-            "ROOST_AWS_SCHEMA": os.environ["ROOST_AWS_SCHEMA"], "AWS_EC2_METADATA_DISABLED": "true",
-        })
-        wait_until("moto", lambda: made.client("sts").get_caller_identity(), 60, retry_on=(Exception,))
-        ec2 = made.client("ec2")
-        image = ec2.describe_images(Filters=[{"Name": "architecture", "Values": ["arm64", "x86_64"]}])["Images"][0]["ImageId"]
-        made.client("ssm").put_parameter(Name=AMI_PARAMETER, Type="String", Value=image)
-        yield made
+        wait_until("moto", lambda: urllib.request.urlopen(f"{url}/moto-api/", timeout=5), 60, retry_on=(OSError,))
+        yield url
     finally:
-        moto.terminate()
-        moto.wait(timeout=20)
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.fixture
+def aws(moto: str, tmp_path: Path) -> Aws:
+    """An empty account."""
+    urllib.request.urlopen(urllib.request.Request(f"{moto}/moto-api/reset", method="POST"), timeout=60)
+    extra = tmp_path / "extra.json"
+    made = Aws(moto, extra, {
+        **ACCOUNT, "AWS_ENDPOINT_URL": moto, "ROOST_AWS_EXTRA": str(extra),
+        "ROOST_AWS_SCHEMA": os.environ["ROOST_AWS_SCHEMA"], "AWS_EC2_METADATA_DISABLED": "true",
+    })
+    image = made.client("ec2").describe_images()["Images"][0]["ImageId"]
+    made.client("ssm").put_parameter(Name=AMI_PARAMETER, Type="String", Value=image)
+    return made
 
 
 class Project:
