@@ -95,6 +95,8 @@ class Project:
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         """Copies the module, and puts the stand-in provider where Terraform looks for providers."""
         self.folder = folder / "project"
+        #: Whether terraform and the provider log all that they say to each other.
+        self.traced = False
         self.logs = folder / "logs"
         self.logs.mkdir()
         shutil.copytree(MODULE, folder / "relay", ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
@@ -117,13 +119,13 @@ class Project:
         (self.folder / "main.tf").write_text(text)
 
     def terraform(self, *arguments: str, secrets: dict[str, str] | None = None, expect: tuple[int, ...] = (0,)) -> str:
-        """Runs terraform with everything logged; returns what it printed."""
+        """Runs terraform and returns what it printed, which is kept as well."""
         number = len(list(self.logs.iterdir()))
         done = subprocess.run(
             ["terraform", *arguments], cwd=self.folder, capture_output=True, text=True, timeout=300,
             env={
                 **self._environment, **{f"TF_VAR_{name}": value for name, value in (secrets or {}).items()},
-                "TF_LOG": "TRACE", "TF_LOG_PATH": str(self.logs / f"{number}-{arguments[0]}.log"),
+                **({"TF_LOG": "TRACE", "TF_LOG_PATH": str(self.logs / f"{number}-{arguments[0]}.log")} if self.traced else {}),
             },
         )
         said = done.stdout + done.stderr

@@ -90,6 +90,7 @@ def ports(permissions: list[dict[str, Any]]) -> set[tuple[str, int, str]]:
 
 def test_the_whole_life_of_a_relay(aws: Aws, project: Project) -> None:
     register(aws)
+    project.traced = True
     ours = {"relay_private_key": key(), "tsig_secret": key()}
     project.write(text(**FULL))
     project.terraform("init", "-input=false", "-no-color")
@@ -239,6 +240,7 @@ def test_a_leak_would_be_found(aws: Aws, project: Project) -> None:
                         .replace("  value_wo_version = var.relay_private_key_version\n", ""))
     project.write(text().replace("  ephemeral = true\n", ""))
     ours = {"relay_private_key": key()}
+    project.traced = True
     project.terraform("init", "-input=false", "-no-color")
     project.terraform("plan", "-out=first.plan", "-input=false", "-no-color", secrets=ours)
     assert project.folder / "first.plan" in leaks(project.folder.parent, [*ours.values()])
