@@ -312,6 +312,23 @@ def test_an_elastic_ip_of_ones_own_outlives_the_relay(aws: Aws, project: Project
     assert [kept["PublicIp"] for kept in aws.client("ec2").describe_addresses()["Addresses"]] == [address["PublicIp"]]
 
 
+@pytest.mark.parametrize("name", ["minimal", "complete"])
+def test_an_example_is_valid(project: Project, name: str) -> None:
+    project.folder = project.folder.parent / "relay/examples" / name
+    project.terraform("init", "-input=false", "-no-color")
+    project.terraform("validate", "-no-color")
+
+
+def test_the_example_for_a_machine_elsewhere_gives_a_script(project: Project) -> None:
+    folder = project.folder.parent / "relay/examples/script"
+    (folder / "given.auto.tfvars.json").write_text(json.dumps({"box_public_key": "K" * 42 + "o="}))
+    terraform(folder, "init", "-input=false", "-no-color")
+    terraform(folder, "apply", "-auto-approve", "-input=false", "-no-color")
+    script = terraform(folder, "output", "-raw", "script")
+    assert script.startswith("#!/bin/sh\n")
+    assert "tcp dport 22 accept" in script
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
