@@ -25,12 +25,16 @@ MODULE = Path(__file__).resolve().parents[2] / "terraform/relay/modules/userdata
 NO_TERRAFORM = "terraform is not installed: NOTHING about the relay's user data was tested"
 
 
-def terraform(folder: Path, *arguments: str) -> str:
-    """Runs terraform in a folder and returns what it printed; a failure carries all that it said."""
+def terraform(folder: Path, *arguments: str, secrets: Mapping[str, str] | None = None) -> str:
+    """Runs terraform in a folder and returns what it printed; a failure carries all that it said.
+
+    Secrets go by the environment: of a file, an error would quote the line.
+    """
     (folder / "terraformrc").touch()
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("TF_")},
         "TF_CLI_CONFIG_FILE": str(folder / "terraformrc"), "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1",
+        **{f"TF_VAR_{name}": value for name, value in (secrets or {}).items()},
     }
     done = subprocess.run(
         ["terraform", f"-chdir={folder}", *arguments], env=environment, capture_output=True, text=True, timeout=300
