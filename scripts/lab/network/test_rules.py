@@ -126,26 +126,54 @@ def test_the_box_reaches_only_health_and_names_of_the_relay(world: World, echo: 
     assert scan(world.box, address, range(1, 9000)) == {"open": {53, 8077}, "closed": set()}
 
 
-def test_connections_end_when_somebody_claims_an_address_of_the_tunnel(world: World, echo: Echo) -> None:
-    echo.listen(world.box, 4, "udp", 53)
-    echo.listen(world.relay, 4, "udp", 51820)
-    world.client.run("ip", "address", "add", f"{BOX4}/32", "dev", "eth0")
+@pytest.mark.parametrize("family", [4, 6])
+def test_nobody_outside_has_an_address_of_the_tunnel(world: World, echo: Echo, family: int) -> None:
+    lie = f"{BOX6}/128" if family == 6 else f"{BOX4}/32"
+    echo.listen(world.relay, family, "udp", 51820)
+    world.client.run("ip", "address", "add", lie, "dev", "eth0", *(["nodad"] if family == 6 else []))
     try:
-        with world.client.socket(*sockets(4)) as liar:
-            liar.bind((BOX4, 0))
-            liar.sendto(b"?", (PUBLIC4, 51820))
+        with world.client.socket(*sockets(family)) as liar:
+            liar.bind((lie.partition("/")[0], 0))
+            liar.sendto(b"?", (PUBLIC[family], 51820))
     finally:
-        world.client.run("ip", "address", "delete", f"{BOX4}/32", "dev", "eth0")
-    assert call(world.client, "udp", PUBLIC4, 51820) == f"relay {CLIENT4}"
-    assert [caller for *_, caller in echo.calls] == [CLIENT4]
+        world.client.run("ip", "address", "delete", lie, "dev", "eth0")
+    assert call(world.client, "udp", PUBLIC[family], 51820, source=CLIENT[family]) == f"relay {CLIENT[family]}"
+    assert [caller for *_, caller in echo.calls] == [CLIENT[family]]
 
 
-def test_the_largest_segment_fits_the_tunnel(world: World, echo: Echo) -> None:
-    echo.listen(world.box, 4, "tcp", 443)
-    with world.client.socket(socket.AF_INET, socket.SOCK_STREAM) as caller:
-        caller.settimeout(10)
-        caller.connect((PUBLIC4, 443))
-        assert caller.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= int(MTU) - 40
+@pytest.mark.parametrize("family", [4, 6])
+def test_nobody_reaches_the_box_by_its_address_in_the_tunnel(
+    world: World, box_answers_dns: None, echo: Echo, family: int
+) -> None:
+    """A neighbour of the relay can send it packets for any address."""
+    direct, gateway, caller = (BOX6, PUBLIC6, "2001:db8:a::1") if family == 6 else (BOX4, PRIVATE4, "10.76.0.1")
+    echo.listen(world.box, family, "udp", 53)
+    world.internet.route(f"{direct}/{128 if family == 6 else 32}", gateway)
+    try:
+        with world.internet.socket(*sockets(family)) as neighbour:
+            neighbour.sendto(b"?", (direct, 53))
+        assert call(world.internet, "udp", gateway, 53) == f"box {caller}"
+    finally:
+        world.internet.run("ip", "-6" if family == 6 else "-4", "route", "delete", direct)
+    assert len(echo.calls) == 1
+
+
+def test_a_box_that_does_not_know_the_tunnels_size_sends_segments_that_fit(world: World) -> None:
+    world.box.run("ip", "link", "set", "tunnel", "mtu", "1500")
+    try:
+        with world.box.socket(socket.AF_INET, socket.SOCK_STREAM) as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.settimeout(10)
+            server.bind((BOX4, 443))
+            server.listen()
+            with world.client.socket(socket.AF_INET, socket.SOCK_STREAM) as caller:
+                caller.settimeout(10)
+                caller.connect((PUBLIC4, 443))
+                connection, _ = server.accept()
+                with connection:
+                    assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= int(MTU) - 40
+    finally:
+        world.box.run("ip", "link", "set", "tunnel", "mtu", MTU)
 
 
 def test_rules_may_be_loaded_again(world: World, echo: Echo) -> None:
