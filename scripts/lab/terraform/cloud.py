@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,12 +86,15 @@ class Cloud:
     def __init__(self) -> None:
         self._clients: dict[str, Any] = {}
         self._extra = Path(os.environ["ROOST_AWS_EXTRA"])
+        # Terraform asks for ten things at a time.
+        self._lock = threading.Lock()
 
     def _client(self, name: str) -> Any:
-        if name not in self._clients:
-            region = "us-east-1" if name == "route53domains" else os.environ["AWS_REGION"]
-            self._clients[name] = boto3.client(name, region_name=region)
-        return self._clients[name]
+        with self._lock:
+            if name not in self._clients:
+                region = "us-east-1" if name == "route53domains" else os.environ["AWS_REGION"]
+                self._clients[name] = boto3.client(name, region_name=region)
+            return self._clients[name]
 
     @property
     def _ec2(self) -> Any:
@@ -134,9 +138,10 @@ class Cloud:
     # What moto has no call for.
 
     def _remember(self, key: str, value: object) -> None:
-        known = json.loads(self._extra.read_text()) if self._extra.exists() else {}
-        known[key] = value
-        self._extra.write_text(json.dumps({name: kept for name, kept in known.items() if kept is not None}))
+        with self._lock:
+            known = json.loads(self._extra.read_text()) if self._extra.exists() else {}
+            known[key] = value
+            self._extra.write_text(json.dumps({name: kept for name, kept in known.items() if kept is not None}))
 
     # Network
 
