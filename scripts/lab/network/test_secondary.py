@@ -74,7 +74,10 @@ def start_box(world: World, secret: str = TSIG) -> None:
 
 def start_relay(world: World) -> None:
     """The relay's name server, as its package's unit starts it."""
-    world.relay.run("sh", "-c", "mkdir -p /run/knot && chown knot: /run/knot && umask 077 && cat > /etc/knot/roost-tsig.conf && chgrp knot /etc/knot/roost-tsig.conf && chmod 640 /etc/knot/roost-tsig.conf", stdin=tsig(TSIG))
+    world.relay.run("sh", "-c", """
+        mkdir -p /run/knot && chown knot: /run/knot
+        cat > /etc/knot/roost-tsig.conf && chgrp knot /etc/knot/roost-tsig.conf && chmod 640 /etc/knot/roost-tsig.conf
+    """, stdin=tsig(TSIG))
     world.relay.run("knotc", "-c", "/etc/knot/knot.conf", "conf-check")
     world.start("relay", world.relay, "/usr/sbin/knotd", "-c", "/etc/knot/knot.conf")
 
