@@ -43,7 +43,8 @@ def banner_s(machine: Machine) -> float:
 def pairing_page_s(folder: Path) -> float:
     """Seconds from power-on of a card that `roost flash` has just written until its pairing page is served."""
     card = folder / "card.img"
-    command = [os.environ["ROOST"], "flash", str(card), "--image", os.environ["ROOST_IMAGE"], "--yes", "--json"]
+    own = ["--name", "roost", "--yes", "--json"]
+    command = [os.environ["ROOST"], "flash", str(card), "--image", os.environ["ROOST_IMAGE"], *own]
     subprocess.run(command, check=True, capture_output=True)
     began = time.monotonic()
     machine = Machine(Path(os.environ["ROOST"]), card, folder / "box")
