@@ -20,7 +20,7 @@
 //! # The shell: listens, asks and shows
 //!
 //! - [`app`]: what all pages and the API share; [`identity`]: key and certificate.
-//! - [`listen`]: doors and their limits; [`mdns`]: being found by name.
+//! - [`listen`]: doors and their limits; [`unread`]: bodies that nobody wants; [`mdns`]: being found by name.
 //! - [`web`]: the pages; [`actions`]: what pages and API do alike.
 //! - [`device`]: the API for the owner's laptops and pages, and their door on 7625.
 //! - [`init`]: talking to init.
@@ -54,5 +54,6 @@ pub mod store;
 pub mod throttle;
 pub mod time;
 pub mod token;
+pub mod unread;
 pub mod visitor;
 pub mod web;

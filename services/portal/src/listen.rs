@@ -11,6 +11,7 @@
 //! *Waiting* is every connection but one whose request is being worked on.
 
 use crate::identity::Identity;
+use crate::unread;
 use crate::visitor::Network;
 use axum::body::Body;
 use axum::http::{Request, Response};
@@ -270,7 +271,7 @@ async fn connection<S, F>(
     limits: Limits,
     mark: Mark,
     service: S,
-    stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
 ) where
     S: Fn(Request<Body>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
@@ -281,7 +282,11 @@ async fn connection<S, F>(
         None => talk(stream, limits, mark, service, stop).await,
         Some(tls) => {
             // Who it is and why it failed is not logged: a stranger could fill the log with it.
-            if let Ok(Ok(stream)) = timeout(limits.handshake, tls.accept(stream)).await {
+            let accepted = tokio::select! {
+                accepted = timeout(limits.handshake, tls.accept(stream)) => accepted,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            if let Ok(Ok(stream)) = accepted {
                 talk(stream, limits, mark, service, stop).await;
             }
         }
@@ -301,15 +306,18 @@ async fn talk<S, F>(
     let service = service_fn(move |request: Request<Incoming>| {
         let busy = Busy::new(&mark.busy);
         *mark.active.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer(mark.from));
-        request.extensions_mut().insert(BodyTime(limits.body));
-        request.extensions_mut().insert(busy.clone());
-        let answer = service(request);
+        let (service, from) = (service.clone(), mark.from);
         async move {
-            let answer = answer.await;
-            drop(busy);
-            Ok::<_, Infallible>(answer)
+            let answer = unread::answer(request, async |mut request| {
+                request.extensions_mut().insert(Peer(from));
+                request.extensions_mut().insert(BodyTime(limits.body));
+                request.extensions_mut().insert(busy.clone());
+                let answer = service(request).await;
+                // Whoever sends a body that nobody wants is waiting.
+                drop(busy);
+                answer
+            });
+            Ok::<_, Infallible>(answer.await)
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()

@@ -44,7 +44,7 @@ struct Played {
     init: Arc<Mutex<Vec<control::Request>>>,
     mail: PlayedMail,
     app: Arc<App>,
-    _stop: watch::Sender<bool>,
+    stop: watch::Sender<bool>,
     _folder: tempfile::TempDir,
 }
 
@@ -109,6 +109,9 @@ fn report() -> Report {
     }
 }
 
+/// Time in which the portal is stopped by the restart that it has asked for.
+const RESTART: Duration = Duration::from_millis(300);
+
 /// Answers lines on a socket, one thread a connection.
 fn play<A: serde::Serialize>(
     path: &Path,
@@ -162,6 +165,10 @@ impl Played {
                 control::Request::Logs { lines, .. } => control::Response::Logs {
                     lines: vec!["one".into(), "two".into()][..2.min(*lines)].to_vec(),
                 },
+                control::Request::Reboot { .. } => {
+                    std::thread::sleep(RESTART);
+                    control::Response::Ok
+                }
                 _ => control::Response::Ok,
             };
             asked.lock().unwrap().push(request);
@@ -179,6 +186,10 @@ impl Played {
                     message: "this box follows no address for updates".into(),
                     hint: Some("send it one".into()),
                 }],
+                Call::Reboot => {
+                    std::thread::sleep(RESTART);
+                    vec![Answer::Ok]
+                }
                 _ => vec![Answer::Ok],
             }
         });
@@ -211,7 +222,7 @@ impl Played {
             init,
             mail,
             app,
-            _stop: stop,
+            stop,
             _folder: folder,
         }
     }
@@ -422,10 +433,18 @@ impl Conn {
     }
 
     async fn line(&mut self, call: &Call) -> std::io::Result<Answer> {
+        self.give(call).await?;
+        self.take().await
+    }
+
+    async fn give(&mut self, call: &Call) -> std::io::Result<()> {
         let mut line = serde_json::to_vec(call).unwrap();
         line.push(b'\n');
         self.0.write_all(&line).await?;
-        self.0.flush().await?;
+        self.0.flush().await
+    }
+
+    async fn take(&mut self) -> std::io::Result<Answer> {
         let mut line = String::new();
         self.0.read_line(&mut line).await?;
         serde_json::from_str(&line).map_err(Into::into)
@@ -625,6 +644,53 @@ async fn the_box_does_what_its_laptop_asks() {
             "The owner's laptop asked for the version from before.",
         ]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_nobody_wants_may_come_late() {
+    let desk = laptop("desk");
+    let played = Played::owned(&desk).await;
+    let stranger = played.connect(played.web, None).await.unwrap();
+    for (mut conn, path, status) in [
+        (stranger, "/api/v1/mail/accounts", 403),
+        (played.by(&desk).await, "/api/v1/nothing", 404),
+    ] {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: attic.local\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n"
+        );
+        conn.0.write_all(head.as_bytes()).await.unwrap();
+        conn.0.flush().await.unwrap();
+        // The refusal is ready long before this.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        conn.0.write_all(b"{}").await.unwrap();
+        conn.0.flush().await.unwrap();
+        let refused = conn.head().await.unwrap();
+        assert_eq!(refused.0, status, "{refused:?}");
+        let length = refused.1.split("content-length: ").nth(1).unwrap();
+        let mut body = vec![0; length.lines().next().unwrap().parse().unwrap()];
+        conn.0.read_exact(&mut body).await.unwrap();
+        // The connection is as good as before.
+        let hello = conn.ask("GET", "/api/v1/hello", &[], None).await.unwrap();
+        assert_eq!(hello.0, 200, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_is_answered_by_the_portal_that_it_stops() {
+    let desk = laptop("desk");
+    let played = Played::owned(&desk).await;
+    let mut by_lines = played.by(&desk).await;
+    by_lines.upgrade().await;
+    let mut by_call = played.by(&desk).await;
+    by_lines.give(&Call::Reboot).await.unwrap();
+    by_call
+        .send("POST", "/api/v1/reboot", &[], None)
+        .await
+        .unwrap();
+    tokio::time::sleep(RESTART / 3).await;
+    played.stop.send_replace(true);
+    assert_eq!(by_lines.take().await.unwrap(), Answer::Ok);
+    assert_eq!(by_call.head().await.unwrap().0, 202);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@
 use crate::app::App;
 use crate::listen::Peer;
 use crate::store::{LaptopKey, StoreError};
-use axum::body::Body;
+use crate::unread;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -265,7 +265,10 @@ impl Door {
         // From before the key is looked up, so that no change is missed.
         let mut changes = self.app.laptops.subscribe();
         // Who it was and why it failed is not logged: a stranger could fill the log with it.
-        let accepted = timeout(self.limits.handshake, self.acceptor.accept(stream)).await;
+        let accepted = tokio::select! {
+            accepted = timeout(self.limits.handshake, self.acceptor.accept(stream)) => accepted,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
         let Ok(Ok(stream)) = accepted else {
             return;
         };
@@ -291,24 +294,32 @@ impl Door {
             }
         };
         tokio::select! {
-            () = self.talk(stream, from.ip().to_canonical(), key) => {}
+            () = self.talk(stream, from.ip().to_canonical(), key, stop) => {}
             () = revoked => {}
-            _ = stop.wait_for(|stop| *stop) => {}
         }
     }
 
-    async fn talk(&self, stream: TlsStream<TcpStream>, from: IpAddr, key: LaptopKey) {
+    /// When the portal stops, what was asked is still answered: a restart that a laptop asked for
+    /// stops the portal too.
+    async fn talk(
+        &self,
+        stream: TlsStream<TcpStream>,
+        from: IpAddr,
+        key: LaptopKey,
+        mut stop: watch::Receiver<bool>,
+    ) {
         let laptop = ByLaptop {
             key,
             hand: Arc::default(),
         };
         let (router, by) = (self.router.clone(), laptop.clone());
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let mut router = router.clone();
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(Peer(from));
-            request.extensions_mut().insert(by.clone());
-            async move { router.call(request).await }
+            let (mut router, by) = (router.clone(), by.clone());
+            unread::answer(request, move |mut request| {
+                request.extensions_mut().insert(Peer(from));
+                request.extensions_mut().insert(by);
+                router.call(request)
+            })
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -317,8 +328,17 @@ impl Door {
             .max_headers(FIELDS)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
+        let mut connection = std::pin::pin!(connection);
         // Its end is the same to us whatever the reason.
-        let _ = connection.await;
+        let stopped = tokio::select! {
+            _ = connection.as_mut() => false,
+            _ = stop.wait_for(|stop| *stop) => true,
+        };
+        if stopped {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+        // The updater closes its end when it stops.
         if let Some(Pipe {
             upgrade,
             mut updater,
