@@ -139,15 +139,15 @@ class Machine:
         """Asks init for something and returns its answer of the kind `expect`."""
         if self.control_path is None:
             raise MachineError(f"{self.name} has no control socket")
-        if self._control is None:
-            # One connection for the whole run: on a serial line init cannot
-            # tell where one client ends and the next begins.
-            self._control = socket.socket(socket.AF_UNIX)
-            self._control.settimeout(CONTROL_TIMEOUT)
-            self._control.connect(self.control_path)
+        request = json.dumps({"op": op, **arguments}).encode() + b"\n"
         try:
-            self._control.sendall(json.dumps({"op": op, **arguments}).encode() + b"\n")
-            with self._control.makefile("r", encoding="utf-8") as lines:
+            try:
+                self._connection().sendall(request)
+            except BrokenPipeError:
+                # That of a machine which was restarted since: nothing was asked yet.
+                self.hang_up()
+                self._connection().sendall(request)
+            with self._connection().makefile("r", encoding="utf-8") as lines:
                 answer = json.loads(lines.readline() or '{"answer": "none"}')
         except OSError:
             self.hang_up()
@@ -156,6 +156,14 @@ class Machine:
             self.hang_up()
             raise MachineError(f"{op} {arguments}: {answer.get('message', answer)}")
         return answer
+
+    def _connection(self) -> socket.socket:
+        """One connection for the whole run: on a serial line init cannot tell where one client ends and the next begins."""
+        if self._control is None:
+            self._control = socket.socket(socket.AF_UNIX)
+            self._control.settimeout(CONTROL_TIMEOUT)
+            self._control.connect(self.control_path)
+        return self._control
 
     def hang_up(self) -> None:
         """Closes the control connection; the next request opens another. A restarted box has lost it."""

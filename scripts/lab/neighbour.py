@@ -61,12 +61,18 @@ class Neighbour:
 
     def announce(self) -> None:
         """Has it announce the network; may be lost before it is on the network itself."""
-        self._requests.sendall(ANNOUNCE)
+        self._ask(ANNOUNCE)
+
+    def _ask(self, request: bytes) -> None:
+        try:
+            self._requests.sendall(request)
+        except BrokenPipeError as error:
+            raise OSError(f"the neighbour ended with {self._process.wait(CONNECT_TIMEOUT)}; what it said is above") from error
 
     def connect(self, address: str, port: int) -> socket.socket:
         """A TCP connection from there to an IPv6 address."""
         self._requests.settimeout(CONNECT_TIMEOUT)
-        self._requests.sendall(json.dumps([address, port]).encode())
+        self._ask(json.dumps([address, port]).encode())
         answer, descriptors, _, _ = socket.recv_fds(self._requests, 4096, 1)
         if not descriptors:
             raise OSError(f"the neighbour cannot connect to {address} port {port}: {answer.decode()}")
@@ -112,11 +118,12 @@ def advertisement() -> bytes:
 
 
 def announce(name: str) -> None:
-    """Tells every machine on the network that this one is its IPv6 router."""
+    """Tells every machine on the network that this one is its IPv6 router, as far as the network takes it."""
     with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as raw:
         # A smaller hop limit would mean that a router elsewhere had sent it (section 6.1.2).
         raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
-        raw.sendto(advertisement(), ("ff02::1", 0, 0, socket.if_nametoindex(name)))
+        with suppress(OSError):
+            raw.sendto(advertisement(), ("ff02::1", 0, 0, socket.if_nametoindex(name)))
 
 
 def time_answer(question: bytes, ahead: float) -> bytes:
@@ -181,14 +188,18 @@ def main() -> None:
     while True:
         for key, _ in selector.select():
             if key.data == "device":
-                # As a cable does: a frame for a machine that is off is lost.
-                with suppress(ConnectionRefusedError, FileNotFoundError):
-                    lan.sendto(os.read(device, FRAME), sys.argv[1])
+                frame = os.read(device, FRAME)
+                # As a cable does: what the other end does not take is lost, as when that machine is off.
+                with suppress(OSError):
+                    lan.sendto(frame, sys.argv[1])
             elif key.data == "lan":
-                os.write(device, lan.recv(FRAME))
+                frame = lan.recv(FRAME)
+                with suppress(OSError):
+                    os.write(device, frame)
             elif key.data == "clock":
                 question, asker = clock.recvfrom(FRAME)
-                clock.sendto(time_answer(question, float(sys.argv[2])), asker)
+                with suppress(OSError):
+                    clock.sendto(time_answer(question, float(sys.argv[2])), asker)
             elif key.data == "requests":
                 if not begin():
                     return
