@@ -148,6 +148,7 @@ impl Played {
             init: at("init.sock"),
             updater: at("updater.sock"),
             mail: at("mail.sock"),
+            tunnel: at("tunnel.sock"),
             mail_http: ([127, 0, 0, 1], 9).into(),
             resolv_conf: at("resolv.conf"),
         };
