@@ -64,8 +64,8 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(updates::open))
         .routes(routes!(updates::check))
         .routes(routes!(updates::roll_back))
-        .routes(routes!(tunnel::status))
-        .routes(routes!(tunnel::set, tunnel::clear))
+        .routes(routes!(tunnel::tunnel_status))
+        .routes(routes!(tunnel::set_relay, tunnel::remove_relay))
         .routes(routes!(document))
         .merge(mail::routes());
     OpenApiRouter::with_openapi(Document::openapi()).nest(BASE, api)

@@ -82,8 +82,8 @@ impl From<tunnel::Status> for Tunnel {
     }
 }
 
-/// A relay's text, as its owner gives it. Only a shape for the document: [`tunnel::parse`] reads it, and
-/// says more of what is wrong.
+/// A relay's text, as `roost relay` prints it.
+// Only a shape for the document: `tunnel::parse` reads it, and says more of what is wrong.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Relay {
@@ -180,7 +180,7 @@ fn keep_closed() -> bool {
         (status = 503, description = "the tunnel service does not answer", body = Fault),
     )
 )]
-pub async fn status(State(app): State<Arc<App>>, _: Owner) -> Result<Json<Tunnel>, Fault> {
+pub async fn tunnel_status(State(app): State<Arc<App>>, _: Owner) -> Result<Json<Tunnel>, Fault> {
     Ok(Json(relay::status(&app).await?.into()))
 }
 
@@ -206,7 +206,7 @@ pub async fn status(State(app): State<Arc<App>>, _: Owner) -> Result<Json<Tunnel
         (status = 503, description = "the tunnel service does not answer", body = Fault),
     )
 )]
-pub async fn set(
+pub async fn set_relay(
     State(app): State<Arc<App>>,
     owner: Owner,
     Asked(text): Asked<Value>,
@@ -233,7 +233,7 @@ pub async fn set(
         (status = 503, description = "the tunnel service does not answer", body = Fault),
     )
 )]
-pub async fn clear(State(app): State<Arc<App>>, owner: Owner) -> Result<StatusCode, Fault> {
+pub async fn remove_relay(State(app): State<Arc<App>>, owner: Owner) -> Result<StatusCode, Fault> {
     relay::clear(&app, owner.who, owner.from).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -86,7 +86,7 @@ async fn show_page(app: &Arc<App>, signed: &Signed, say: &Say) -> Result<Respons
                     h2 { "This box’s key" }
                     p { "The relay lets in only boxes whose public key it knows. Give it this one. It is no secret: the other half never leaves the box." }
                     div.secret {
-                        output.mono #box-key { (status.public_key) }
+                        output.long #box-key { (status.public_key) }
                         button.quiet type="button" hidden data-copy="box-key" { "Copy" }
                     }
                 }

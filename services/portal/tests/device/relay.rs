@@ -27,8 +27,8 @@ async fn a_relay_is_shown_set_and_removed() {
         ("DELETE", "relay", None),
         ("DELETE", "relay", None),
     ] {
-        let answer = conn.ask(method, &format!("/api/v1/{path}"), &[], body);
-        let answer = answer.await.unwrap();
+        let to = format!("/api/v1/{path}");
+        let answer = conn.ask(method, &to, &[], body).await.unwrap();
         shown += &format!("{method} {path}\n");
         match answer.0 {
             200..300 => shown += &format!("{} {:#}\n", answer.0, answer.1),
@@ -94,7 +94,9 @@ async fn pairing_may_bring_the_relay() {
         }
     };
     let patience = Duration::from_secs(60);
-    tokio::time::timeout(patience, wait).await.expect("it is told");
+    tokio::time::timeout(patience, wait)
+        .await
+        .expect("it is told");
     let set = Call::Set {
         tunnel: parse(TEXT).unwrap(),
     };

@@ -9,8 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// A relay's text that the tunnel takes.
 pub const TEXT: &str = r#"{"relay": {"public_key": "mDuTCUJBfoQ7Vi3MLsmFhS9VJcW8M1EtGcnJbSoYDxw=", "endpoint": "relay.example.org:51820"}, "address4": "10.82.0.2"}"#;
 /// One that it does not take.
-pub const UNFIT: &str =
-    r#"{"relay": {"public_key": "x", "endpoint": "relay.example.org:51820"}, "address4": "10.82.0.2"}"#;
+pub const UNFIT: &str = r#"{"relay": {"public_key": "x", "endpoint": "relay.example.org:51820"}, "address4": "10.82.0.2"}"#;
 
 /// How it stands, and what it was asked.
 pub struct Tunnel {

@@ -47,7 +47,9 @@ async fn every_state_is_told_in_words() {
     insta::assert_snapshot!("relay_cards", cards);
     // A script gets the part that changes.
     let request = browser.request("GET", "/relay").header("x-roost-poll", "1");
-    let piece = browser.send(request.body(Default::default()).unwrap()).await;
+    let piece = browser
+        .send(request.body(Default::default()).unwrap())
+        .await;
     assert!(piece.html.starts_with("<p>"), "{}", piece.html);
 }
 
@@ -99,7 +101,9 @@ async fn a_relay_that_was_removed_does_not_come_back() {
     let set = [("do", "set"), ("relay", TEXT)];
     assert_eq!(browser.post("/relay", &set).await.status, 200);
     tunnel.lock().breaks_off = true;
-    let page = browser.post("/relay", &[("do", "remove"), ("sure", "yes")]).await;
+    let page = browser
+        .post("/relay", &[("do", "remove"), ("sure", "yes")])
+        .await;
     assert_eq!(page.status, 503);
     assert!(page.text().contains("it broke off"), "{}", page.text());
     assert_eq!(kept(&the_box).await, None);
@@ -122,9 +126,16 @@ async fn what_the_pairing_was_given_reaches_a_tunnel_that_comes_late() {
             ("relay", "hello"),
         ];
         let page = browser.post("/pair/setup", &form).await;
-        assert!(page.text().contains("This is no relay's text"), "{}", page.text());
+        assert!(
+            page.text().contains("This is no relay's text"),
+            "{}",
+            page.text()
+        );
         form[3].1 = text;
-        assert_eq!(browser.post("/pair/setup", &form).await.location(), "/welcome");
+        assert_eq!(
+            browser.post("/pair/setup", &form).await.location(),
+            "/welcome"
+        );
         assert_eq!(kept(&the_box).await.as_deref(), Some(text));
         let tunnel = PlayedTunnel::listen(&the_box.app.places.tunnel);
         let wait = async {
@@ -133,7 +144,9 @@ async fn what_the_pairing_was_given_reaches_a_tunnel_that_comes_late() {
             }
         };
         let patience = Duration::from_secs(60);
-        tokio::time::timeout(patience, wait).await.expect("it is told");
+        tokio::time::timeout(patience, wait)
+            .await
+            .expect("it is told");
         let page = loop {
             let page = browser.get("/relay").await;
             if !page.text().contains("is being set up") {
@@ -178,5 +191,7 @@ async fn a_start_hands_over_what_the_tunnel_has_not_and_replaces_nothing() {
         }
     };
     let patience = Duration::from_secs(60);
-    tokio::time::timeout(patience, wait).await.expect("it is told");
+    tokio::time::timeout(patience, wait)
+        .await
+        .expect("it is told");
 }
