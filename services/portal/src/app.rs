@@ -1,6 +1,6 @@
 //! What every page and every call of the API shares.
 
-use crate::actions::pairing;
+use crate::actions::{pairing, relay};
 use crate::code::Code;
 use crate::identity::Identity;
 use crate::init::Init;
@@ -40,6 +40,8 @@ pub struct Places {
     pub updater: PathBuf,
     /// Socket of mail for its owner's wishes.
     pub mail: PathBuf,
+    /// Socket of the tunnel to the relay.
+    pub tunnel: PathBuf,
     /// Where mail speaks HTTP.
     pub mail_http: std::net::SocketAddr,
     /// Which resolver the box's network has, as resolv.conf(5).
@@ -95,6 +97,8 @@ pub struct App {
     unconfigured: Mutex<Option<String>>,
     /// Something that init or the network is to be told has changed.
     pub changed: Notify,
+    /// What is to be known of the relay.
+    pub relay: relay::Care,
     /// Names that browsers may reach the box by, in lower case, beside its addresses.
     names: RwLock<Vec<String>>,
     /// The box's name on the network; another machine may have its own.
@@ -141,6 +145,7 @@ impl App {
             broken: Notify::new(),
             unconfigured: Mutex::new(None),
             changed: Notify::new(),
+            relay: relay::Care::default(),
             names: RwLock::new(names),
             laptops: watch::Sender::new(()),
         }))
@@ -331,8 +336,13 @@ impl App {
     }
 
     /// Looks after what changes by time alone, until the program ends: the clock, the pairing code,
-    /// powered-on time, and what init is to be told.
+    /// powered-on time, what init is to be told, and what the tunnel is to have.
     pub async fn tick(self: Arc<Self>) {
+        // Neither waits for what the other asks.
+        tokio::join!(self.clone().look_again(), relay::hand_over(self));
+    }
+
+    async fn look_again(self: Arc<Self>) {
         let mut saved = Instant::now();
         let mut announced = None;
         loop {

@@ -138,6 +138,16 @@ pub enum Event {
         /// Its version, as people read it; signed, so no stranger's words.
         version: String,
     },
+    /// Mail goes by another relay, or by one for the first time.
+    RelaySet {
+        /// Whether the tunnel service said that it is done; if it breaks off, nobody knows.
+        known: bool,
+    },
+    /// Mail goes by no relay any more.
+    RelayRemoved {
+        /// Whether the tunnel service said that it is done; if it breaks off, nobody knows.
+        known: bool,
+    },
     /// A factory reset was asked for. The reset takes the log with it, so this is seen only until
     /// then, or if nothing came of it.
     FactoryReset,
@@ -179,6 +189,8 @@ impl Event {
             // They may do all that the owner may.
             Self::LaptopPaired { .. } | Self::PasskeyAdded { .. } => true,
             Self::PasskeyCopied { .. } => true,
+            // All mail passes there.
+            Self::RelaySet { .. } => true,
             Self::FactoryReset => true,
             Self::Mail { change, .. } => change.is_alarming(),
             // Better looked at once for nothing.
@@ -200,7 +212,8 @@ impl Event {
             | Self::LaptopRevoked { .. }
             | Self::Restarted
             | Self::RolledBack
-            | Self::UpdateSent { .. } => false,
+            | Self::UpdateSent { .. }
+            | Self::RelayRemoved { .. } => false,
         }
     }
 }
@@ -221,6 +234,14 @@ fn place(known_browser: bool) -> &'static str {
         "in a browser that the owner has used before"
     } else {
         "in a browser that is new here"
+    }
+}
+
+fn unless_known(known: bool) -> &'static str {
+    if known {
+        ""
+    } else {
+        ", or tried to: the tunnel service broke off before it said whether that is done"
     }
 }
 
@@ -282,6 +303,12 @@ impl fmt::Display for Event {
             Self::RolledBack => f.write_str("asked for the version from before"),
             Self::UpdateSent { version } => {
                 write!(f, "asked for the update to {version} with a file")
+            }
+            Self::RelaySet { known } => {
+                write!(f, "set the relay{}", unless_known(*known))
+            }
+            Self::RelayRemoved { known } => {
+                write!(f, "removed the relay{}", unless_known(*known))
             }
             Self::FactoryReset => f.write_str("asked for a factory reset"),
             Self::Mail {
@@ -450,6 +477,10 @@ mod tests {
                     version: "1.2".into(),
                 },
             ),
+            (Actor::Owner, Event::RelaySet { known: true }),
+            (Actor::Laptop, Event::RelaySet { known: false }),
+            (Actor::Laptop, Event::RelayRemoved { known: true }),
+            (Actor::Owner, Event::RelayRemoved { known: false }),
             (Actor::Laptop, Event::FactoryReset),
         ];
         let mail = mail::tests::one_of_each().into_iter().map(|change| {

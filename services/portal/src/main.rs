@@ -14,7 +14,7 @@ use roost_portal::web;
 use roost_service::card::Card;
 use roost_service::notifier::Notifier;
 use roost_service::settings::Settings;
-use roost_service::{control, mail, spec, update};
+use roost_service::{control, mail, spec, tunnel, update};
 use std::future::{pending, ready};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -35,6 +35,8 @@ const INIT_ENV: &str = "ROOST_INIT";
 const UPDATER_ENV: &str = "ROOST_UPDATER";
 /// Another socket of the mail service, for the same.
 const MAIL_ENV: &str = "ROOST_MAIL";
+/// Another socket of the tunnel, for the same. The tunnel itself has a `ROOST_TUNNEL`, which is no socket.
+const TUNNEL_ENV: &str = "ROOST_TUNNEL_SOCKET";
 /// Another place for mail's HTTP, e.g. `127.0.0.1:9080`, for the same.
 const MAIL_HTTP_ENV: &str = "ROOST_MAIL_HTTP";
 /// Another resolv.conf, for the same.
@@ -205,6 +207,7 @@ fn places() -> Result<Places> {
         init: env(INIT_ENV).unwrap_or_else(|| control::SOCKET.into()),
         updater: env(UPDATER_ENV).unwrap_or_else(update::socket),
         mail: env(MAIL_ENV).unwrap_or_else(mail::socket),
+        tunnel: env(TUNNEL_ENV).unwrap_or_else(tunnel::socket),
         mail_http: match std::env::var(MAIL_HTTP_ENV) {
             Ok(text) => text
                 .parse()

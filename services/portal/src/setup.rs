@@ -20,6 +20,7 @@
 use crate::code::{Code, letters};
 use crate::password::{NewPassword, PasswordHash, hash};
 use roost_service::names::{AccountName, Domain, Reason};
+use roost_service::tunnel::{self, Tunnel};
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -147,9 +148,13 @@ pub struct Fault {
     pub reason: Reason,
 }
 
-/// A text that may be a relay's: of sane length, and printable. What it says is read by the tunnel.
+/// A relay's text: of sane length, printable, and with all fields that there must be. Whether they can
+/// be used is for the tunnel to say.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RelayText(Zeroizing<String>);
+pub struct RelayText {
+    text: Zeroizing<String>,
+    tunnel: Tunnel,
+}
 
 impl fmt::Debug for RelayText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -161,7 +166,7 @@ impl RelayText {
     /// Checks what was pasted.
     ///
     /// # Errors
-    /// When it can be no relay's.
+    /// When it is no relay's.
     pub fn parse(pasted: &str) -> Result<Self, Reason> {
         let text = pasted.trim();
         let hint = "paste the whole text that `roost relay` printed, and nothing else";
@@ -177,12 +182,21 @@ impl RelayText {
         {
             return Err(Reason::new("the text holds signs that cannot be seen").hint(hint));
         }
-        Ok(Self(Zeroizing::new(text.to_owned())))
+        let tunnel = tunnel::parse(text).map_err(|why| Reason::new(why.to_string()).hint(hint))?;
+        Ok(Self {
+            text: Zeroizing::new(text.to_owned()),
+            tunnel,
+        })
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// What it says.
+    pub fn tunnel(&self) -> &Tunnel {
+        &self.tunnel
     }
 }
 

@@ -10,6 +10,8 @@ fn known(code: &Code) -> Known<'_> {
     }
 }
 
+const RELAY: &str = r#"{"relay": {"public_key": "x", "endpoint": "relay.example.org:51820"}, "address4": "10.82.0.2"}"#;
+
 fn code() -> Code {
     Code::parse("K7Q2-M9XP").unwrap()
 }
@@ -47,12 +49,14 @@ fn what_is_typed_wins() {
         password: "trout-lamp-river",
         domain: " Bücher.example.net ",
         account: "bob",
-        relay: "\n  some text of a relay\n",
+        relay: &format!("\n  {RELAY}\n"),
     };
     let setup = form.check(known(&code())).unwrap();
     assert_eq!(setup.domain.as_str(), "xn--bcher-kva.example.net");
     assert_eq!(setup.account.as_str(), "bob");
-    assert_eq!(setup.relay.unwrap().as_str(), "some text of a relay");
+    let relay = setup.relay.unwrap();
+    assert_eq!(relay.as_str(), RELAY);
+    assert_eq!(relay.tunnel().relay.endpoint, "relay.example.org:51820");
 }
 
 #[test]
@@ -76,13 +80,13 @@ fn everything_wrong_is_said_at_once() {
             password: "k7q2-m9xp-!",
             domain: "roost.local",
             account: "postmaster",
-            relay: "",
+            relay: "some text of a relay",
         },
         Form {
             password: "bob@b.example",
             domain: "localhost",
             account: "bob bob",
-            relay: "",
+            relay: r#"{"address4": "10.82.0.2"}"#,
         },
     ] {
         for fault in form.check(known(&code())).unwrap_err() {

@@ -24,6 +24,18 @@ pub struct NoAnswer {
     pub why: io::Error,
 }
 
+impl NoAnswer {
+    /// Whether the call may have reached the service, and may have been done.
+    pub(crate) fn may_have_been_done(&self) -> bool {
+        !matches!(
+            self.why.kind(),
+            io::ErrorKind::NotFound
+                | io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::PermissionDenied
+        )
+    }
+}
+
 /// Why a socket does not answer, for people.
 pub(crate) fn plain(why: &io::Error) -> String {
     match why.kind() {

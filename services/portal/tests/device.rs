@@ -1,10 +1,14 @@
-//! The device API over loopback: real TLS on both doors, a real store. Init, the updater and mail are
-//! played by threads behind real sockets.
+//! The device API over loopback: real TLS on both doors, a real store. Init, the updater, mail and the
+//! tunnel are played by threads behind real sockets.
 
 #[path = "device/mail.rs"]
 mod mail;
 #[path = "played/mail.rs"]
 mod played_mail;
+#[path = "played/tunnel.rs"]
+mod played_tunnel;
+#[path = "device/relay.rs"]
+mod relay;
 
 use played_mail::PlayedMail;
 use roost_portal::app::{App, Places};
@@ -148,6 +152,7 @@ impl Played {
             init: at("init.sock"),
             updater: at("updater.sock"),
             mail: at("mail.sock"),
+            tunnel: at("tunnel.sock"),
             mail_http: ([127, 0, 0, 1], 9).into(),
             resolv_conf: at("resolv.conf"),
         };

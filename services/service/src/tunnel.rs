@@ -1,8 +1,9 @@
-//! The tunnel service: what the owner chose for it ([`Tunnel`]), and what it says of itself
-//! ([`Status`]).
+//! The tunnel service: what the owner chose for it ([`Tunnel`]), what it says of itself ([`Status`]),
+//! and what the portal asks of it.
 //!
-//! [`Status`] is asked for on a Unix socket, [`socket`]: whoever connects gets one line of JSON and
-//! then the end. Only the portal's user may connect (`SO_PEERCRED`), others are hung up on.
+//! A Unix socket, [`socket`]; only the portal's user may connect (`SO_PEERCRED`), others are hung up
+//! on. Whoever connects writes one [`Call`] as a line of JSON, and gets one [`Answer`] as a line and
+//! then the end.
 
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -10,12 +11,56 @@ use std::path::PathBuf;
 
 /// The spec's name of the tunnel service.
 pub const SERVICE: &str = "tunnel";
-/// Longest [`Status`] as JSON, in bytes, its line feed included.
-pub const MAX_STATUS: usize = 16 << 10;
+/// Longest [`Call`] and longest [`Answer`] as JSON, in bytes, the line feed included.
+pub const MAX_LINE: usize = 16 << 10;
 
 /// The socket.
 pub fn socket() -> PathBuf {
-    crate::spec::run_folder(SERVICE).join("status.sock")
+    crate::spec::run_folder(SERVICE).join("tunnel.sock")
+}
+
+/// What the portal asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "call", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Call {
+    /// How the tunnel stands.
+    Status,
+    /// Use this relay from now on. What was there before goes on if it is refused.
+    Set {
+        /// What was chosen.
+        tunnel: Tunnel,
+    },
+    /// Use no relay.
+    Clear,
+}
+
+/// What comes back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    /// To [`Call::Status`].
+    Status(Box<Status>),
+    /// The change is on the card, and is in force within a second. Connections through the tunnel
+    /// are cut by it.
+    Done,
+    /// Nothing was changed.
+    Refused {
+        /// Why, in one sentence for each field that cannot be used.
+        why: String,
+    },
+}
+
+/// What [`parse`] did not understand.
+#[derive(Debug, thiserror::Error)]
+#[error("this is no relay's text: {0}")]
+pub struct NotARelay(#[from] serde_json::Error);
+
+/// Reads a relay's text, as `roost relay` prints it and people paste it: a [`Tunnel`] as JSON.
+///
+/// # Errors
+/// Says where it stops being one.
+pub fn parse(text: &str) -> Result<Tunnel, NotARelay> {
+    Ok(serde_json::from_str(text)?)
 }
 
 /// How the box reaches its relay. The keys' private halves are in none of it.
@@ -194,6 +239,17 @@ mod tests {
         assert!(tunnel.keep_port_25_closed);
         let again = serde_json::to_string(&tunnel).unwrap();
         assert_eq!(serde_json::from_str::<Tunnel>(&again).unwrap(), tunnel);
+    }
+
+    #[test]
+    fn a_text_that_is_none_says_where() {
+        let said = |text| parse(text).unwrap_err().to_string();
+        assert_eq!(
+            said("hello"),
+            "this is no relay's text: expected value at line 1 column 1"
+        );
+        assert!(said("{}").contains("missing field `relay`"));
+        assert!(parse("").is_err());
     }
 
     #[test]

@@ -192,6 +192,7 @@ pub async fn become_owner(
     }
     app.set_code(None);
     app.changed.notify_one();
+    app.relay.given();
     Ok(Ok(Owned {
         address,
         mail_password,

@@ -93,7 +93,7 @@ async fn perform(
         let answer = call(&app, &order).await;
         let known = match &answer {
             Ok(_) => true,
-            Err(No::Answer(no)) if may_have_been_done(no) => false,
+            Err(No::Answer(no)) if no.may_have_been_done() => false,
             Err(_) => return answer,
         };
         if let Some(change) = what {
@@ -112,16 +112,6 @@ async fn perform(
         Ok(answer) => answer,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
-}
-
-/// Whether the call may have reached the service.
-fn may_have_been_done(no: &NoAnswer) -> bool {
-    !matches!(
-        no.why.kind(),
-        io::ErrorKind::NotFound
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::PermissionDenied
-    )
 }
 
 /// The same for what is answered with nothing but "done".

@@ -6,6 +6,7 @@ pub mod logs;
 pub mod mail;
 pub mod pairing;
 pub mod passkeys;
+pub mod relay;
 pub mod reset;
 pub mod sessions;
 pub mod sign_in;

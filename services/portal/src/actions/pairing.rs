@@ -130,6 +130,7 @@ pub async fn finish(
     if finished.is_ok() {
         app.set_code(None);
         app.changed.notify_one();
+        app.relay.given();
     }
     Ok(finished)
 }

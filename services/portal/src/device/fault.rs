@@ -1,6 +1,7 @@
 //! How the API refuses.
 
 use crate::actions::mail::No;
+use crate::actions::relay;
 use crate::actions::sign_in::NotOwner;
 use crate::actions::updates::NotDone;
 use crate::csrf::Foreign;
@@ -193,6 +194,22 @@ impl From<NotDone> for Fault {
                 "a part of the box has a fault",
             )
             .because(not),
+        }
+    }
+}
+
+impl From<relay::NotDone> for Fault {
+    fn from(not: relay::NotDone) -> Self {
+        let refused =
+            |because| Self::unusable("relay_refused", "the relay was not changed").because(because);
+        match not {
+            relay::NotDone::NoAnswer(error) => Self::of_service(&error),
+            relay::NotDone::Store(error) => error.into(),
+            relay::NotDone::Refused { why } => refused(why),
+            relay::NotDone::Unusable(reason) => Self {
+                hint: reason.hint,
+                ..refused(reason.message)
+            },
         }
     }
 }

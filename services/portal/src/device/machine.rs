@@ -78,6 +78,7 @@ pub async fn status(State(app): State<Arc<App>>, _: Owner) -> Result<Json<Status
 /// Which lines of which log.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Which {
     /// A service's name, `init` or `kernel`.
     service: String,

@@ -15,6 +15,7 @@ mod laptops;
 mod machine;
 mod mail;
 mod pair;
+mod tunnel;
 mod updates;
 pub mod who;
 
@@ -43,6 +44,7 @@ pub const BASE: &str = "/api/v1";
         (name = "laptops", description = "Which laptops the box knows"),
         (name = "machine", description = "How the box is"),
         (name = "updates", description = "Which version it runs"),
+        (name = "relay", description = "By which way mail reaches it from outside"),
         (name = "mail", description = "Accounts, addresses, passwords, domains and what waits for delivery"),
     )
 )]
@@ -62,6 +64,8 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(updates::open))
         .routes(routes!(updates::check))
         .routes(routes!(updates::roll_back))
+        .routes(routes!(tunnel::tunnel_status))
+        .routes(routes!(tunnel::set_relay, tunnel::remove_relay))
         .routes(routes!(document))
         .merge(mail::routes());
     OpenApiRouter::with_openapi(Document::openapi()).nest(BASE, api)

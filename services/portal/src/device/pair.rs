@@ -1,6 +1,7 @@
 //! What anybody may ask: what the box is, and to become its owner by the code of its card.
 
 use super::fault::{Asked, Fault};
+use super::tunnel::Relay;
 use super::who::Anybody;
 use crate::actions::{laptops, pairing};
 use crate::app::App;
@@ -9,6 +10,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -86,6 +88,9 @@ pub struct Pair {
     domain: Option<String>,
     /// The first mail account; may be missing if the image names one.
     account: Option<String>,
+    /// The relay by which mail reaches the box; may be missing, and set later.
+    #[schema(value_type = Option<Relay>)]
+    relay: Option<Value>,
     /// Who asks.
     laptop: Laptop,
 }
@@ -139,12 +144,15 @@ pub async fn pair(
     // Judging a password takes a moment, so it takes its turn like hashing one.
     let checked = {
         let with = app.clone();
+        let relay = asked
+            .relay
+            .map_or_else(String::new, |text| text.to_string());
         let check = move || {
             let form = Form {
                 password: &asked.password,
                 domain: asked.domain.as_deref().unwrap_or_default(),
                 account: asked.account.as_deref().unwrap_or_default(),
-                relay: "",
+                relay: &relay,
             };
             let mailbox = with.settings.mailbox.as_ref();
             form.check(Known {
@@ -178,7 +186,8 @@ fn of_form(faults: &[setup::Fault]) -> Fault {
         setup::Field::Password => "password_refused",
         setup::Field::Domain => "domain_refused",
         setup::Field::Account => "account_refused",
-        setup::Field::Code | setup::Field::Relay => "refused",
+        setup::Field::Relay => "relay_refused",
+        setup::Field::Code => "refused",
     };
     let told = Fault::unusable(code, what).because(format!(
         "{}: {}",

@@ -173,6 +173,18 @@ impl<'t> Change<'t> {
         self.put(SINGLE, SETTINGS, settings)
     }
 
+    /// Keeps what the relay's owner gave, as it was pasted, or that there is no relay.
+    ///
+    /// # Errors
+    /// Those of [`Change::set_settings`].
+    pub fn set_relay(&mut self, relay: Option<String>) -> Result<()> {
+        let settings = Settings {
+            relay,
+            ..self.settings()?
+        };
+        self.set_settings(&settings)
+    }
+
     /// A laptop is paired from now on.
     ///
     /// # Errors

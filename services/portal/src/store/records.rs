@@ -52,7 +52,8 @@ pub struct Settings {
     pub first_account: Option<String>,
     /// Hash of the first account's password, until init has it.
     pub mail_password: Option<PasswordHash>,
-    /// What the relay's owner gave, as it was pasted.
+    /// What the relay's owner gave, as it was pasted. The tunnel keeps its own; it is given this one
+    /// while it has none.
     pub relay: Option<String>,
     /// Further addresses.
     pub aliases: Vec<Alias>,

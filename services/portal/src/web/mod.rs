@@ -20,6 +20,7 @@ mod pair;
 mod passkeys;
 pub mod plain;
 mod programs;
+mod relay;
 mod reset;
 mod security;
 mod sign;
@@ -91,6 +92,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/updates/look", post(updates::look))
         .route("/updates/rollback", post(updates::roll_back))
         .route("/restart", post(updates::restart))
+        .route("/relay", get(relay::show).post(relay::change))
         .route("/reset", get(reset::show).post(reset::reset))
         .route("/mail", get(mail::accounts).post(mail::add_account))
         .route(

@@ -1,11 +1,12 @@
 //! The page that the owner comes back to.
 
-use super::health::{known_as, state};
+use super::health::{self, known_as, state};
 use super::page::{Page, Tone, Trouble, badge, fault, meter, note, sentence};
 use super::updates::outcome;
 use super::visit::Signed;
 use super::words::{bytes, rounded, times};
 use crate::actions::mail::overview;
+use crate::actions::relay::{self, Way};
 use crate::actions::updates::{self, Report};
 use crate::app::App;
 use axum::extract::State;
@@ -24,7 +25,9 @@ const HOT: f64 = 80.0;
 
 /// GET /
 pub async fn show(State(app): State<Arc<App>>, signed: Signed) -> Result<Response, Trouble> {
-    let (report, mail) = tokio::join!(updates::status(&app), overview(&app));
+    let (report, mail, way) =
+        tokio::join!(updates::status(&app), overview(&app), relay::look(&app));
+    let way = way?;
     let settings = app.view(|store, _| store.settings()).await?;
     let alarming = app
         .view(|store, now| {
@@ -47,14 +50,14 @@ pub async fn show(State(app): State<Arc<App>>, signed: Signed) -> Result<Respons
             (note(Tone::Warning, html! { p { "This box has no domain yet, so it takes no mail." } }))
         }
         @match &report {
-            Ok(report) => (machine(&app, report, mail.as_ref().ok())),
+            Ok(report) => (machine(&app, report, mail.as_ref().ok(), &way)),
             Err(why) => (fault(why, Some("the box may be restarting: load this page again in a minute; if it stays like this, take its power away and give it back"))),
         }
     };
     Ok(Page::new(&app, &signed, "/", "Overview").show(content))
 }
 
-fn machine(app: &App, report: &Report, mail: Option<&Overview>) -> Markup {
+fn machine(app: &App, report: &Report, mail: Option<&Overview>, way: &Way) -> Markup {
     let status = &report.machine;
     let broken: Vec<_> = status
         .services
@@ -107,6 +110,7 @@ fn machine(app: &App, report: &Report, mail: Option<&Overview>) -> Markup {
                     None => p { "The mail service does not answer yet." },
                 }
             }
+            (health::relay(way))
             section.card {
                 h2 { "Room" }
                 (meter("Card", status.data_total - status.data_free.min(status.data_total), status.data_total))

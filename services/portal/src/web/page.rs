@@ -24,6 +24,7 @@ pub const MENU: &[(&str, &[Place])] = &[
         "Box",
         &[
             place("/", "Overview"),
+            place("/relay", "Relay"),
             place("/updates", "Updates"),
             place("/logs", "Logs"),
             place("/laptops", "Laptops"),

@@ -9,6 +9,9 @@ mod pages;
 mod passkeys;
 #[path = "../played/mail.rs"]
 mod played_mail;
+#[path = "../played/tunnel.rs"]
+mod played_tunnel;
+mod relay;
 mod strangers;
 mod the_box;
 mod upload;

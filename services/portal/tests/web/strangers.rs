@@ -87,6 +87,7 @@ async fn before_the_pairing_there_is_nothing_but_the_pairing() {
         "/",
         "/security",
         "/logs?service=mail",
+        "/relay",
         "/mail",
         "/welcome",
         "/progress",
@@ -101,6 +102,7 @@ async fn before_the_pairing_there_is_nothing_but_the_pairing() {
     }
     for path in [
         "/restart",
+        "/relay",
         "/reset",
         "/mail",
         "/updates/rollback",

@@ -64,6 +64,7 @@ impl TheBox {
             init: path("init.sock"),
             updater: path("updater.sock"),
             mail: path("mail.sock"),
+            tunnel: path("tunnel.sock"),
             mail_http: mail.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 1))),
             resolv_conf: path("resolv.conf"),
         };

@@ -1,0 +1,196 @@
+//! The relay: how the box reaches it, and which it is.
+
+use super::health;
+use super::page::{self, Field, Kind, Page, Tone, Trouble, fault, note, sentence, token};
+use super::visit::{Order, Signed};
+use super::words::{bytes, rounded};
+use crate::actions::relay::{self, NotDone, Way};
+use crate::app::App;
+use crate::audit::Actor;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use maud::{Markup, html};
+use roost_service::names::Reason;
+use roost_service::tunnel;
+use std::sync::Arc;
+use std::time::Duration;
+
+type Shell = State<Arc<App>>;
+
+/// What is said above the page after an order, and at the field.
+#[derive(Default)]
+struct Say {
+    above: Option<Markup>,
+    typed: String,
+    wrong: Option<Reason>,
+}
+
+impl Say {
+    fn done(what: &str) -> Self {
+        Self {
+            above: Some(note(Tone::Good, html! { p { (what) } })),
+            ..Self::default()
+        }
+    }
+
+    fn no(not: &NotDone) -> Self {
+        let hint = match not {
+            NotDone::NoAnswer(_) => Some(
+                "it may be starting: look below how it stands, and try again in a minute; the page Logs says more",
+            ),
+            _ => None,
+        };
+        Self {
+            above: Some(fault(not, hint)),
+            ..Self::default()
+        }
+    }
+}
+
+/// GET /relay: a piece of it for a script.
+pub async fn show(
+    State(app): Shell,
+    headers: HeaderMap,
+    signed: Signed,
+) -> Result<Response, Trouble> {
+    if headers.contains_key("x-roost-poll") {
+        return Ok(page::piece(&stand(&relay::look(&app).await?)));
+    }
+    show_page(&app, &signed, &Say::default()).await
+}
+
+async fn show_page(app: &Arc<App>, signed: &Signed, say: &Say) -> Result<Response, Trouble> {
+    let way = relay::look(app).await?;
+    let has_one = way.given
+        || (way.status.as_ref()).is_ok_and(|status| status.state != tunnel::State::Unconfigured);
+    let is_up = (way.status.as_ref()).is_ok_and(|status| status.state == tunnel::State::Up);
+    let content = html! {
+        @if let Some(above) = &say.above { (above) }
+        p.lead {
+            "A relay is a small server with a public address. Mail from outside comes to it and through an "
+            "encrypted tunnel to this box, and the box’s own mail leaves by it."
+        }
+        div.cards {
+            section.card {
+                h2 { "Now" }
+                @if has_one && !is_up {
+                    div aria-live="polite" data-poll="/relay" data-every="5" { (stand(&way)) }
+                    noscript { p { a href="/relay" { "Look again" } } }
+                } @else {
+                    (stand(&way))
+                }
+            }
+            @if let Ok(status) = &way.status {
+                section.card {
+                    h2 { "This box’s key" }
+                    p { "The relay lets in only boxes whose public key it knows. Give it this one. It is no secret: the other half never leaves the box." }
+                    div.secret {
+                        output.long #box-key { (status.public_key) }
+                        button.quiet type="button" hidden data-copy="box-key" { "Copy" }
+                    }
+                }
+            }
+            section.card {
+                h2 { @if has_one { "Use another relay" } @else { "Set the relay" } }
+                @if has_one { p { "It takes the place of the one from now. Connections through the tunnel are cut, and made anew within moments." } }
+                form method="post" action="/relay" {
+                    (token(&signed.form))
+                    input type="hidden" name="do" value="set";
+                    (Field { name: "relay", label: "The relay’s text", help: Some("Paste all of what `roost relay` printed."), kind: Kind::Long, value: &say.typed, wrong: say.wrong.as_ref(), ..Field::default() }.show())
+                    button { "Use this relay" }
+                }
+            }
+            @if has_one {
+                section.card {
+                    h2 { "Remove the relay" }
+                    p { "Mail from outside then cannot arrive, unless your own connection has a public address. The relay itself goes on running, and costs what it costs." }
+                    form method="post" action="/relay" {
+                        (token(&signed.form))
+                        input type="hidden" name="do" value="remove";
+                        label.check { input type="checkbox" name="sure" value="yes" required; span { "I am sure" } }
+                        button.danger { "Remove the relay" }
+                    }
+                }
+            }
+        }
+    };
+    Ok(Page::new(app, signed, "/relay", "Relay").show(content))
+}
+
+/// How the tunnel stands, with figures.
+fn stand(way: &Way) -> Markup {
+    html! {
+        (health::way(way))
+        @if let Ok(status) = &way.status && status.state != tunnel::State::Unconfigured {
+            dl {
+                (health::line(status))
+                @if let Some(endpoint) = &status.endpoint { dt { "Its address" } dd { (endpoint) } }
+                dt { "Last handshake" }
+                dd {
+                    @match status.handshake_age_s {
+                        Some(age) => { (rounded(Duration::from_secs(age))) " ago" },
+                        None => "none yet",
+                    }
+                }
+                dt { "Sent" } dd { (bytes(status.sent.bytes)) }
+                dt { "Received" } dd { (bytes(status.received.bytes)) }
+                @if !status.addresses.is_empty() {
+                    dt { "This box in the tunnel" }
+                    dd { @for address in &status.addresses { (address) br; } }
+                }
+                @if let Some(mtu) = status.mtu { dt { "Longest packet (MTU)" } dd { (mtu) " bytes" } }
+                @if let Some(fault) = &status.send_fault { dt { "Sending failed" } dd { (sentence(fault)) } }
+            }
+        }
+    }
+}
+
+/// POST /relay
+pub async fn change(State(app): Shell, order: Order) -> Result<Response, Trouble> {
+    let from = order.by.place.from;
+    let mut status = StatusCode::OK;
+    let result = match order.fields.get("do") {
+        "set" => {
+            let text = order.fields.get("relay");
+            let done = relay::set(&app, text, Actor::Owner, from).await;
+            done.map(|()| "The relay is set. The box calls it now; see below whether it answers.")
+        }
+        "remove" if order.fields.get("sure") == "yes" => {
+            let done = relay::clear(&app, Actor::Owner, from).await;
+            done.map(|()| "The relay is removed.")
+        }
+        _ => return show_page(&app, &order.by, &Say::default()).await,
+    };
+    let say = match result {
+        Ok(what) => Say::done(what),
+        Err(NotDone::Store(error)) => return Err(error.into()),
+        Err(not) => {
+            status = match &not {
+                NotDone::NoAnswer(_) => StatusCode::SERVICE_UNAVAILABLE,
+                _ => StatusCode::UNPROCESSABLE_ENTITY,
+            };
+            let typed = order.fields.get("relay").to_owned();
+            match not {
+                // Said at the field.
+                NotDone::Unusable(reason) => Say {
+                    above: Some(fault("The relay was not changed", None)),
+                    typed,
+                    wrong: Some(reason),
+                },
+                NotDone::Refused { why } if order.fields.get("do") == "set" => Say {
+                    above: Some(fault("The relay was not changed", None)),
+                    typed,
+                    wrong: Some(Reason::new(why)),
+                },
+                not => Say {
+                    typed,
+                    ..Say::no(&not)
+                },
+            }
+        }
+    };
+    let mut page = show_page(&app, &order.by, &say).await?;
+    *page.status_mut() = status;
+    Ok(page)
+}
