@@ -105,7 +105,9 @@ fn choose(place: &Path, routing: &mut Routing) -> Result<Result<Config, String>>
         // The owner chooses again. There is a relay somewhere, and mail must not leave without it.
         Err(why) => {
             routing.guard(tunnel::table())?;
-            Err(format!("what was chosen cannot be used, set the relay again: {why}"))
+            Err(format!(
+                "what was chosen cannot be used, set the relay again: {why}"
+            ))
         }
     })
 }
