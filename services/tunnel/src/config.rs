@@ -23,6 +23,9 @@ const MAX_KEEPALIVE_S: u16 = 120;
 /// Longest file that is read, in bytes.
 const MAX_FILE: u64 = 64 << 10;
 
+/// There where the kernel has WireGuard.
+const KERNEL: &str = "/sys/module/wireguard";
+
 /// Holding one proves: every address is one that a host can have, the relay's key is a point that
 /// a handshake can be made with, the numbers are in their ranges.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -259,6 +262,9 @@ fn in_one(faults: &[Fault]) -> String {
 /// What is wrong in it, all at once, or why it cannot be kept. The file is as it was then.
 pub fn save(path: &Path, tunnel: &Tunnel) -> Result<(), String> {
     Config::new(tunnel).map_err(|faults| in_one(&faults))?;
+    if tunnel.backend == Backend::Kernel && !Path::new(KERNEL).exists() {
+        return Err("backend cannot be \"kernel\": the box's kernel has no WireGuard".into());
+    }
     let text = serde_json::to_vec(tunnel).map_err(|e| e.to_string())?;
     files::write(path, &text).map_err(|e| format!("it cannot be kept on the card: {e}"))
 }
@@ -337,6 +343,11 @@ mod tests {
         assert!(error.contains("tunnel.json: EOF while parsing"), "{error}");
         save(&path, &good()).unwrap();
         assert_eq!(load(&path).unwrap(), Config::new(&good()).ok());
+        if !Path::new(KERNEL).exists() {
+            let backend = Backend::Kernel;
+            let kernel = Tunnel { backend, ..good() };
+            assert!(save(&path, &kernel).unwrap_err().contains("no WireGuard"));
+        }
         let bad = Tunnel { table: 1, ..good() };
         let why = save(&path, &bad).unwrap_err();
         assert!(why.starts_with("table cannot be \"1\""), "{why}");
