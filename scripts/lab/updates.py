@@ -28,6 +28,8 @@ UPDATE_TIMEOUT = 900.0
 #: Number of the release on a new card, and of one after it.
 FIRST = 10
 NEXT = 11
+#: zstd level of bundles: packing as tightly as for owners takes most of a minute of two processors each time.
+PACKING = "6"
 #: Where `roost build` notes the releases of a box.
 HISTORY = "roost.release.json"
 #: Exit codes of `roost update`.
@@ -119,7 +121,7 @@ class Workshop:
             for name in (HISTORY, self.first.bundle.name):
                 shutil.copyfile(self.first.folder / name, folder / name)
         self.roost("build", "--quiet", *shared, checkout=checkout)
-        self.roost("bundle", "make", "--quiet", *shared, checkout=checkout)
+        self.roost("bundle", "make", "--quiet", "--level", PACKING, *shared, checkout=checkout)
         (folder / "roost.img.zst").unlink()
         return Release(number, folder)
 
@@ -138,7 +140,7 @@ class Workshop:
         (folder / "slot.img").write_bytes(slot)
         shutil.copyfile(release.bundle, folder / release.bundle.name)
         self.roost(
-            "bundle", "make", "--quiet", "--config", str(release.folder / "roost.toml"), "--output", str(folder),
+            "bundle", "make", "--quiet", "--level", PACKING, "--config", str(release.folder / "roost.toml"), "--output", str(folder),
             "--slot", str(folder / "slot.img"), "--root-hash", report["root_hash"], "--release", str(release.number),
             *options,
         )  # fmt: skip

@@ -525,6 +525,7 @@ impl<'a> Build<'a> {
         tree.program("mail", "bin/mail", program("mail"));
         tree.program("updater", "bin/updater", program("updater"));
         tree.program("portal", "bin/portal", program("portal"));
+        tree.program("tunnel", "bin/tunnel", program("tunnel"));
         tree.program("e2fsck", "bin/e2fsck", &extras.join("e2fsck"));
         tree.bytes(
             "settings",

@@ -328,6 +328,9 @@ pub struct MakeArgs {
     /// Root hash of dm-verity in that slot
     #[arg(long, value_name = "HEX", hide = true, value_parser = hash)]
     pub root_hash: Option<Hash>,
+    /// zstd level of the payloads instead of 19, for tests that do not look at the size
+    #[arg(long, value_name = "N", hide = true, value_parser = clap::value_parser!(i32).range(1..=22))]
+    pub level: Option<i32>,
     /// Say that the bundle is for this board only
     #[arg(long, value_name = "NAME", hide = true)]
     pub board: Vec<String>,

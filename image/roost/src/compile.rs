@@ -112,8 +112,22 @@ pub const PORTAL: Program = Program {
     rustc_wrapper: &[],
 };
 
+/// The way to the relay.
+pub const TUNNEL: Program = Program {
+    name: "tunnel",
+    package: "roost-tunnel",
+    binary: "tunnel",
+    sources: &[
+        "services/tunnel/Cargo.toml",
+        "services/tunnel/src",
+        "services/service",
+    ],
+    licence: "Apache-2.0 OR MIT",
+    rustc_wrapper: &[],
+};
+
 /// Every program that a build compiles, in the order in which it does.
-pub const PROGRAMS: [&Program; 5] = [&STAGE1, &INIT, &UPDATER, &PORTAL, &MAIL];
+pub const PROGRAMS: [&Program; 6] = [&STAGE1, &INIT, &UPDATER, &PORTAL, &TUNNEL, &MAIL];
 
 /// What C code takes for the time of its compilation, in seconds since 1970
 /// (reproducible-builds.org/specs/source-date-epoch): mimalloc has it in a text.

@@ -1,40 +1,61 @@
-//! Nodes for the block devices that a service may open.
+//! Nodes for the devices that a service may open.
 //!
 //! A node belongs to root, with the service's group: a service that may only
 //! read its slot cannot give itself the right to write.
 
-use crate::block::{self, Device as Block};
+use crate::block;
 use roost_board::layout::{SELECTOR_PARTITION, Slot};
-use roost_service::spec::{DEVICES, Device, ServiceSpec};
-use rustix::fs::{CWD, FileType, Gid, Mode, Uid, chown, makedev, mknodat};
+use roost_service::spec::{Device, ServiceSpec};
+use rustix::fs::{CWD, Dev, FileType, Gid, Mode, Uid, chown, makedev, mknodat};
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Makes the nodes that `table` names, for the disk and the slot of this boot.
+/// Number of the TUN device (linux/Documentation/admin-guide/devices.txt).
+const TUN: (u32, u32) = (10, 200);
+
+/// Makes the nodes that `table` names, for the disk and the slot of this boot. Those that can be
+/// made are made, whatever becomes of the others.
 ///
 /// # Errors
-/// A sentence that names the node.
+/// A sentence for each node that is missing.
 pub fn make(table: &[ServiceSpec], disk_id: u32, slot: u8) -> Result<(), String> {
-    let wanted = wanted(table)?;
-    if wanted.is_empty() {
-        return Ok(());
+    let faults: Vec<String> = wanted(table)?
+        .into_iter()
+        .filter_map(|(device, spec)| {
+            let path = device.path();
+            let made = kind_and_number(device, disk_id, slot)
+                .and_then(|(kind, number)| node(&path, kind, number, spec.user, device));
+            let why = made.err()?;
+            Some(format!(
+                "cannot make {} for {}: {why}",
+                path.display(),
+                spec.name
+            ))
+        })
+        .collect();
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(faults.join("; "))
     }
-    let disk = block::find_disk(disk_id).ok_or("the disk has gone")?;
-    let folder = Path::new(DEVICES);
-    fs::create_dir_all(folder)
-        .and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o755)))
-        .map_err(|e| format!("cannot make {DEVICES}: {e}"))?;
-    for (device, spec) in wanted {
-        let number = partition(device, slot).ok_or("the running slot is not known")?;
-        let path = folder.join(device.node());
-        block::find_partition(&disk, number)
-            .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
-            .and_then(|found| node(&path, &found, spec.user, device))
-            .map_err(|e| format!("cannot make {} for {}: {e}", path.display(), spec.name))?;
+}
+
+fn kind_and_number(device: Device, disk_id: u32, slot: u8) -> io::Result<(FileType, Dev)> {
+    if device == Device::Tun {
+        return Ok((FileType::CharacterDevice, makedev(TUN.0, TUN.1)));
     }
-    Ok(())
+    let disk = block::find_disk(disk_id).ok_or_else(|| io::Error::other("the disk has gone"))?;
+    let number =
+        partition(device, slot).ok_or_else(|| io::Error::other("the running slot is not known"))?;
+    let found = block::find_partition(&disk, number).ok_or(io::ErrorKind::NotFound)?;
+    let (major, minor) = found
+        .number
+        .split_once(':')
+        .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)))
+        .ok_or_else(|| io::Error::other("it has no number"))?;
+    Ok((FileType::BlockDevice, makedev(major, minor)))
 }
 
 /// Which service gets which device.
@@ -57,37 +78,31 @@ fn wanted(table: &[ServiceSpec]) -> Result<Vec<(Device, &ServiceSpec)>, String> 
     Ok(found)
 }
 
-/// The partition behind a device; `None` if `slot` is no slot's.
+/// The partition behind a device; `None` if it is no partition, or `slot` is no slot's.
 fn partition(device: Device, slot: u8) -> Option<u8> {
     let running = Slot::from_partition(slot)?;
-    Some(match device {
-        Device::ActiveSlot => running.partition(),
-        Device::InactiveSlot => running.other().partition(),
-        Device::Selector => SELECTOR_PARTITION,
-    })
+    match device {
+        Device::ActiveSlot => Some(running.partition()),
+        Device::InactiveSlot => Some(running.other().partition()),
+        Device::Selector => Some(SELECTOR_PARTITION),
+        Device::Tun => None,
+    }
 }
 
-fn node(path: &Path, block: &Block, group: u32, device: Device) -> io::Result<()> {
+fn node(path: &Path, kind: FileType, number: Dev, group: u32, device: Device) -> io::Result<()> {
     let mode = match device {
         Device::ActiveSlot => 0o440,
-        Device::InactiveSlot | Device::Selector => 0o660,
+        Device::InactiveSlot | Device::Selector | Device::Tun => 0o660,
     };
-    let (major, minor) = block
-        .number
-        .split_once(':')
-        .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)))
-        .ok_or_else(|| io::Error::other("it has no number"))?;
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
+    }
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    mknodat(
-        CWD,
-        path,
-        FileType::BlockDevice,
-        Mode::empty(),
-        makedev(major, minor),
-    )?;
+    mknodat(CWD, path, kind, Mode::empty(), number)?;
     chown(path, Some(Uid::ROOT), Some(Gid::from_raw(group)))?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }

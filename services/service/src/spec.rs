@@ -42,7 +42,7 @@ pub struct ServiceSpec {
     /// What the service may ask init for, beyond nothing.
     #[serde(default)]
     pub control: Vec<Right>,
-    /// Block devices that it may open; init makes nodes for them in [`DEVICES`].
+    /// Devices that it may open; init makes nodes for them ([`Device::path`]).
     #[serde(default)]
     pub devices: Vec<Device>,
     /// Number of the format of what it keeps in its data folder. A version
@@ -88,7 +88,7 @@ pub fn card_file(service: &str) -> std::path::PathBuf {
     run_folder(service).join("card")
 }
 
-/// Folder with the block device nodes of services, each owned by the one service that may use it.
+/// Folder with the partitions' nodes of services, each owned by the one service that may use it.
 pub const DEVICES: &str = "/dev/roost";
 
 /// A request to init that a service may make (see [`crate::control::Request`]).
@@ -109,7 +109,7 @@ pub enum Right {
     Reset,
 }
 
-/// A partition that a service may open; the node in [`DEVICES`] has this name.
+/// A device that a service may open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Device {
@@ -119,15 +119,27 @@ pub enum Device {
     InactiveSlot,
     /// Partition 1, which decides which slot boots.
     Selector,
+    /// The kernel's door to network interfaces whose packets a program carries.
+    Tun,
 }
 
 impl Device {
-    /// Name of its node in [`DEVICES`].
+    /// Its name in a spec, and that of a partition's node in [`DEVICES`].
     pub const fn node(self) -> &'static str {
         match self {
             Self::ActiveSlot => "active_slot",
             Self::InactiveSlot => "inactive_slot",
             Self::Selector => "selector",
+            Self::Tun => "tun",
+        }
+    }
+
+    /// Where its node is.
+    pub fn path(self) -> std::path::PathBuf {
+        match self {
+            // Where every program looks for it (linux/Documentation/networking/tuntap.rst).
+            Self::Tun => "/dev/net/tun".into(),
+            partition => std::path::Path::new(DEVICES).join(partition.node()),
         }
     }
 }

@@ -134,7 +134,8 @@ fn interface() -> String {
     "relay".into()
 }
 
-fn table() -> u32 {
+/// Number of the routing table where nothing else was chosen.
+pub fn table() -> u32 {
     51820
 }
 

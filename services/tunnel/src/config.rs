@@ -1,6 +1,7 @@
 //! From what was chosen ([`Tunnel`]) to what can be worked with ([`Config`]): once, at the start.
 
 use crate::endpoint::Endpoint;
+use crate::files;
 use crate::keys::PublicKey;
 use roost_service::tunnel::{Backend, Tunnel};
 use std::io;
@@ -21,6 +22,9 @@ const MAX_NAME: usize = 15;
 const MAX_KEEPALIVE_S: u16 = 120;
 /// Longest file that is read, in bytes.
 const MAX_FILE: u64 = 64 << 10;
+
+/// There where the kernel has WireGuard.
+const KERNEL: &str = "/sys/module/wireguard";
 
 /// Holding one proves: every address is one that a host can have, the relay's key is a point that
 /// a handshake can be made with, the numbers are in their ranges.
@@ -244,10 +248,25 @@ pub fn load(path: &Path) -> Result<Option<Config>, LoadError> {
 /// What is wrong, all at once, as one line.
 pub fn parse(bytes: &[u8]) -> Result<Config, String> {
     let tunnel: Tunnel = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-    Config::new(&tunnel).map_err(|faults| {
-        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        faults.join("; ")
-    })
+    Config::new(&tunnel).map_err(|faults| in_one(&faults))
+}
+
+fn in_one(faults: &[Fault]) -> String {
+    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    faults.join("; ")
+}
+
+/// Keeps what was chosen in the file, if it can be used.
+///
+/// # Errors
+/// What is wrong in it, all at once, or why it cannot be kept. The file is as it was then.
+pub fn save(path: &Path, tunnel: &Tunnel) -> Result<(), String> {
+    Config::new(tunnel).map_err(|faults| in_one(&faults))?;
+    if tunnel.backend == Backend::Kernel && !Path::new(KERNEL).exists() {
+        return Err("backend cannot be \"kernel\": the box's kernel has no WireGuard".into());
+    }
+    let text = serde_json::to_vec(tunnel).map_err(|e| e.to_string())?;
+    files::write(path, &text).map_err(|e| format!("it cannot be kept on the card: {e}"))
 }
 
 #[cfg(test)]
@@ -322,7 +341,16 @@ mod tests {
         std::fs::write(&path, b"{\"relay\":").unwrap();
         let error = load(&path).unwrap_err().to_string();
         assert!(error.contains("tunnel.json: EOF while parsing"), "{error}");
-        std::fs::write(&path, serde_json::to_vec(&good()).unwrap()).unwrap();
+        save(&path, &good()).unwrap();
+        assert_eq!(load(&path).unwrap(), Config::new(&good()).ok());
+        if !Path::new(KERNEL).exists() {
+            let backend = Backend::Kernel;
+            let kernel = Tunnel { backend, ..good() };
+            assert!(save(&path, &kernel).unwrap_err().contains("no WireGuard"));
+        }
+        let bad = Tunnel { table: 1, ..good() };
+        let why = save(&path, &bad).unwrap_err();
+        assert!(why.starts_with("table cannot be \"1\""), "{why}");
         assert_eq!(load(&path).unwrap(), Config::new(&good()).ok());
     }
 

@@ -3,26 +3,23 @@
 //! The private key exists in the file [`FILE`] and in this program's memory. It has neither `Debug`
 //! nor `Display` nor `Serialize`, so that no log, status or answer can have it by mistake.
 
+use crate::files::{self, MODE};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use boringtun::x25519;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// Name of the private key's file in the service's data folder.
 pub const FILE: &str = "private.key";
-/// What it is written to before it takes that name.
-const NEW: &str = "private.key.new";
 /// Bytes of a key.
 const LENGTH: usize = 32;
 /// Characters of a key in base64.
 const TEXT: usize = 44;
-/// Nobody else may read it.
-const MODE: u32 = 0o600;
 
 /// A key of the other side, or the box's own to show. It is not the neutral point, with which
 /// anybody could have made the handshake (RFC 7748, section 6.1).
@@ -178,33 +175,19 @@ pub fn load_or_make(folder: &Path) -> Result<PrivateKey, FileError> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key = PrivateKey::make().map_err(io("make the key for", &path))?;
-            write(folder, &key).map_err(io("write", &path))?;
+            write(&path, &key).map_err(io("write", &path))?;
             Ok(key)
         }
         Err(error) => Err(io("read", &path)(error)),
     }
 }
 
-fn write(folder: &Path, key: &PrivateKey) -> io::Result<()> {
-    let new = folder.join(NEW);
-    // Half a file of an earlier start was never anybody's key.
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(MODE)
-        .open(&new)?;
+fn write(path: &Path, key: &PrivateKey) -> io::Result<()> {
     let mut text = Zeroizing::new([b'\n'; TEXT + 1]);
     BASE64_STANDARD
         .encode_slice(key.bytes().as_ref(), text.as_mut())
         .map_err(io::Error::other)?;
-    file.write_all(text.as_ref())?;
-    file.sync_all()?;
-    fs::rename(&new, folder.join(FILE))?;
-    File::open(folder)?.sync_all()
+    files::write(path, text.as_ref())
 }
 
 #[cfg(test)]
@@ -215,14 +198,14 @@ mod tests {
     #[test]
     fn a_key_is_made_once_and_only_its_owner_can_read_it() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(NEW), "half").unwrap();
+        fs::write(folder.path().join("private.key.new"), "half").unwrap();
         let made = load_or_make(folder.path()).unwrap();
         let again = load_or_make(folder.path()).unwrap();
         assert_eq!(made.public(), again.public());
         let path = folder.path().join(FILE);
         let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(), 0o600);
-        assert!(!folder.path().join(NEW).exists());
+        assert!(!folder.path().join("private.key.new").exists());
 
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         load_or_make(folder.path()).unwrap();

@@ -1,6 +1,7 @@
 //! The box's way to its relay: WireGuard, and the routes and rules that lead there.
 //!
-//! - [`config`], [`keys`], [`endpoint`]: what was chosen, the box's own key, where the relay is.
+//! - [`config`], [`keys`], [`endpoint`]: what was chosen, the box's own key, where the relay is;
+//!   [`files`]: keeping the first two.
 //! - [`peer`], [`packet`], [`probe`]: the protocol and the measuring; bytes in, bytes out, no socket.
 //! - [`device`], [`socket`]: the TUN interface and the UDP socket.
 //! - [`backend`]: what carries packets; [`userspace`] does it itself, [`kernel`] lets the kernel.
@@ -14,6 +15,7 @@ pub mod config;
 pub mod device;
 pub mod door;
 pub mod endpoint;
+pub mod files;
 pub mod kernel;
 pub mod keys;
 pub mod netlink;

@@ -9,7 +9,7 @@ use roost_tunnel::door::Door;
 use roost_tunnel::kernel::Kernel;
 use roost_tunnel::keys::{self, PrivateKey};
 use roost_tunnel::routing::Routing;
-use roost_tunnel::run::{with_relay, without_relay};
+use roost_tunnel::run::{Frame, Then, with_relay, without_relay};
 use roost_tunnel::userspace::Userspace;
 use std::path::{Path, PathBuf};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -54,52 +54,78 @@ async fn run(notifier: &Notifier) -> Result<()> {
         format!("{DATA_ENV} is not set (init gives the service its data folder)")
     })?;
     let place = std::env::var_os(CONFIG_ENV).map_or_else(|| data.join(CONFIG), PathBuf::from);
-    let config = config::load(&place)?;
     let mut routing = Routing::new()?;
     // Before anything that may fail: mail must not leave by another way in the meantime.
-    match &config {
-        Some(config) => routing.start(config)?,
-        None => routing.stop(None)?,
-    }
+    let mut config = choose(&place, &mut routing)?;
     let key = keys::load_or_make(&data)?;
-    let door = open()?;
+    let mut frame = Frame {
+        key: key.public(),
+        place: &place,
+        door: open()?,
+        notifier,
+        stop: Box::pin(stopped(terminate, interrupt)),
+    };
     println!("tunnel: this box's public key is {}", key.public());
-    let stop = stopped(terminate, interrupt);
-    match config {
-        Some(config) => {
-            let ran = carry(&config, &key, &mut routing, door.as_ref(), notifier, stop).await;
+    loop {
+        let then = match &config {
+            Ok(config) => {
+                let ran = carry(config, &key, &mut routing, &mut frame).await;
+                // Whoever stops it wants it so; a fault is no reason to let mail out.
+                let stopped = matches!(ran, Ok(Then::Stop));
+                let keep = (!stopped || config.keep_port_25_closed).then_some(config.table);
+                routing.stop(keep)?;
+                ran?
+            }
+            Err(summary) => {
+                notifier.ready();
+                println!("tunnel: ready; {summary}");
+                without_relay(&mut frame, summary).await
+            }
+        };
+        if then == Then::Stop {
             println!("tunnel: stopping");
-            // Whoever stops it wants it so; a fault is no reason to let mail out.
-            let keep = (ran.is_err() || config.keep_port_25_closed).then_some(config.table);
-            routing.stop(keep)?;
-            ran
+            return Ok(());
         }
-        None => {
-            notifier.ready();
-            println!("tunnel: ready; there is no relay yet");
-            without_relay(key.public(), door.as_ref(), stop).await;
-            Ok(())
-        }
+        println!("tunnel: another relay was chosen, or none");
+        config = choose(&place, &mut routing)?;
     }
+}
+
+/// What was chosen, and the guard that belongs to it; or why there is no relay.
+fn choose(place: &Path, routing: &mut Routing) -> Result<Result<Config, String>> {
+    Ok(match config::load(place) {
+        Ok(Some(config)) => {
+            routing.start(&config)?;
+            Ok(config)
+        }
+        Ok(None) => {
+            routing.stop(None)?;
+            Err("there is no relay yet".into())
+        }
+        // The owner chooses again. There is a relay somewhere, and mail must not leave without it.
+        Err(why) => {
+            routing.guard(tunnel::table())?;
+            Err(format!(
+                "what was chosen cannot be used, set the relay again: {why}"
+            ))
+        }
+    })
 }
 
 async fn carry(
     config: &Config,
     key: &PrivateKey,
     routing: &mut Routing,
-    door: Option<&Door>,
-    notifier: &Notifier,
-    stop: impl Future<Output = ()>,
-) -> Result<()> {
-    let public = key.public();
+    frame: &mut Frame<'_>,
+) -> Result<Then> {
     match config.backend {
         Backend::Userspace => {
             let backend = Userspace::new(config, key)?;
-            with_relay(config, public, backend, routing, door, notifier, stop).await
+            with_relay(config, backend, routing, frame).await
         }
         Backend::Kernel => {
             let backend = Kernel::new(config, key)?;
-            with_relay(config, public, backend, routing, door, notifier, stop).await
+            with_relay(config, backend, routing, frame).await
         }
     }
 }

@@ -262,17 +262,28 @@ impl Routing {
     /// # Errors
     /// With what the kernel refused; the guard may be incomplete then.
     pub fn start(&mut self, config: &Config) -> Result<(), Fault> {
-        let mut rules = mail_rules(config.table).to_vec();
-        let routes = nowhere_routes(config.table);
-        for route in &routes {
-            self.add_route(route)?;
-        }
-        rules.extend(source_rules(&config.addresses, config.table));
+        self.guard(config.table)?;
+        let mut rules = source_rules(&config.addresses, config.table);
         for rule in &rules {
             self.add_rule(rule)?;
         }
-        self.sweep(&rules, &routes)?;
+        rules.extend(mail_rules(config.table));
+        self.sweep(&rules, &nowhere_routes(config.table))?;
         self.remove_wireguard(&config.interface)
+    }
+
+    /// Sets the guard alone: no mail leaves, and nothing else changes.
+    ///
+    /// # Errors
+    /// With what the kernel refused; the guard may be incomplete then.
+    pub fn guard(&mut self, table: u32) -> Result<(), Fault> {
+        for route in &nowhere_routes(table) {
+            self.add_route(route)?;
+        }
+        for rule in &mail_rules(table) {
+            self.add_rule(rule)?;
+        }
+        Ok(())
     }
 
     /// Gives the interface its addresses, switches it on and leads the routes through it.

@@ -1,19 +1,20 @@
 //! The service from start to stop, whichever back end carries the packets.
 
 use crate::backend::{Backend, Health};
-use crate::config::{CAREFUL_MTU, Config};
-use crate::door::{self, Door};
+use crate::config::{self, CAREFUL_MTU, Config};
+use crate::door::{Asked, Door};
 use crate::endpoint::Choice;
+use crate::files;
 use crate::keys::PublicKey;
 use crate::routing::Routing;
 use anyhow::{Context, Result};
 use roost_service::notifier::Notifier;
-use roost_service::tunnel::{Rejected, State, Status, Traffic};
+use roost_service::tunnel::{Answer, Call, Rejected, State, Status, Traffic};
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::path::Path;
+use std::pin::Pin;
 use std::time::Duration;
-use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -95,19 +96,72 @@ impl Report<'_> {
     }
 }
 
-/// Before there is a relay: shows the key, until `stop` is over.
-pub async fn without_relay(key: PublicKey, door: Option<&Door>, stop: impl Future<Output = ()>) {
-    let since = Instant::now();
-    let mut stop = pin!(stop);
-    loop {
-        let stream = tokio::select! {
-            () = &mut stop => return,
-            stream = knock(door) => stream,
+/// Why the service does not go on as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// It was told to stop.
+    Stop,
+    /// Something else was chosen.
+    Anew,
+}
+
+/// Everything around the packets that stays when another relay is chosen.
+pub struct Frame<'a> {
+    /// The box's key.
+    pub key: PublicKey,
+    /// The file with what was chosen.
+    pub place: &'a Path,
+    /// Who may ask, if there is somebody.
+    pub door: Option<Door>,
+    /// How init hears of it.
+    pub notifier: &'a Notifier,
+    /// The end.
+    pub stop: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+impl Frame<'_> {
+    /// Waits for the end, or for a question. Loses neither when it is dropped.
+    async fn next(&mut self) -> Option<Asked> {
+        let asked = async {
+            match &mut self.door {
+                Some(door) => door.next().await,
+                None => std::future::pending().await,
+            }
         };
-        let status = Status {
-            public_key: key.to_string(),
+        tokio::select! {
+            () = &mut self.stop => None,
+            asked = asked => Some(asked),
+        }
+    }
+
+    /// Answers; says whether something else was chosen.
+    fn answer(&self, asked: Asked, status: impl FnOnce() -> Status) -> bool {
+        let done = match &asked.call {
+            Call::Status => {
+                asked.answer(Answer::Status(Box::new(status())));
+                return false;
+            }
+            Call::Set { tunnel } => config::save(self.place, tunnel),
+            Call::Clear => files::remove(self.place).map_err(|e| format!("it stays: {e}")),
+        };
+        let chosen = done.is_ok();
+        asked.answer(match done {
+            Ok(()) => Answer::Done,
+            Err(why) => Answer::Refused { why },
+        });
+        chosen
+    }
+}
+
+/// While there is no relay that can be used: shows the key, and `summary`.
+pub async fn without_relay(frame: &mut Frame<'_>, summary: &str) -> Then {
+    let since = Instant::now();
+    let key = frame.key.to_string();
+    while let Some(asked) = frame.next().await {
+        let status = || Status {
+            public_key: key.clone(),
             state: State::Unconfigured,
-            summary: "there is no relay yet".into(),
+            summary: summary.into(),
             backend: None,
             addresses: Vec::new(),
             relay: None,
@@ -125,15 +179,11 @@ pub async fn without_relay(key: PublicKey, door: Option<&Door>, stop: impl Futur
             rejected: Rejected::default(),
             send_fault: None,
         };
-        door::tell(stream, &status);
+        if frame.answer(asked, status) {
+            return Then::Anew;
+        }
     }
-}
-
-async fn knock(door: Option<&Door>) -> UnixStream {
-    match door {
-        Some(door) => door.knock().await,
-        None => std::future::pending().await,
-    }
+    Then::Stop
 }
 
 /// Which address of the relay is used, and when its name is looked up next.
@@ -195,22 +245,19 @@ impl Finder {
     }
 }
 
-/// Carries packets with `backend`, whose interface is there, until `stop` is over.
+/// Carries packets with `backend`, whose interface is there, until the end or another choice.
 ///
 /// # Errors
 /// What makes it impossible to go on. The interface is gone then, and what is left of routes and
 /// rules is the caller's to remove.
 pub async fn with_relay<B: Backend>(
     config: &Config,
-    key: PublicKey,
     mut backend: B,
     routing: &mut Routing,
-    door: Option<&Door>,
-    notifier: &Notifier,
-    stop: impl Future<Output = ()>,
-) -> Result<()> {
+    frame: &mut Frame<'_>,
+) -> Result<Then> {
     let mut report = Report {
-        key,
+        key: frame.key,
         config,
         state: State::Down,
         since: Instant::now(),
@@ -220,20 +267,23 @@ pub async fn with_relay<B: Backend>(
     };
     let index = routing.connect(config, report.mtu)?;
     // Ready is not connected: mail must come up without the internet.
-    notifier.ready();
+    frame.notifier.ready();
     println!("tunnel: ready");
     let mut finder = Finder::new();
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut stop = pin!(stop);
     loop {
         tokio::select! {
-            () = &mut stop => return Ok(()),
             error = backend.drive() => return Err(error).context("carry packets"),
-            stream = knock(door) => {
+            asked = frame.next() => {
+                let Some(asked) = asked else {
+                    return Ok(Then::Stop);
+                };
                 let health = backend.health()?;
-                report.note(&health, notifier);
-                door::tell(stream, &report.status(B::NAME, &health));
+                report.note(&health, frame.notifier);
+                if frame.answer(asked, || report.status(B::NAME, &health)) {
+                    return Ok(Then::Anew);
+                }
             }
             answer = finder.answer(config) => {
                 let fault = answer.as_ref().err().cloned();
@@ -248,7 +298,7 @@ pub async fn with_relay<B: Backend>(
             }
             _ = looks.tick() => {
                 let health = backend.health()?;
-                report.note(&health, notifier);
+                report.note(&health, frame.notifier);
                 if let Some(endpoint) = finder.look(health.up) {
                     backend.set_endpoint(endpoint)?;
                 }
@@ -266,7 +316,7 @@ pub async fn with_relay<B: Backend>(
 mod tests {
     use super::*;
     use crate::config;
-    use roost_service::tunnel::{Backend as Name, MAX_STATUS};
+    use roost_service::tunnel::{Backend as Name, MAX_LINE};
 
     const CONFIG: &str = r#"{
         "relay": {
@@ -328,9 +378,10 @@ mod tests {
         health.received.bytes = u64::MAX;
         health.send_fault = Some("x".repeat(500));
         let status = report.status(Name::Userspace, &health);
-        let line = serde_json::to_vec(&status).unwrap();
-        assert!(line.len() < MAX_STATUS, "{}", line.len());
-        assert_eq!(serde_json::from_slice::<Status>(&line).unwrap(), status);
+        let answer = Answer::Status(Box::new(status));
+        let line = serde_json::to_vec(&answer).unwrap();
+        assert!(line.len() < MAX_LINE, "{}", line.len());
+        assert_eq!(serde_json::from_slice::<Answer>(&line).unwrap(), answer);
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,10 +4,10 @@
 
 mod world;
 
-use roost_service::tunnel::State;
+use roost_service::tunnel::{Answer, Call as Asks, State};
 use serde_json::json;
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -92,10 +92,8 @@ fn the_key_is_made_once_and_shown_in_part() {
         0o600
     );
     let secret = fs::read_to_string(&file).unwrap();
-    let mut line = String::new();
-    let mut stream = UnixStream::connect(world.folder.join("run/status.sock")).unwrap();
-    stream.read_to_string(&mut line).unwrap();
-    assert!(line.contains(&status.public_key) && !line.contains(secret.trim()));
+    let answer = format!("{:?}", world.ask(&Asks::Status).unwrap());
+    assert!(answer.contains(&status.public_key) && !answer.contains(secret.trim()));
     world.stop("TERM");
 
     fs::write(&config, kept).unwrap();
@@ -165,6 +163,70 @@ fn mail_leaves_through_the_tunnel_or_not_at_all() {
     world.connect();
     world.stop_relay();
     assert!(out(WORLD4, 25).is_err());
+}
+
+#[test]
+fn a_relay_is_chosen_and_left_while_it_runs() {
+    if !inside("a_relay_is_chosen_and_left_while_it_runs") {
+        return;
+    }
+    let mut world = World::new("chosen");
+    let file = world.folder.join("data/tunnel.json");
+    fs::remove_file(&file).unwrap();
+    let before = world.kernel();
+    world.start();
+    let set = |config: serde_json::Value| Asks::Set {
+        tunnel: serde_json::from_value(config).unwrap(),
+    };
+    let good = world.config("203.0.113.2:51820", json!({}));
+    let bad = world.config("203.0.113.2", json!({"table": 254}));
+    let Some(Answer::Refused { why }) = world.ask(&set(bad.clone())) else {
+        panic!("it is taken");
+    };
+    assert!(
+        why.contains("relay.endpoint cannot be") && why.contains("table cannot be"),
+        "{why}"
+    );
+    assert_eq!(world.status().unwrap().state, State::Unconfigured);
+
+    assert_eq!(world.ask(&set(good.clone())), Some(Answer::Done));
+    world.up(BACK);
+    assert_eq!(out(WORLD4, 25).unwrap(), ip(BOX4));
+    // What cannot be used leaves it as it is.
+    assert!(matches!(world.ask(&set(bad)), Some(Answer::Refused { .. })));
+    assert_eq!(world.status().unwrap().connected, 1);
+    let other = world.config("203.0.113.2:51820", json!({"table": 4711}));
+    assert_eq!(world.ask(&set(other)), Some(Answer::Done));
+    until("the other table", BACK, || {
+        (!world.kernel().contains("51820")).then_some(())
+    });
+    world.up(BACK);
+    // It is on the card.
+    world.stop("KILL");
+    world.connect();
+    assert!(world.kernel().contains("lookup 4711"));
+    assert_eq!(world.ask(&Asks::Clear), Some(Answer::Done));
+    until("what was before", BACK, || {
+        (world.kernel() == before).then_some(())
+    });
+    assert_eq!(world.status().unwrap().state, State::Unconfigured);
+    assert_eq!(world.ask(&Asks::Clear), Some(Answer::Done));
+    world.stop("TERM");
+
+    // A damaged file: nothing leaves by another way, and the owner can choose again.
+    fs::write(&file, "{\"relay\":").unwrap();
+    world.start();
+    let status = world.status().unwrap();
+    assert_eq!(status.state, State::Unconfigured);
+    assert!(
+        status.summary.contains("set the relay again"),
+        "{}",
+        status.summary
+    );
+    assert!(out(WORLD4, 25).is_err());
+    assert_eq!(world.ask(&set(good)), Some(Answer::Done));
+    world.up(BACK);
+    assert_eq!(out(WORLD4, 25).unwrap(), ip(BOX4));
 }
 
 #[test]
@@ -447,7 +509,7 @@ fn only_the_portal_may_ask() {
     }
     let mut world = World::new("door");
     world.start();
-    let socket = world.folder.join("run/status.sock");
+    let socket = world.folder.join("run/tunnel.sock");
     world.stop("TERM");
     let table = fs::read_to_string(world.folder.join("services.json")).unwrap();
     let other = table.replace("\"user\":0", "\"user\":820");
@@ -466,6 +528,7 @@ fn only_the_portal_may_ask() {
     let _program = world::Process(child);
     let mut stream = until("the socket", BACK, || UnixStream::connect(&socket).ok());
     let mut said = String::new();
+    let _ = stream.write_all(b"{\"call\":\"status\"}\n");
     let read = stream.read_to_string(&mut said);
     assert!(read.is_err() || said.is_empty(), "{said}");
 }

@@ -170,6 +170,9 @@ pub fn make(args: &MakeArgs, ui: &Ui) -> Result<Made, Failure> {
     if let Some(new_key) = &new_key {
         builder = builder.new_key(new_key);
     }
+    if let Some(level) = args.level {
+        builder = builder.level(level);
+    }
     let summary = pack(builder, contents.slot, &mut bases, output, ui)?;
 
     let bundle = output.join(BUNDLE);
@@ -384,7 +387,13 @@ fn stamp(
         } else {
             ""
         })
-        .text(&args.board.join(" "));
+        .text(&args.board.join(" "))
+        .text(
+            &args
+                .level
+                .map(|level| level.to_string())
+                .unwrap_or_default(),
+        );
     for component in &contents.components {
         key = key.text(&component.name).text(&component.version);
     }

@@ -113,6 +113,8 @@ pub enum Component {
     Updater,
     /// The web portal.
     Portal,
+    /// The way to the relay.
+    Tunnel,
 }
 
 impl Component {
@@ -123,6 +125,7 @@ impl Component {
             "stage1" => Some(Self::Stage1),
             "updater" => Some(Self::Updater),
             "portal" => Some(Self::Portal),
+            "tunnel" => Some(Self::Tunnel),
             _ => None,
         }
     }

@@ -33,6 +33,7 @@ pub fn bundle_for(args: &UpdateArgs, ui: &Ui) -> Result<PathBuf, Failure> {
         new_key: None,
         slot: None,
         root_hash: None,
+        level: None,
         board: Vec::new(),
     };
     Ok(crate::bundle::make::make(&make, ui)?.bundle)

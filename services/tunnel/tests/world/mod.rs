@@ -10,7 +10,7 @@
 //! missing shows. All of it lives in namespaces of the test alone: nothing is left behind, and no
 //! privilege is needed but user namespaces and `/dev/net/tun`.
 
-use roost_service::tunnel::{State, Status};
+use roost_service::tunnel::{Answer, Call as Asks, State, Status};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -217,8 +217,14 @@ impl World {
         fs::write(self.folder.join("services.json"), table.to_string()).unwrap();
     }
 
-    /// The box's settings; `more` goes over them.
+    /// The box's settings as the file has them; `more` goes over them.
     pub fn write_config(&self, endpoint: &str, more: Value) {
+        let config = self.config(endpoint, more);
+        fs::write(self.folder.join("data/tunnel.json"), config.to_string()).unwrap();
+    }
+
+    /// The box's settings; `more` goes over them.
+    pub fn config(&self, endpoint: &str, more: Value) -> Value {
         let mut config = json!({
             "relay": {"public_key": self.keys[1], "endpoint": endpoint, "address4": RELAY4},
             "address4": BOX4, "address6": BOX6, "keep_port_25_closed": false,
@@ -226,7 +232,7 @@ impl World {
         for (key, value) in more.as_object().unwrap() {
             config[key] = value.clone();
         }
-        fs::write(self.folder.join("data/tunnel.json"), config.to_string()).unwrap();
+        config
     }
 
     /// wireguard-go, which knows the keys and nothing else.
@@ -319,8 +325,19 @@ impl World {
         if let Some(tunnel) = &mut self.tunnel {
             assert_eq!(tunnel.0.try_wait().unwrap(), None, "the program ended");
         }
+        match self.ask(&Asks::Status)? {
+            Answer::Status(status) => Some(*status),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What the box's program answers.
+    pub fn ask(&self, call: &Asks) -> Option<Answer> {
+        let mut stream = UnixStream::connect(self.folder.join("run/tunnel.sock")).ok()?;
+        let mut line = serde_json::to_vec(call).unwrap();
+        line.push(b'\n');
+        stream.write_all(&line).ok()?;
         let mut line = String::new();
-        let mut stream = UnixStream::connect(self.folder.join("run/status.sock")).ok()?;
         stream.read_to_string(&mut line).ok()?;
         Some(serde_json::from_str(&line).unwrap())
     }

@@ -1,0 +1,103 @@
+"""A relay of another make, wireguard-go, on a network of its own that the emulated box reaches over the internet.
+
+The box sends to a UDP port of this machine; a thread carries the datagrams into the relay's namespace and back.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import threading
+from pathlib import Path
+from types import TracebackType
+
+from namespaces import Machine, stop
+from waiting import wait_until
+
+#: This machine, as an emulated box sees it.
+HOST = "10.0.2.2"
+#: Where WireGuard listens in the namespace.
+PORT = 51820
+#: Addresses within the tunnel.
+RELAY, BOX = "10.77.0.1", "10.77.0.2"
+DATAGRAM = 65_536
+#: Seconds until wireguard-go takes its settings.
+START_TIMEOUT = 30.0
+
+
+class DistantRelay:
+    """The relay; knows nobody until `expect`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Switches it on. Needs root, `wireguard-go` and `wg`."""
+        self.machine = Machine("relay")
+        # The name is also that of a socket which all of this machine's namespaces share.
+        self._interface = f"wg{os.getpid()}"
+        key = folder / "relay.key"
+        key.touch(mode=0o600)
+        key.write_text(self.machine.run("wg", "genkey"))
+        self.public_key = self.machine.run("wg", "pubkey", stdin=key.read_text()).strip()
+        self._program = self.machine.start("wireguard-go", "-f", self._interface, log=folder / "wireguard-go.log")
+        settings = ("listen-port", str(PORT), "private-key", str(key))
+
+        def set_up() -> bool:
+            self._wg("set", self._interface, *settings)
+            return True
+
+        wait_until("wireguard-go", set_up, START_TIMEOUT, retry_on=(RuntimeError,))
+        self.machine.address(self._interface, f"{RELAY}/24")
+        self._outside = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._outside.bind(("127.0.0.1", 0))
+        self._inside = self.machine.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._inside.connect(("127.0.0.1", PORT))
+        self._end, self._ended = socket.socketpair()
+        self._carrier = threading.Thread(target=self._carry)
+        self._carrier.start()
+
+    @property
+    def endpoint(self) -> str:
+        """Where the box finds it."""
+        return f"{HOST}:{self._outside.getsockname()[1]}"
+
+    def expect(self, public_key: str) -> None:
+        """Lets the box with this key in."""
+        self._wg("set", self._interface, "peer", public_key, "allowed-ips", f"{BOX}/32")
+
+    def _wg(self, *words: str) -> str:
+        return self.machine.run("wg", *words)
+
+    def _carry(self) -> None:
+        box = None
+        with selectors.DefaultSelector() as selector:
+            for end in (self._outside, self._inside, self._ended):
+                selector.register(end, selectors.EVENT_READ)
+            while True:
+                for ready, _ in selector.select():
+                    if ready.fileobj is self._ended:
+                        return
+                    try:
+                        if ready.fileobj is self._outside:
+                            datagram, box = self._outside.recvfrom(DATAGRAM)
+                            self._inside.send(datagram)
+                        else:
+                            datagram = self._inside.recv(DATAGRAM)
+                            if box is not None:
+                                self._outside.sendto(datagram, box)
+                    except OSError:
+                        # As on the internet: lost, or nobody listens at the moment.
+                        continue
+
+    def __enter__(self) -> DistantRelay:
+        """For `with`."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Switches it off."""
+        self._end.close()
+        self._carrier.join()
+        for end in (self._ended, self._outside, self._inside):
+            end.close()
+        stop([self._program])
+        self.machine.__exit__(kind, error, trace)
+        Path(f"/run/wireguard/{self._interface}.sock").unlink(missing_ok=True)
