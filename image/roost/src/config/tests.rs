@@ -267,7 +267,7 @@ fn examples_and_defaults_of_all_keys_are_valid() {
         }
     }
     let config = parse(&text).unwrap_or_else(|p| panic!("{text}\n{p:#?}"));
-    assert_eq!(config.overrides.len(), 5);
+    assert_eq!(config.overrides.len(), 6);
 
     let mut text = GOOD.to_owned();
     for section in SECTIONS {
