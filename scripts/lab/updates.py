@@ -24,7 +24,7 @@ CHECKOUT = LAB.parents[1]
 #: Admin password of every box that is paired here.
 ADMIN_PASSWORD = "wobbly lantern orbits quietly"
 #: Seconds for a whole update of an emulated box: sending, a restart, the gate, perhaps a restart back.
-UPDATE_TIMEOUT = 900.0
+UPDATE_TIMEOUT = 1800.0
 #: Number of the release on a new card, and of one after it.
 FIRST = 10
 NEXT = 11
