@@ -24,9 +24,12 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+
+from waiting import wait_until
 
 #: `TUNSETIFF`, `IFF_TAP | IFF_NO_PI` of linux/if_tun.h.
 TUNSETIFF = 0x400454CA
@@ -45,6 +48,8 @@ TIME_PORT = 123
 TIME_EPOCH = 2_208_988_800
 #: Seconds for a connection, which begins with finding an address.
 CONNECT_TIMEOUT = 60.0
+#: Seconds until a box has an address of the network that is announced.
+ADDRESS_TIMEOUT = 60.0
 
 
 class Neighbour:
@@ -68,6 +73,16 @@ class Neighbour:
             self._requests.sendall(request)
         except BrokenPipeError as error:
             raise OSError(f"the neighbour ended with {self._process.wait(CONNECT_TIMEOUT)}; what it said is above") from error
+
+    def wait_address(self, addresses: Callable[[], list[str]]) -> str:
+        """The address that a box gives itself in the network that is announced; `addresses` asks for all it has."""
+
+        def announced() -> str | None:
+            self.announce()
+            found = (ipaddress.ip_interface(text).ip for text in addresses())
+            return next((str(address) for address in found if address in ANNOUNCED), None)
+
+        return wait_until("an IPv6 address by router advertisement", announced, ADDRESS_TIMEOUT, interval=1.0)
 
     def connect(self, address: str, port: int) -> socket.socket:
         """A TCP connection from there to an IPv6 address."""

@@ -36,6 +36,20 @@ output "tunnel" {
   }
 }
 
+output "box_text" {
+  description = "The relay's text for the box, with RELAY_PUBLIC_KEY where the public half of relay_private_key belongs, which Terraform cannot compute."
+  value = jsonencode({
+    relay = {
+      public_key = "RELAY_PUBLIC_KEY"
+      endpoint   = "${local.public_ipv4}:${var.wireguard_port}"
+      address4   = module.userdata.relay_ipv4
+    }
+    address4 = module.userdata.box_ipv4
+    address6 = module.userdata.box_ipv6
+    mtu      = var.tunnel_mtu
+  })
+}
+
 output "reverse_name" {
   description = "Name to which the Elastic IP leads back, once it is set."
   value       = one(aws_eip_domain_name.this[*].ptr_record)

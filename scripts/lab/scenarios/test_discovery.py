@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from conftest import Boot, Subject
-from neighbour import ANNOUNCED, INTERFACE, Neighbour
+from neighbour import INTERFACE, Neighbour
 from screen import NAME, flash
 from waiting import wait_until
 
@@ -25,15 +25,8 @@ def test_neighbour_finds_the_box(boot: Boot, subject: Subject, tmp_path: Path) -
     made = flash(subject, card)
     machine = boot(tmp_path / "box", image=card, options=("--lan",))
     machine.wait_ready()
-    prefix = str(ANNOUNCED.network_address).rstrip(":")
     with Neighbour(machine.lan_path) as neighbour:
-
-        def address6() -> str | None:
-            neighbour.announce()
-            found = [address for address in machine.status()["addresses"] if address.startswith(prefix)]
-            return found[0].split("/")[0] if found else None
-
-        box6 = wait_until("an address of the announced network", address6, ADDRESS_TIMEOUT, interval=1.0)
+        box6 = neighbour.wait_address(lambda: machine.status()["addresses"])
         box4 = next(a.split("/")[0] for a in machine.status()["addresses"] if a.startswith("10.0.2."))
         neighbour.run("ip", "address", "add", OWN_ADDRESS4, "dev", INTERFACE)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import smtplib
 import socket
 import threading
@@ -15,7 +14,7 @@ import pytest
 
 from clients import ANSWER_TIMEOUT, STRANGER, Clients, new_message
 from conftest import Box
-from neighbour import ANNOUNCED, OWN_ADDRESS, Neighbour
+from neighbour import OWN_ADDRESS, Neighbour
 from waiting import wait_until
 
 #: Spellings of a foreign address that open relays have fallen for.
@@ -94,13 +93,7 @@ def neighbour(box: Box) -> Iterator[Neighbour]:
 @pytest.fixture(scope="module")
 def address6(box: Box, neighbour: Neighbour) -> str:
     """The address that the box gave itself in the network that the neighbour announced."""
-
-    def announced() -> str | None:
-        neighbour.announce()
-        addresses = [ipaddress.ip_interface(text).ip for text in box.machine.status()["addresses"]]
-        return next((str(address) for address in addresses if address in ANNOUNCED), None)
-
-    return wait_until("an IPv6 address by router advertisement", announced, ANSWER_TIMEOUT)
+    return neighbour.wait_address(lambda: box.machine.status()["addresses"])
 
 
 @pytest.fixture

@@ -101,6 +101,11 @@ def test_the_whole_life_of_a_relay(aws: Aws, project: Project) -> None:
     relay = project.output()["relay"]
     state = project.state()
 
+    tunnel = relay["tunnel"]
+    assert json.loads(relay["box_text"]) == {
+        "relay": {"public_key": "RELAY_PUBLIC_KEY", "endpoint": relay["endpoint"], "address4": tunnel["relay_ipv4"]},
+        "address4": tunnel["box_ipv4"], "address6": tunnel["box_ipv6"], "mtu": tunnel["mtu"],
+    }  # fmt: skip
     check_network(aws, relay, state)
     check_instance(aws, relay, ours)
     check_upkeep(aws, relay)

@@ -8,7 +8,7 @@
 //! | 2 | admin password | nobody else can choose it; once, because the page can show it |
 //! | 3 | domain | filled in from `roost.toml` where the image has it |
 //! | 4 | account | likewise; the first address, and where the box writes to |
-//! | 5 | relay | what `roost relay` printed; may stay empty, the box works at home without |
+//! | 5 | relay | what the maker of a relay gets to paste; may stay empty, the box works at home without |
 //!
 //! Not asked: a **user name** (there is one owner), the password **again** (a button shows it), the
 //! **person's name** (the account's name will do, the portal can change it), a **second factor** (offered
@@ -24,7 +24,7 @@ use roost_service::tunnel::{self, Tunnel};
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// Longest text that is taken for a relay's, in bytes; what `roost relay` prints has a tenth of it.
+/// Longest text that is taken for a relay's, in bytes; a real one has a tenth of it.
 const MAX_RELAY: usize = 4096;
 
 /// A field of the form.
@@ -88,7 +88,7 @@ impl Field {
                 "The part before the @, like alice. Programs for mail get a password of their own, which the next page shows."
             }
             Self::Relay => {
-                "Paste what `roost relay` printed. Without a relay the box works at home, and you can add one later."
+                "Paste the text that you got where you made the relay. Without a relay the box works at home, and you can add one later."
             }
         }
     }
@@ -169,7 +169,7 @@ impl RelayText {
     /// When it is no relay's.
     pub fn parse(pasted: &str) -> Result<Self, Reason> {
         let text = pasted.trim();
-        let hint = "paste the whole text that `roost relay` printed, and nothing else";
+        let hint = "paste the relay's whole text, and nothing else";
         if text.is_empty() {
             return Err(Reason::new("the text is empty").hint(hint));
         }

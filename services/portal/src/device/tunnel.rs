@@ -82,7 +82,7 @@ impl From<tunnel::Status> for Tunnel {
     }
 }
 
-/// A relay's text, as `roost relay` prints it.
+/// A relay's text, as people paste it into the portal.
 // Only a shape for the document: `tunnel::parse` reads it, and says more of what is wrong.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

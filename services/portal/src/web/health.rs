@@ -70,7 +70,7 @@ pub fn way(way: &Way) -> Markup {
             (State::Unconfigured, Some(why)) => {
                 p { (badge(Tone::Bad, "relay not usable")) " The relay’s text that this box was given cannot be used, so mail from outside cannot arrive." }
                 p { strong { "Why: " } (sentence(why)) }
-                p { "Paste the text again on the page Relay, or make it anew with " code { "roost relay" } "." }
+                p { "Paste the text again on the page Relay, as you got it where you made the relay." }
             },
             (State::Unconfigured, None) if way.given => {
                 p { (badge(Tone::Warning, "is being set up")) " The box hands the relay that it was given to the tunnel. That takes some seconds." }

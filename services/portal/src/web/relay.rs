@@ -97,7 +97,7 @@ async fn show_page(app: &Arc<App>, signed: &Signed, say: &Say) -> Result<Respons
                 form method="post" action="/relay" {
                     (token(&signed.form))
                     input type="hidden" name="do" value="set";
-                    (Field { name: "relay", label: "The relay’s text", help: Some("Paste all of what `roost relay` printed."), kind: Kind::Long, value: &say.typed, wrong: say.wrong.as_ref(), ..Field::default() }.show())
+                    (Field { name: "relay", label: "The relay’s text", help: Some("Paste all of what you got where you made the relay."), kind: Kind::Long, value: &say.typed, wrong: say.wrong.as_ref(), ..Field::default() }.show())
                     button { "Use this relay" }
                 }
             }
