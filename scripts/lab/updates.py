@@ -120,7 +120,7 @@ class Workshop:
             # bundle has packed is not packed again.
             for name in (HISTORY, self.first.bundle.name):
                 shutil.copyfile(self.first.folder / name, folder / name)
-        self.roost("build", "--quiet", *shared, checkout=checkout)
+        # Builds the image as well.
         self.roost("bundle", "make", "--quiet", "--level", PACKING, *shared, checkout=checkout)
         (folder / "roost.img.zst").unlink()
         return Release(number, folder)

@@ -1,7 +1,7 @@
 //! `roost build`: from `roost.toml` to an image, step by step.
 
 use crate::cli::BuildArgs;
-use crate::compile::{self, PROGRAMS, Program};
+use crate::compile::{self, PROGRAMS, Place, Program, Running};
 use crate::config::Config;
 use crate::disk;
 use crate::error::Failure;
@@ -23,6 +23,7 @@ use crate::ui::{Step, Ui, size};
 use crate::workspace::Workspace;
 use roost_service::settings::{self, Settings};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Instant;
 
 /// `roost build`.
@@ -67,7 +68,7 @@ struct Build<'a> {
     programs: Vec<(&'static Program, Key)>,
     /// Key of our own kernel module.
     tryboot: Key,
-    steps: std::cell::RefCell<Vec<StepTime>>,
+    steps: Mutex<Vec<StepTime>>,
 }
 
 /// What the build left of itself beside the image, to know it again.
@@ -147,7 +148,7 @@ impl<'a> Build<'a> {
             stamp,
             programs,
             tryboot,
-            steps: std::cell::RefCell::default(),
+            steps: Mutex::default(),
         })
     }
 
@@ -192,6 +193,10 @@ impl<'a> Build<'a> {
             .into()
     }
 
+    fn note(&self, step: StepTime) {
+        self.steps.lock().expect("no step panics").push(step);
+    }
+
     /// Runs one step through the store, showing it and noting its time.
     fn step(
         &self,
@@ -208,7 +213,7 @@ impl<'a> Build<'a> {
         } else {
             step.done("")
         }
-        self.steps.borrow_mut().push(StepTime {
+        self.note(StepTime {
             name: title.into(),
             seconds: began.elapsed().as_secs_f64(),
             cached,
@@ -225,7 +230,7 @@ impl<'a> Build<'a> {
     ) -> Result<T, Failure> {
         let began = Instant::now();
         let result = work()?;
-        self.steps.borrow_mut().push(StepTime {
+        self.note(StepTime {
             name: title.into(),
             seconds: began.elapsed().as_secs_f64(),
             cached,
@@ -442,7 +447,7 @@ impl<'a> Build<'a> {
             root_hash: verity.root_hash,
             sbom: self.output(report::SBOM),
             components,
-            steps: self.steps.take(),
+            steps: std::mem::take(&mut *self.steps.lock().expect("no step panics")),
         };
         let stamp = self.output(STAMP);
         std::fs::write(
@@ -465,38 +470,65 @@ impl<'a> Build<'a> {
     }
 
     /// The programs of ours, each compiled, taken from the store, or given by the owner.
+    ///
+    /// Most of the mail server is one crate, which keeps one processor busy for long:
+    /// the others are compiled beside it.
     fn programs(&self) -> Result<Vec<(&'static str, PathBuf)>, Failure> {
-        let mut built = Vec::new();
-        for (program, key) in &self.programs {
-            if let Some(given) = self.config.component(program.name) {
-                let got = sha256_file(&given.path)?;
-                if got != given.sha256 {
-                    return Err(Failure::new(format!(
-                        "[components.{}]: {} is not the file that was named",
-                        program.name,
-                        given.path.display()
-                    ))
-                    .because(format!(
-                        "its sha256 is {got}, roost.toml says {}",
-                        given.sha256
-                    ))
-                    .hint("correct sha256 in roost.toml if the new file is the one you want"));
-                }
-                built.push((program.name, given.path.clone()));
-                continue;
+        let (mail, others): (Vec<_>, Vec<_>) = self
+            .programs
+            .iter()
+            .partition(|(program, _)| program.name == compile::MAIL.name);
+        let running = Running::default();
+        let all = |programs: Vec<&(&'static Program, Key)>| {
+            programs
+                .into_iter()
+                .map(|(program, key)| self.program(program, key, &running))
+                .collect::<Result<Vec<_>, Failure>>()
+        };
+        std::thread::scope(|scope| {
+            let mail = scope.spawn(|| all(mail));
+            let others = all(others).inspect_err(|_| running.stop());
+            let mail = mail.join().expect("a build step does not panic");
+            // In this order: if the others failed, mail was stopped for that.
+            let mut built = others?;
+            built.extend(mail?);
+            Ok(built)
+        })
+    }
+
+    fn program(
+        &self,
+        program: &'static Program,
+        key: &Key,
+        running: &Running,
+    ) -> Result<(&'static str, PathBuf), Failure> {
+        if let Some(given) = self.config.component(program.name) {
+            let got = sha256_file(&given.path)?;
+            if got != given.sha256 {
+                return Err(Failure::new(format!(
+                    "[components.{}]: {} is not the file that was named",
+                    program.name,
+                    given.path.display()
+                ))
+                .because(format!(
+                    "its sha256 is {got}, roost.toml says {}",
+                    given.sha256
+                ))
+                .hint("correct sha256 in roost.toml if the new file is the one you want"));
             }
-            let dir = self.step(
-                &format!("compile {}", program.name),
-                "compile",
-                key,
-                |dir, step| {
-                    let log = self.log(&format!("compile-{}", program.name))?;
-                    compile::compile(program, key, &self.workspace, &self.sdk, dir, &log, step)
-                },
-            )?;
-            built.push((program.name, dir.join(program.name)));
+            return Ok((program.name, given.path.clone()));
         }
-        Ok(built)
+        let title = format!("compile {}", program.name);
+        let dir = self.step(&title, "compile", key, |dir, step| {
+            let log = self.log(&format!("compile-{}", program.name))?;
+            let place = Place {
+                workspace: &self.workspace,
+                sdk: &self.sdk,
+                running,
+            };
+            compile::compile(program, key, &place, dir, &log, step)
+        })?;
+        Ok((program.name, dir.join(program.name)))
     }
 
     fn log(&self, name: &str) -> Result<PathBuf, Failure> {

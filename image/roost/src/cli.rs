@@ -395,6 +395,11 @@ pub struct RunArgs {
     /// Memory of the virt machine in MB
     #[arg(long, value_name = "MB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(256..=16_384))]
     pub memory: u32,
+    /// Processors of the virt machine
+    ///
+    /// More than this machine has make it slower, not faster.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub cpus: u32,
     /// Let one more host join the box's network through the Unix socket `lan` in the state folder (virt only)
     ///
     /// The socket takes Ethernet frames, a datagram each, and sends the box's to the socket

@@ -16,7 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Rust target of every program on the box.
 pub const TARGET: &str = "aarch64-unknown-linux-gnu";
@@ -126,7 +127,7 @@ pub const TUNNEL: Program = Program {
     rustc_wrapper: &[],
 };
 
-/// Every program that a build compiles, in the order in which it does.
+/// Every program that a build compiles, in the order in which it is listed.
 pub const PROGRAMS: [&Program; 6] = [&STAGE1, &INIT, &UPDATER, &PORTAL, &TUNNEL, &MAIL];
 
 /// What C code takes for the time of its compilation, in seconds since 1970
@@ -231,18 +232,73 @@ pub fn fetch_crates(workspace: &Workspace, offline: bool) -> Result<(), Failure>
     )
 }
 
+/// Where programs are compiled.
+pub struct Place<'a> {
+    /// The checkout and the cache.
+    pub workspace: &'a Workspace,
+    /// Compilers and libraries.
+    pub sdk: &'a Sdk,
+    /// What is being compiled there now.
+    pub running: &'a Running,
+}
+
+/// The compilations that go on at the same time, so that one's failure ends the others.
+#[derive(Debug, Default)]
+pub struct Running(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    stopped: bool,
+    children: BTreeMap<&'static str, Child>,
+}
+
+impl Running {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn started(&self, name: &'static str, child: Child) {
+        let mut state = self.state();
+        state.children.insert(name, child);
+        if state.stopped {
+            drop(state);
+            self.stop();
+        }
+    }
+
+    /// Waits for a child that has closed its output.
+    fn end(&self, name: &'static str) -> std::io::Result<ExitStatus> {
+        let child = self.state().children.remove(name);
+        child.expect("it was started").wait()
+    }
+
+    /// Ends all of them, also those that start later.
+    pub fn stop(&self) {
+        let mut state = self.state();
+        state.stopped = true;
+        for child in state.children.values_mut() {
+            // One that has just ended needs no end.
+            let _ = child.kill();
+        }
+    }
+}
+
 /// Compiles `program` and copies it to `into/<name>`; cargo's words go to `log`.
 ///
 /// `key` is the program's [`key`], and an error if the sources have changed since.
 pub fn compile(
-    program: &Program,
+    program: &'static Program,
     key: &Key,
-    workspace: &Workspace,
-    sdk: &Sdk,
+    place: &Place<'_>,
     into: &Path,
     log: &Path,
     step: &Step<'_>,
 ) -> Result<(), Failure> {
+    let Place {
+        workspace,
+        sdk,
+        running,
+    } = place;
     // Its own target folder for each package: two compiles never wait for each other's lock.
     // Cargo does not notice another wrapper or date, so each has a folder of its own too.
     let mut folder = KeyBuilder::new("target", 2)
@@ -291,8 +347,19 @@ pub fn compile(
     if let Some(wrapper) = program.rustc_wrapper.first() {
         sandbox = sandbox.env("RUSTC_WRAPPER", &format!("/src/{wrapper}"));
     }
-    let mut child = sandbox
-        .command("cargo")
+    // Some of the locked crates are for other targets: the count is an upper bound.
+    step.total_items(
+        locked_crates(&workspace.source.join("Cargo.lock"), program.package)?.len() as u64,
+    );
+    // The mail server takes longest: what is compiled beside it gives way.
+    let mut command = if program.name == MAIL.name {
+        sandbox.command("cargo")
+    } else {
+        let mut command = sandbox.command("nice");
+        command.arg("cargo");
+        command
+    };
+    let mut child = command
         .args([
             "build",
             "--release",
@@ -316,24 +383,19 @@ pub fn compile(
         .spawn()
         .map_err(no_bwrap)?;
     let stderr = child.stderr.take().expect("stderr is piped");
+    let stdout = child.stdout.take().expect("stdout is piped");
+    running.started(program.name, child);
     let log_path = log.to_owned();
     let reader = std::thread::spawn(move || keep_log(stderr, &log_path));
-    // Some of the locked crates are for other targets: the count is an upper bound.
-    step.total_items(
-        locked_crates(&workspace.source.join("Cargo.lock"), program.package)?.len() as u64,
-    );
     // A crate may be compiled several times: its build script, for this machine, for the box.
     let mut done = BTreeSet::new();
-    for line in BufReader::new(child.stdout.take().expect("stdout is piped"))
-        .lines()
-        .map_while(Result::ok)
-    {
+    for line in BufReader::new(stdout).lines().map_while(Result::ok) {
         if let Ok(Message::CompilerArtifact { package_id }) = serde_json::from_str(&line) {
             done.insert(package_id);
             step.position(done.len() as u64);
         }
     }
-    let status = child.wait().map_err(no_bwrap)?;
+    let status = running.end(program.name).map_err(no_bwrap)?;
     let words = reader.join().expect("the log reader does not panic");
     if !status.success() {
         return Err(explain(
@@ -466,6 +528,18 @@ fn locked_crates(cargo_lock: &Path, package: &str) -> Result<Vec<String>, Failur
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stop_ends_what_runs_and_what_starts_later() {
+        let running = Running::default();
+        let sleep = || Command::new("sleep").arg("600").spawn().unwrap();
+        running.started("before", sleep());
+        running.stop();
+        running.started("after", sleep());
+        for name in ["before", "after"] {
+            assert!(!running.end(name).unwrap().success());
+        }
+    }
 
     #[test]
     fn a_copied_file_is_as_old_as_its_contents() {

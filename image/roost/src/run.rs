@@ -89,6 +89,7 @@ pub fn run(args: &RunArgs, ui: &Ui) -> Result<(), Failure> {
         .command_line("qemu-system-aarch64");
     let mut options = Options::new(machine, &card, &state);
     options.memory_mb = args.memory;
+    options.cpus = args.cpus;
     options.forwards = PORTS
         .iter()
         .map(|(port, _)| Forward {

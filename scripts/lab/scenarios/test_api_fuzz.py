@@ -44,7 +44,7 @@ def fuzz(url: str, *options: str) -> None:
 
 def test_strangers_and_a_box_without_an_owner(boot: Boot, tmp_path: Path) -> None:
     """The box gives the kept document away; whatever strangers send, it stays whole and without an owner."""
-    machine = boot(tmp_path / "box")
+    machine = boot(tmp_path / "box", cpus=2)
     machine.wait_ready()
     url = f"https://127.0.0.1:{machine.forwards[HTTPS]}"
     assert get(f"{url}/api/v1/openapi.json") == DOCUMENT.read_text()
@@ -55,7 +55,7 @@ def test_strangers_and_a_box_without_an_owner(boot: Boot, tmp_path: Path) -> Non
 
 def test_a_laptop_and_strangers_at_an_owned_box(boot: Boot, subject: Subject, tmp_path: Path) -> None:
     """A laptop that sends nonsense gets refusals; so does everybody else."""
-    machine = boot(tmp_path / "box")
+    machine = boot(tmp_path / "box", cpus=2)
     machine.wait_ready()
     laptop = Laptop(subject.roost, tmp_path / "desk", PASSWORD)
     assert machine.code

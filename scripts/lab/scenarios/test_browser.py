@@ -18,7 +18,7 @@ JOURNEY_TIMEOUT = 1200.0
 
 def test_owner_in_a_browser(boot: Boot, tmp_path: Path) -> None:
     """The tests of scripts/lab/browser, which also run without a box, with one that is new."""
-    machine = boot(tmp_path / "box")
+    machine = boot(tmp_path / "box", cpus=2)
     machine.wait_ready()
     assert machine.code
     box = {"ROOST_URL": f"https://127.0.0.1:{machine.forwards[HTTPS]}", "ROOST_CODE": machine.code}

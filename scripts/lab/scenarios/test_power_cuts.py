@@ -97,7 +97,7 @@ def test_acknowledged_mail_survives(
     ledger = Ledger()
     surplus = 0
     for cut in range(CUTS + 1):
-        machine = boot(tmp_path / "card")
+        machine = boot(tmp_path / "card", cpus=2)
         machine.wait_ready()
         assert machine.status()["rescue"] is None
         clients = Clients(machine.forwards, subject.account, tmp_path)
