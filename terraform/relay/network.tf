@@ -147,6 +147,11 @@ resource "aws_eip" "this" {
   tags   = local.tags
 
   depends_on = [aws_internet_gateway.this]
+
+  lifecycle {
+    # An address that is given back for a better one must not come back as that one.
+    create_before_destroy = true
+  }
 }
 
 data "aws_eip" "own" {

@@ -8,6 +8,11 @@ output "public_ipv6" {
   value       = local.public_ipv6
 }
 
+output "region" {
+  description = "AWS region of the relay."
+  value       = data.aws_region.current.region
+}
+
 output "allocation_id" {
   description = "Allocation of the Elastic IP, for AWS's form about port 25 and for elastic_ip_allocation_id."
   value       = local.allocation_id

@@ -2,6 +2,7 @@
 
 mod device;
 mod flash;
+mod relay;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use device::{
@@ -9,6 +10,11 @@ pub use device::{
     StatusArgs, UpdateArgs,
 };
 pub use flash::FlashArgs;
+pub use relay::{
+    BoxKeyArgs, RelayApplyArgs, RelayArgs, RelayCommand, RelayConnectArgs, RelayCostArgs,
+    RelayDestroyArgs, RelayFinishArgs, RelayPlanArgs, RelayPort25Args, RelayScriptArgs,
+    RelayStatusArgs,
+};
 use roost_bundle::{Hash, PublicKey};
 use std::path::PathBuf;
 
@@ -176,6 +182,11 @@ pub enum Command {
     /// The bundle is at /roost.bundle. Whoever reaches the port can read it: bundles are signed,
     /// not secret. Ctrl-C ends it.
     Serve(ServeArgs),
+    /// Look after the relay, the box's public end in your AWS account
+    ///
+    /// The box at home has no public address. A small machine at AWS lends it one, for about seven
+    /// dollars a month: it passes mail, web and DNS through a tunnel and stores nothing.
+    Relay(Box<RelayArgs>),
     /// Print a completion script for your shell
     Completions(CompletionsArgs),
 }

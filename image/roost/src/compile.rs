@@ -356,7 +356,7 @@ pub fn compile(
         sandbox.command("cargo")
     } else {
         let mut command = sandbox.command("nice");
-        command.arg("cargo");
+        command.args(["-n", "5", "cargo"]);
         command
     };
     let mut child = command

@@ -34,18 +34,41 @@ pub fn folder(owner: &str) -> Result<PathBuf, Failure> {
 
 /// The key in `folder`; made if it is not there, and never replaced.
 pub fn keep(folder: &Path, owner: &str, ui: &Ui) -> Result<Kept, Failure> {
-    let path = folder.join(UPDATE_KEY);
+    let kept = keep_seed(folder, UPDATE_KEY, ui, |seed| {
+        format!(
+            "Secret. This key signs updates: whoever has it can install anything on the box of {owner}. \
+             Its public half: {}",
+            SigningKey::from_seed(seed).public()
+        )
+    })?;
+    Ok(Kept {
+        public: SigningKey::from_seed(&kept.seed).public(),
+        new: kept.new,
+    })
+}
+
+/// A secret, and whether it was made just now.
+pub struct KeptSeed {
+    /// The secret.
+    pub seed: Seed,
+    /// Whether it was not there before.
+    pub new: bool,
+}
+
+/// The secret in the file `name` in `folder`; made if it is not there, with `comment` above it, and never replaced.
+pub fn keep_seed(
+    folder: &Path,
+    name: &str,
+    ui: &Ui,
+    comment: impl FnOnce(&Seed) -> String,
+) -> Result<KeptSeed, Failure> {
+    let path = folder.join(name);
     if path.symlink_metadata().is_ok() {
-        let public = SigningKey::from_seed(&*seed(&path, ui)?).public();
-        return Ok(Kept { public, new: false });
+        let seed = seed(&path, ui)?;
+        return Ok(KeptSeed { seed, new: false });
     }
     let seed = Seed::new(random()?);
-    let public = SigningKey::from_seed(&seed).public();
-    let text = format!(
-        "# Secret. This key signs updates: whoever has it can install anything on the box of {owner}. \
-         Its public half: {public}\n{}\n",
-        hex::encode(*seed),
-    );
+    let text = zeroize::Zeroizing::new(format!("# {}\n{}\n", comment(&seed), hex::encode(*seed)));
     let fail = |e| disk_failure("write", &path, e);
     DirBuilder::new()
         .recursive(true)
@@ -64,7 +87,7 @@ pub fn keep(folder: &Path, owner: &str, ui: &Ui) -> Result<Kept, Failure> {
     File::open(folder)
         .and_then(|dir| dir.sync_all())
         .map_err(fail)?;
-    Ok(Kept { public, new: true })
+    Ok(KeptSeed { seed, new: true })
 }
 
 /// The secret half of a key; its memory is cleared when it is dropped.
@@ -84,7 +107,7 @@ pub fn seed(path: &Path, ui: &Ui) -> Result<Seed, Failure> {
     parse(&text).ok_or_else(|| {
         Failure::new(format!("{} holds no key", path.display()))
             .because("beside comments it must have one line of 64 hexadecimal digits")
-            .hint("restore it from a copy; `roost init` makes a new key where there is none")
+            .hint("restore it from a copy; where there is none, a new one is made")
     })
 }
 

@@ -26,6 +26,7 @@ mod modules;
 mod pair;
 mod password;
 mod reboot;
+mod relay;
 mod release;
 mod report;
 mod reset;
@@ -85,6 +86,7 @@ fn dispatch(command: &cli::Command, ui: &Ui) -> Result<(), Failure> {
         cli::Command::Rollback(args) => rollback::run(args, ui),
         cli::Command::Reset(args) => reset::run(args, ui),
         cli::Command::Serve(args) => serve::run(args, ui),
+        cli::Command::Relay(args) => relay::run(args, ui),
         cli::Command::Completions(args) => completions::run(args, ui),
     }
 }

@@ -136,6 +136,27 @@ pub fn can_ask(ui: &Ui) -> bool {
     ui.mode() != Mode::Json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
+/// Asks `question` for `command`, if `yes` does not say it already; `no` is told if the answer is no.
+///
+/// # Errors
+///
+/// A [`Failure`] if the answer is no, or if there is no terminal to ask on.
+pub fn agreed(ui: &Ui, question: &str, yes: bool, command: &str, no: &str) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    if !can_ask(ui) {
+        return Err(Failure::usage(format!(
+            "{command} asks first, and there is no terminal to ask on"
+        ))
+        .hint("add --yes"));
+    }
+    match confirm(question)? {
+        true => Ok(()),
+        false => Err(Failure::interrupted(no)),
+    }
+}
+
 /// Asks a question that is answered by yes or no; Enter alone means no.
 ///
 /// # Errors

@@ -21,7 +21,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from conftest import MODULE, REGION
+from aws import MODULE, REGION
 from test_module import key
 
 SCRIPT = MODULE / "modules/userdata/files/key"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from conftest import ACCOUNT, AMI_PARAMETER, MODULE, REGION, Aws, Project
+from aws import ACCOUNT, AMI_PARAMETER, MODULE, REGION, Aws, Project
 from relay import terraform
 
 DOMAIN = "example.org"

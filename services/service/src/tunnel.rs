@@ -102,6 +102,24 @@ pub struct Tunnel {
     pub keep_port_25_closed: bool,
 }
 
+impl Tunnel {
+    /// A tunnel to `relay` for the box with this address, and what people rarely choose as it is without their choice.
+    pub fn new(relay: Relay, address4: Ipv4Addr) -> Self {
+        Self {
+            relay,
+            address4,
+            address6: None,
+            backend: Backend::default(),
+            mtu: None,
+            keepalive_s: keepalive_s(),
+            listen_port: 0,
+            interface: interface(),
+            table: table(),
+            keep_port_25_closed: keep_closed(),
+        }
+    }
+}
+
 /// The other end of the tunnel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -58,6 +58,23 @@ pub static SECTIONS: &[Section] = &[
         fields: &[&UPDATE_KEYS, &UPDATE_URL, &UPDATE_WINDOW],
     },
     Section {
+        name: "relay",
+        doc: "The box's public end in your AWS account, for `roost relay`. Nothing of it reaches the image. \
+              An empty table will do where AWS_REGION says which region.",
+        members: &[],
+        fields: &[
+            &RELAY_REGION,
+            &RELAY_NAME,
+            &RELAY_INSTANCE_TYPE,
+            &RELAY_AMI,
+            &RELAY_ELASTIC_IP,
+            &RELAY_REGISTERED_DOMAIN,
+            &RELAY_SECOND_ELASTIC_IP,
+            &RELAY_BUDGET_EMAIL,
+            &RELAY_BUDGET_USD,
+        ],
+    },
+    Section {
         name: "build",
         doc: "How `roost build` works on this machine. Nothing of it reaches the box.",
         members: &[],
@@ -249,6 +266,99 @@ pub static UPDATE_WINDOW: Field<(u8, u8)> = Field {
     absent: Absent::Otherwise("at any time"),
     example: "[2, 5]",
     parse: values::window,
+};
+
+/// `[relay] region`
+pub static RELAY_REGION: Field<String> = Field {
+    key: "region",
+    doc: "AWS region in which the relay stands; one near your home.",
+    kind: "text",
+    absent: Absent::Otherwise("what AWS_REGION or your AWS profile says"),
+    example: "\"eu-central-1\"",
+    parse: values::region,
+};
+
+/// `[relay] name`
+pub static RELAY_NAME: Field<String> = Field {
+    key: "name",
+    doc: "Begins the names of everything that is made, so that two relays can live in one account.",
+    kind: "text",
+    absent: Absent::Default("\"roost\""),
+    example: "\"roost\"",
+    parse: values::relay_name,
+};
+
+/// `[relay] instance_type`
+pub static RELAY_INSTANCE_TYPE: Field<String> = Field {
+    key: "instance_type",
+    doc: "Size of the machine; one with an ARM processor. A t4g.nano is enough for a household.",
+    kind: "text",
+    absent: Absent::Default("\"t4g.nano\""),
+    example: "\"t4g.nano\"",
+    parse: values::instance_type,
+};
+
+/// `[relay] ami`
+pub static RELAY_AMI: Field<String> = Field {
+    key: "ami",
+    doc: "Image of the machine: Debian 12 or 13 for ARM.",
+    kind: "text",
+    absent: Absent::Otherwise("Debian's newest of version 13"),
+    example: "\"ami-0123456789abcdef0\"",
+    parse: values::ami,
+};
+
+/// `[relay] elastic_ip`
+pub static RELAY_ELASTIC_IP: Field<String> = Field {
+    key: "elastic_ip",
+    doc: "Allocation of an Elastic IP of your own, which outlives the relay with its reputation and with \
+          AWS's approval of port 25.",
+    kind: "text",
+    absent: Absent::Otherwise("one is made, and released with the relay"),
+    example: "\"eipalloc-0123456789abcdef0\"",
+    parse: values::allocation,
+};
+
+/// `[relay] registered_domain`
+pub static RELAY_REGISTERED_DOMAIN: Field<bool> = Field {
+    key: "registered_domain",
+    doc: "Whether your domain is registered with Route 53 in the same account. Then its name servers are set \
+          to box and relay, and the relay keeps a copy of the zone; the box must answer for it.",
+    kind: "true or false",
+    absent: Absent::Default("false"),
+    example: "true",
+    parse: values::switch,
+};
+
+/// `[relay] second_elastic_ip`
+pub static RELAY_SECOND_ELASTIC_IP: Field<bool> = Field {
+    key: "second_elastic_ip",
+    doc: "Whether the second name server gets an IPv4 address of its own, which some registries want. \
+          It costs as much as the first.",
+    kind: "true or false",
+    absent: Absent::Default("false"),
+    example: "true",
+    parse: values::switch,
+};
+
+/// `[relay] budget_email`
+pub static RELAY_BUDGET_EMAIL: Field<String> = Field {
+    key: "budget_email",
+    doc: "Address that hears from AWS when the account's month gets dearer than `budget_usd`. Not one on the box.",
+    kind: "text",
+    absent: Absent::Otherwise("nobody hears of it"),
+    example: "\"you@example.com\"",
+    parse: values::mail_address,
+};
+
+/// `[relay] budget_usd`
+pub static RELAY_BUDGET_USD: Field<u32> = Field {
+    key: "budget_usd",
+    doc: "That budget, in US dollars a month, for the whole account.",
+    kind: "whole number",
+    absent: Absent::Default("15"),
+    example: "15",
+    parse: values::dollars,
 };
 
 /// `[build] mirror`

@@ -2,7 +2,7 @@
 //!
 //! - [`fields`] defines every key; [`schema`] says what a definition is.
 //! - [`read`] walks the file by the definitions and collects all that is wrong.
-//! - [`values`], [`names`], [`hash`], [`network`] and [`update`] check what the keys hold.
+//! - [`values`], [`names`], [`hash`], [`network`], [`relay`] and [`update`] check what the keys hold.
 //! - [`page`] makes the reference page and the commented file from the definitions.
 //! - [`problem`] shows one fault with its place.
 
@@ -13,6 +13,7 @@ pub mod network;
 pub mod page;
 pub mod problem;
 pub mod read;
+pub mod relay;
 pub mod schema;
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,8 @@ pub struct Config {
     pub mail: Mail,
     /// Whose updates the box takes.
     pub update: Update,
+    /// The box's public end.
+    pub relay: relay::Relay,
     /// Debian mirror without a slash at its end; none means the one that apt uses.
     pub mirror: Option<String>,
     /// Programs that replace those of Roost.
@@ -252,6 +255,7 @@ impl Config {
         let time = plain(document, "time", report);
         let mail = plain(document, "mail", report);
         let update = plain(document, "update", report);
+        let relay = plain(document, "relay", report);
         let build = plain(document, "build", report);
         let the_box = plain(document, "box", report);
 
@@ -267,6 +271,7 @@ impl Config {
         let max_message_size = mail.get(&fields::MAIL_MAX_MESSAGE_SIZE, report);
         let spam_filter = mail.get(&fields::MAIL_SPAM_FILTER, report);
         let update = update::read(&update, report);
+        let relay = relay::read(&relay, report);
         let mirror = build.get(&fields::BUILD_MIRROR, report);
         let overrides = overrides(document, folder, report);
 
@@ -338,6 +343,7 @@ impl Config {
                 spam_filter: spam_filter?,
             },
             update: update?,
+            relay: relay?,
             mirror,
             overrides,
         })

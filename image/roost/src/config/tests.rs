@@ -60,7 +60,7 @@ refused! {
     refused_key_of_another_table: with("[mail]\ndomain = \"example.org\"");
     refused_key_without_table: format!("domain = \"example.org\"\n{GOOD}");
     refused_unknown_table: with("[netwrok]\nmode = \"dhcp\"");
-    refused_unknown_table_far: with("[relay]");
+    refused_unknown_table_far: with("[colours]");
     refused_table_that_is_a_value: format!("mail = true\n{GOOD}");
     refused_table_array: with("[[mail]]\nspam_filter = true");
     refused_clear_password: instead("password_hash", "password = \"hunter2 hunter2\" #");
@@ -121,6 +121,10 @@ refused! {
         "[update]\nkeys = [\"{KEY}\"]\nurl = \"http://a.example/b\"\nwindow = [22, 24]"));
     refused_update_window_empty: with(&format!(
         "[update]\nkeys = [\"{KEY}\"]\nurl = \"http://a.example/b\"\nwindow = [5, 5]"));
+    refused_relay: with(
+        "[relay]\nregion = \"eu-central-1a\"\nname = \"My Relay\"\ninstance_type = \"t3.nano\"\nami = \"debian\"\n\
+         elastic_ip = \"203.0.113.7\"\nsecond_elastic_ip = true\nbudget_email = \"me\"\nbudget_usd = 0");
+    refused_relay_kinds: with("[relay]\ninstance_type = \"nano\"\nbudget_usd = \"15\"");
     refused_many_at_once: "[box]\nname = \"Box!\"\ndomain = \"org\"\nsize = 1\n\n[account]\nname = \"root\"\n\n\
          [mail]\nmax_message_size = \"1 B\"\nspam_filter = 1\n";
 }

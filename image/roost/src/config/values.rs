@@ -361,6 +361,139 @@ fn size(value: &str) -> Result<u64, Reason> {
     number.checked_mul(*factor).ok_or_else(malformed)
 }
 
+/// Name of an AWS region.
+pub fn region(node: &Node<'_>, report: &mut Report<'_>) -> Option<String> {
+    text(node, report, "\"eu-central-1\"", |value| {
+        // Two letters, one or more words, a number.
+        let parts: Vec<&str> = value.split('-').collect();
+        let good = match parts.as_slice() {
+            [place, words @ .., number] if !words.is_empty() => {
+                place.len() == 2
+                    && (words.iter().chain([place]))
+                        .all(|w| !w.is_empty() && w.bytes().all(|b| b.is_ascii_lowercase()))
+                    && matches!(number.as_bytes(), [b'1'..=b'9'])
+            }
+            _ => false,
+        };
+        good.then(|| value.to_owned()).ok_or_else(|| {
+            Reason::new(format!(
+                "\"{}\" is no name of an AWS region",
+                super::read::printable(value)
+            ))
+            .hint("write it like eu-central-1; a letter at its end would be a zone's")
+        })
+    })
+}
+
+/// What the names of the relay's parts begin with.
+pub fn relay_name(node: &Node<'_>, report: &mut Report<'_>) -> Option<String> {
+    text(node, report, "\"roost\"", |value| {
+        let begins = value.starts_with(|c: char| c.is_ascii_lowercase());
+        let rest = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if begins && value.len() <= 20 && value.bytes().all(rest) {
+            return Ok(value.to_owned());
+        }
+        Err(Reason::new(
+            "the name must have 1 to 20 small letters, digits and hyphens, and begin with a letter",
+        ))
+    })
+}
+
+/// EC2 instance type with an ARM processor.
+pub fn instance_type(node: &Node<'_>, report: &mut Report<'_>) -> Option<String> {
+    text(node, report, "\"t4g.nano\"", |value| {
+        let arm = |family: &str| {
+            let digits = family.trim_start_matches(|c: char| c.is_ascii_lowercase());
+            let after = digits.trim_start_matches(|c: char| c.is_ascii_digit());
+            family == "a1"
+                || (digits.len() < family.len() && digits != after && after.starts_with('g'))
+        };
+        let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        match value.split_once('.') {
+            Some((family, size))
+                if !size.is_empty() && value.bytes().all(|b| word(b) || b == b'.') =>
+            {
+                if arm(family) {
+                    return Ok(value.to_owned());
+                }
+                Err(Reason::new(format!("{value} has no ARM processor"))
+                    .hint("its family must have a g after the number, as in t4g.nano"))
+            }
+            _ => Err(Reason::new(format!(
+                "\"{}\" is no instance type",
+                super::read::printable(value)
+            ))
+            .hint("write it like t4g.nano")),
+        }
+    })
+}
+
+/// Id of an EC2 image.
+pub fn ami(node: &Node<'_>, report: &mut Report<'_>) -> Option<String> {
+    text(node, report, "\"ami-0123456789abcdef0\"", |value| {
+        aws_id(value, "ami-", "an image")
+    })
+}
+
+/// Id of an Elastic IP's allocation.
+pub fn allocation(node: &Node<'_>, report: &mut Report<'_>) -> Option<String> {
+    text(node, report, "\"eipalloc-0123456789abcdef0\"", |value| {
+        aws_id(value, "eipalloc-", "an Elastic IP's allocation")
+    })
+}
+
+/// An id as AWS gives them: a prefix and 8 to 17 hexadecimal digits.
+fn aws_id(value: &str, prefix: &str, what: &str) -> Result<String, Reason> {
+    let digits = value.strip_prefix(prefix).unwrap_or_default();
+    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    if (8..=17).contains(&digits.len()) && digits.bytes().all(hex) {
+        return Ok(value.to_owned());
+    }
+    Err(Reason::new(format!(
+        "\"{}\" is no id of {what}",
+        super::read::printable(value)
+    ))
+    .hint(format!(
+        "write it like {prefix}0123456789abcdef0, as AWS's console shows it"
+    )))
+}
+
+/// A mail address, roughly: AWS checks it by writing to it.
+pub fn mail_address(node: &Node<'_>, report: &mut Report<'_>) -> Option<String> {
+    text(node, report, "\"you@example.com\"", |value| {
+        let bad = |c: char| c.is_whitespace() || c.is_control() || c == '@';
+        match value.split_once('@') {
+            Some((name, domain))
+                if !name.is_empty()
+                    && !name.contains(bad)
+                    && !domain.contains(bad)
+                    && domain.trim_matches('.').contains('.') =>
+            {
+                Ok(value.to_owned())
+            }
+            _ => Err(Reason::new(format!(
+                "\"{}\" is no mail address",
+                super::read::printable(value)
+            ))
+            .hint("write it like you@example.com")),
+        }
+    })
+}
+
+/// A sum in US dollars.
+pub fn dollars(node: &Node<'_>, report: &mut Report<'_>) -> Option<u32> {
+    let DeValue::Integer(number) = node.get_ref() else {
+        wrong_kind(node, report, "a whole number", "15");
+        return None;
+    };
+    let value = u32::from_str_radix(number.as_str(), number.radix()).ok();
+    let value = value.filter(|value| (1..=100_000).contains(value));
+    if value.is_none() {
+        report.add(node.span(), Reason::new("the sum must be from 1 to 100000"));
+    }
+    value
+}
+
 /// Address of a Debian mirror, without a slash at its end.
 pub fn mirror(node: &Node<'_>, report: &mut Report<'_>) -> Option<String> {
     let example = "\"https://debian.example.net/debian\"";

@@ -21,7 +21,7 @@ pub mod words;
 
 use crate::cli::BoxArgs;
 use crate::error::Failure;
-use crate::password::{can_ask, confirm};
+use crate::password::agreed;
 use crate::ui::Ui;
 use address::Address;
 use error::DeviceError;
@@ -267,22 +267,8 @@ impl<'a> Device<'a> {
     ///
     /// A [`Failure`] if the answer is no, or if there is no terminal to ask on.
     pub fn confirm(&self, question: &str, yes: bool, command: &str) -> Result<(), Failure> {
-        if yes {
-            return Ok(());
-        }
-        if !can_ask(self.ui) {
-            return Err(Failure::usage(format!(
-                "{command} asks first, and there is no terminal to ask on"
-            ))
-            .hint("add --yes"));
-        }
-        if confirm(question)? {
-            Ok(())
-        } else {
-            Err(Failure::interrupted(
-                "you said no; nothing was changed on the box",
-            ))
-        }
+        let no = "you said no; nothing was changed on the box";
+        agreed(self.ui, question, yes, command, no)
     }
 }
 
