@@ -128,6 +128,13 @@ impl Failure {
         causes
     }
 
+    /// What failed and why in one line, for a text that goes on.
+    pub fn in_a_line(&self) -> String {
+        let mut parts = vec![self.0.what.clone()];
+        parts.extend(self.causes());
+        parts.join(": ")
+    }
+
     /// The text for a terminal, with colours; `anstream` drops them where they don't belong.
     pub fn render(&self) -> String {
         use fmt::Write as _;

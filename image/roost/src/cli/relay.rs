@@ -15,9 +15,10 @@ In this order:
   roost relay finish             once the name of your mail server leads to the relay
 
 Keys and state:
-  relay/ beside roost.toml is a Terraform project of its own, with its state. The relay's private
-  key is in ~/.config/roost/DOMAIN. Keep a copy of both. Neither the state nor anything that is
-  printed holds a secret. AWS credentials come from your environment, as for Terraform itself.")]
+  relay/ beside roost.toml is a Terraform project of its own, with its state.
+  The relay's private key is in ~/.config/roost/DOMAIN. Keep a copy of both.
+  Neither the state nor anything that is printed holds a secret. AWS credentials
+  come from your environment, as for Terraform itself.")]
 pub struct RelayArgs {
     /// What to do.
     #[command(subcommand)]

@@ -80,7 +80,7 @@ fn find_address(
             Err(failure) => {
                 ui.warn(format!(
                     "{address} was not looked up in blocklists: {}",
-                    failure.causes().join(": ")
+                    failure.in_a_line()
                 ));
                 return Ok(());
             }

@@ -26,7 +26,8 @@ const INSTANCES: [(&str, f64); 6] = [
     ("m7g.medium", 0.0408),
 ];
 /// Where the numbers come from.
-const SOURCE: &str = "AWS's list prices for us-east-1 as of 2025; other regions are up to a third dearer.
+const SOURCE: &str =
+    "AWS's list prices for us-east-1 as of 2025; other regions are up to a third dearer.
   The first 100 GB a month out are free, then $0.09 a GB. Check them at https://calculator.aws";
 
 /// A line of the bill.

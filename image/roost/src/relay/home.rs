@@ -204,7 +204,7 @@ impl<'a> Home<'a> {
                     return Ok(status);
                 }
                 Ok(status) => status.summary,
-                Err(failure) => failure.causes().join(": "),
+                Err(failure) => failure.in_a_line(),
             };
             step.message(plain(&last));
             if !self.device.stop.wait(EVERY) {

@@ -201,9 +201,7 @@ fn destroy(args: &RelayDestroyArgs, ui: &Ui) -> Result<(), Failure> {
         Ok(()) => {}
         Err(failure) => ui.warn(format!(
             "the box was not told ({}): `roost relay connect --remove` does that later",
-            [vec![failure.to_string()], failure.causes()]
-                .concat()
-                .join(": ")
+            failure.in_a_line()
         )),
     }
     terraform.apply("remove the relay", changes.len())?;

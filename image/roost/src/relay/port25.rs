@@ -30,10 +30,7 @@ pub fn run(args: &RelayPort25Args, ui: &Ui) -> Result<(), Failure> {
     let found = match Home::of(&args.which, stop, ui).and_then(|mut home| home.port25()) {
         Ok(found) => Some(found),
         Err(failure) => {
-            ui.warn(format!(
-                "the box could not try: {}",
-                failure.causes().join(": ")
-            ));
+            ui.warn(format!("the box could not try: {}", failure.in_a_line()));
             None
         }
     };

@@ -52,11 +52,7 @@ pub fn run(args: &RelayStatusArgs, ui: &Ui) -> Result<(), Failure> {
         // Without either there is nothing to show.
         Err(failure) if found.relay.is_none() => return Err(failure),
         Err(failure) => {
-            found.box_silent = Some(
-                [vec![failure.to_string()], failure.causes()]
-                    .concat()
-                    .join(": "),
-            );
+            found.box_silent = Some(failure.in_a_line());
         }
     }
     ui.result(render(&found, project.mail_host().as_deref()), &found);

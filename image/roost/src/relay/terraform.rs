@@ -5,6 +5,7 @@
 
 use super::secrets::Secrets;
 use super::trouble::{self, Diagnostic};
+use super::words;
 use crate::device::stop::Stop;
 use crate::error::Failure;
 use crate::ui::{Step, Ui};
@@ -149,8 +150,8 @@ impl<'a> Terraform<'a> {
             step.done("");
             return Ok(());
         }
-        let words = self.hide(String::from_utf8_lossy(&out.stderr).trim());
-        Err(trouble::of_words("cannot prepare Terraform", &words))
+        let said = self.hide(String::from_utf8_lossy(&out.stderr).trim());
+        Err(trouble::of_words("cannot prepare Terraform", &said))
     }
 
     /// Finds out what would change, and keeps that for [`Self::apply`].
@@ -175,7 +176,9 @@ impl<'a> Terraform<'a> {
                 address: change.resource.addr,
                 kind: change.resource.resource_type,
             }),
-            Event::RefreshStart { hook } => step.message(hook.resource.addr),
+            Event::RefreshStart { hook } => {
+                step.message(words::thing(&hook.resource.resource_type))
+            }
             _ => {}
         })?;
         step.done(match changes.len() {
@@ -333,9 +336,7 @@ impl<'a> Terraform<'a> {
 
 fn watch(event: &Event, step: &Step<'_>) {
     match event {
-        Event::ApplyStart { hook } => {
-            step.message(super::words::thing(&hook.resource.resource_type))
-        }
+        Event::ApplyStart { hook } => step.message(words::thing(&hook.resource.resource_type)),
         Event::ApplyComplete { .. } => step.advance(1),
         _ => {}
     }

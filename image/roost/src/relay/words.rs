@@ -8,24 +8,22 @@ use std::collections::BTreeMap;
 pub fn thing(kind: &str) -> &str {
     match kind {
         "aws_budgets_budget" => "budget",
-        "aws_cloudwatch_metric_alarm" => "alarm that restarts the machine",
+        "aws_cloudwatch_metric_alarm" => "alarm",
         "aws_eip" => "Elastic IP",
-        "aws_eip_association" => "Elastic IP at the machine",
+        "aws_eip_association" => "Elastic IP's place",
         "aws_eip_domain_name" => "reverse name (PTR)",
-        "aws_iam_instance_profile" | "aws_iam_role" | "aws_iam_role_policy" => {
-            "right of the machine to its own secrets"
-        }
+        "aws_iam_instance_profile" | "aws_iam_role" | "aws_iam_role_policy" => "machine's right",
         "aws_instance" => "machine",
         "aws_internet_gateway" => "internet gateway",
         "aws_network_interface" => "network interface",
         "aws_route" | "aws_route_table" | "aws_route_table_association" => "route",
-        "aws_route53domains_delegation_signer_record" => "DS record of the domain",
-        "aws_route53domains_registered_domain" => "name servers of the domain",
-        "aws_security_group" => "firewall",
-        "aws_ssm_parameter" => "secret in the parameter store",
+        "aws_route53domains_delegation_signer_record" => "DS record",
+        "aws_route53domains_registered_domain" => "domain",
+        "aws_security_group" | "aws_default_security_group" => "firewall",
+        "aws_ssm_parameter" => "stored secret",
         "aws_subnet" | "aws_vpc" => "network",
         "aws_vpc_security_group_egress_rule" | "aws_vpc_security_group_ingress_rule" => {
-            "rule of the firewall"
+            "firewall rule"
         }
         other => other,
     }
