@@ -24,7 +24,7 @@ use crate::workspace::Workspace;
 use roost_service::settings::{self, Settings};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// `roost build`.
 pub fn run(args: &BuildArgs, ui: &Ui) -> Result<(), Failure> {
@@ -70,6 +70,11 @@ struct Build<'a> {
     tryboot: Key,
     steps: Mutex<Vec<StepTime>>,
 }
+
+/// Bytes that finished steps may take in the cache; a whole build's take half a gigabyte.
+const ROOM: u64 = 8 << 30;
+/// Steps that were used in this time stay in any case: a build that began then may still read them.
+const IDLE: Duration = Duration::from_secs(3 * 3600);
 
 /// What the build left of itself beside the image, to know it again.
 const STAMP: &str = "roost.build.json";
@@ -465,6 +470,15 @@ impl<'a> Build<'a> {
         );
         if self.before.as_ref() != Some(&release) {
             release.save(&self.args.config)?;
+        }
+        match self.store.prune(ROOM, IDLE) {
+            Ok(0) => {}
+            Ok(freed) => self.ui.info(format!(
+                "removed {} of earlier builds' results that nothing had used for long",
+                size(freed)
+            )),
+            // The image is made all the same.
+            Err(failure) => self.ui.warn(failure.in_a_line()),
         }
         Ok(report)
     }

@@ -8,8 +8,9 @@ use crate::error::Failure;
 use sha2::{Digest, Sha256};
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// Hash of a step's inputs, in hex.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -209,6 +210,23 @@ pub fn write_atomically(path: &Path, text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Notes that an output was used now.
+fn used(dir: &Path) {
+    // Only a courtesy to [`Store::prune`]: a cache that cannot be written still serves.
+    let _ = File::open(dir).and_then(|dir| dir.set_modified(SystemTime::now()));
+}
+
+/// The folders in a folder; none if it is not there.
+fn folders(parent: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let entries = match std::fs::read_dir(parent) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(disk_failure("read", parent, e)),
+    };
+    let paths = entries.flatten().map(|entry| entry.path());
+    Ok(paths.filter(|path| path.is_dir()).collect())
+}
+
 /// Where steps put their outputs.
 pub struct Store {
     root: PathBuf,
@@ -241,6 +259,7 @@ impl Store {
         let parent = self.root.join(step);
         let dir = parent.join(key.short());
         if dir.is_dir() {
+            used(&dir);
             return Ok(Output { dir, cached: true });
         }
         let fresh = Making::start(&parent)?;
@@ -252,7 +271,52 @@ impl Store {
     /// The output folder of `step` for the key whose [`Key::short`] this is, if there is one.
     pub fn find(&self, step: &str, short: &str) -> Option<PathBuf> {
         let dir = self.root.join(step).join(short);
-        dir.is_dir().then_some(dir)
+        dir.is_dir().then(|| {
+            used(&dir);
+            dir
+        })
+    }
+
+    /// Removes outputs that nothing has used for the time `idle`, longest unused first, until all of them
+    /// together take at most `room` bytes. Gives the bytes that this freed.
+    pub fn prune(&self, room: u64, idle: Duration) -> Result<u64, Failure> {
+        let mut outputs = Vec::new();
+        for step in folders(&self.root)? {
+            for dir in folders(&step)? {
+                let name = dir.file_name().unwrap_or_default().to_string_lossy();
+                if name.starts_with(MAKING) {
+                    continue;
+                }
+                let mut bytes = 0;
+                for file in files_below(&dir).unwrap_or_default() {
+                    bytes += file.symlink_metadata().map_or(0, |m| m.blocks() * 512);
+                }
+                // Another build may have removed it just now.
+                if let Ok(used) = dir.metadata().and_then(|m| m.modified()) {
+                    outputs.push((used, bytes, dir));
+                }
+            }
+        }
+        outputs.sort();
+        let mut total: u64 = outputs.iter().map(|(_, bytes, _)| bytes).sum();
+        let mut freed = 0;
+        for (used, bytes, dir) in outputs {
+            // Another build may be reading what was used lately.
+            if total <= room || used.elapsed().is_ok_and(|unused| unused < idle) {
+                break;
+            }
+            // Under such a name nothing takes it for whole, and whatever is left is removed later.
+            let name = dir.file_name().unwrap_or_default().to_string_lossy();
+            let gone = dir.with_file_name(format!("{MAKING}{name}"));
+            match std::fs::rename(&dir, &gone) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                renamed => renamed.map_err(|e| disk_failure("rename", &dir, e))?,
+            }
+            std::fs::remove_dir_all(&gone).map_err(|e| disk_failure("remove", &gone, e))?;
+            total -= bytes;
+            freed += bytes;
+        }
+        Ok(freed)
     }
 }
 
@@ -291,6 +355,51 @@ mod tests {
             .get("s", &key, |_| panic!("must come from the store"))
             .unwrap();
         assert!(again.cached && again.dir.join("whole").exists());
+    }
+
+    #[test]
+    fn what_was_not_used_for_long_goes_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let hour = Duration::from_secs(3600);
+        let key = |name: &str| KeyBuilder::new(name, 1).finish();
+        let make = |name: &str, hours: u32| {
+            let file = |d: &Path| d.join("file");
+            let made = store.get("s", &key(name), |d| {
+                std::fs::write(file(d), vec![1; 1 << 20]).map_err(|e| disk_failure("write", d, e))
+            });
+            let then = SystemTime::now() - hour * hours;
+            File::open(made.unwrap().dir)
+                .unwrap()
+                .set_modified(then)
+                .unwrap();
+        };
+        let there = |name: &str| dir.path().join("steps/s").join(key(name).short()).exists();
+        for (name, hours) in [("old", 9), ("older", 10), ("used again", 20), ("new", 0)] {
+            make(name, hours);
+        }
+        store
+            .get("s", &key("used again"), |_| unreachable!())
+            .unwrap();
+        // File systems count in blocks, so a little more room than for three.
+        let freed = store.prune((3 << 20) + (64 << 10), hour).unwrap();
+        assert!(freed >= 1 << 20, "{freed}");
+        assert!(!there("older") && there("old") && there("used again") && there("new"));
+        // Those of the last hour stay, however little room there is.
+        store.prune(0, hour).unwrap();
+        assert!(!there("old") && there("used again") && there("new"));
+        assert_eq!(
+            std::fs::read_dir(dir.path().join("steps/s"))
+                .unwrap()
+                .count(),
+            2
+        );
+        assert_eq!(
+            Store::new(&dir.path().join("nothing"))
+                .prune(0, hour)
+                .unwrap(),
+            0
+        );
     }
 
     #[test]
