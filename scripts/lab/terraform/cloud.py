@@ -88,6 +88,7 @@ class Cloud:
         self._extra = Path(os.environ["ROOST_AWS_EXTRA"])
         # Terraform asks for ten things at a time.
         self._lock = threading.Lock()
+        self._allocating = threading.Lock()
 
     def _client(self, name: str) -> Any:
         with self._lock:
@@ -287,7 +288,11 @@ class Cloud:
     # Addresses
 
     def _create_eip(self, values: Values) -> Values:
-        made = self._ec2.allocate_address(Domain=values["domain"], **tagged(values, "elastic-ip"))
+        # moto's own addresses are of the loopback network; these could be somebody's (RFC 5737).
+        with self._allocating:
+            taken = {entry["PublicIp"] for entry in self._ec2.describe_addresses()["Addresses"]}
+            free = next(address for host in range(1, 255) if (address := f"203.0.113.{host}") not in taken)
+            made = self._ec2.allocate_address(Domain=values["domain"], Address=free, **tagged(values, "elastic-ip"))
         return {"id": made["AllocationId"], "allocation_id": made["AllocationId"], "public_ip": made["PublicIp"]}
 
     def _read_eip(self, values: Values) -> Values:

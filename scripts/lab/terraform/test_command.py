@@ -123,9 +123,9 @@ def test_the_whole_life_of_a_relay(owner: Owner, tmp_path: Path) -> None:
     # The second phase waits for the name.
     hosts = tmp_path / "hosts"
     named = ("unshare", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh")
-    hosts.write_text(f"203.0.113.1 mail.{DOMAIN}\n")
+    hosts.write_text(f"198.51.100.1 mail.{DOMAIN}\n")
     early = owner.roost("finish", "--yes", *box, expect=FAILED, wrap=named)
-    assert f"mail.{DOMAIN} does not lead to {relay['public_ipv4']} yet" in early and "it leads to 203.0.113.1" in early
+    assert f"mail.{DOMAIN} does not lead to {relay['public_ipv4']} yet" in early and "it leads to 198.51.100.1" in early
     hosts.write_text(f"{relay['public_ipv4']} mail.{DOMAIN}\n")
     finished = owner.result("finish", "--yes", *box, wrap=named)
     assert finished["relay"]["reverse_name"].rstrip(".") == f"mail.{DOMAIN}"
