@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from machine import Machine
+from waiting import wait_until
 
 #: TCP ports of the box's pages and of its device API.
 HTTPS = 443
 API = 7625
 #: Seconds for one command.
 COMMAND_TIMEOUT = 120.0
+#: Seconds until the tunnel is up, or down, on an emulated box.
+TUNNEL_TIMEOUT = 60.0
 
 
 class Laptop:
@@ -77,3 +80,30 @@ class Laptop:
             check=True, capture_output=True,
         )  # fmt: skip
         return certificate, key
+
+
+class Api:
+    """The box's device API, as the laptop calls it."""
+
+    def __init__(self, machine: Machine, laptop: Laptop) -> None:
+        """For a laptop that is paired with the box."""
+        certificate, key = laptop.credentials()
+        self._url = f"https://{laptop.at(machine)}/api/v1"
+        self._curl = ("curl", "--silent", "--show-error", "--insecure", "--cert", str(certificate), "--key", str(key))
+
+    def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """Status and JSON of the answer."""
+        sent = () if body is None else ("--header", "Content-Type: application/json", "--data", json.dumps(body))
+        command = [*self._curl, "--request", method, "--write-out", "\n%{http_code}", *sent, f"{self._url}/{path}"]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        text, _, status = said.rpartition("\n")
+        return int(status), json.loads(text) if text else None
+
+    def wait_state(self, state: str) -> dict[str, Any]:
+        """Waits for a state of the tunnel; gives all that the box says of it."""
+
+        def there() -> dict[str, Any] | None:
+            status, answer = self.call("GET", "tunnel")
+            return answer if status == 200 and answer["state"] == state else None
+
+        return wait_until(f"a tunnel that is {state}", there, TUNNEL_TIMEOUT, interval=1.0)

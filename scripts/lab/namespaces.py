@@ -49,9 +49,10 @@ class Machine:
         if self._holder.stdout.readline() != "ready\n":
             self._holder.wait()
             raise RuntimeError(f"no machine {name}: is this root, and does the kernel have overlayfs?")
-        self._enter = ["nsenter", f"--target={self._holder.pid}", "--net"]
+        #: What a command begins with that runs in it.
+        self.enter = ["nsenter", f"--target={self._holder.pid}", "--net"]
         if files is not None:
-            self._enter += ["--mount", "--root", "--wd"]
+            self.enter += ["--mount", "--root", "--wd"]
         self.run("ip", "link", "set", "lo", "up")
         for where in ("all", "default"):
             self.sysctl(f"net/ipv6/conf/{where}/accept_dad", "0")
@@ -70,7 +71,7 @@ class Machine:
 
     def run(self, *command: str, stdin: str | None = None, check: bool = True) -> str:
         """Runs a command in it and returns what it printed; a failure carries all that it said."""
-        done = subprocess.run([*self._enter, *command], input=stdin, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*self.enter, *command], input=stdin, capture_output=True, text=True, timeout=60)
         if check and done.returncode != 0:
             raise RuntimeError(f"{self.name}: {' '.join(command)}: {done.stdout}{done.stderr}")
         return done.stdout
@@ -78,7 +79,7 @@ class Machine:
     def start(self, *command: str, log: Path) -> subprocess.Popen[bytes]:
         """Starts a command in it; what it says goes to a file."""
         with log.open("ab") as out:
-            return subprocess.Popen([*self._enter, *command], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            return subprocess.Popen([*self.enter, *command], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
 
     @contextmanager
     def inside(self) -> Iterator[None]:

@@ -24,7 +24,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -55,13 +55,17 @@ ADDRESS_TIMEOUT = 60.0
 class Neighbour:
     """The other machine. Needs root, or the right to make user namespaces and `/dev/net/tun`."""
 
-    def __init__(self, lan: str, clock_ahead: float = 0.0) -> None:
-        """Starts it and has it join the network; its clock is ahead by some seconds."""
+    def __init__(self, lan: str, clock_ahead: float = 0.0, within: Sequence[str] = ()) -> None:
+        """Starts it and has it join the network; its clock is ahead by some seconds.
+
+        With `within`, which enters the namespace of a machine that is there already, it is that machine.
+        """
         namespaces = ["--net"] if os.geteuid() == 0 else ["--net", "--user", "--map-root-user"]
+        place = within or ["unshare", *namespaces]
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                ["unshare", *namespaces, sys.executable, __file__, lan, str(clock_ahead)], stdin=theirs
+                [*place, sys.executable, __file__, lan, str(clock_ahead)], stdin=theirs
             )
 
     def announce(self) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import BOX4, BOX6, CLIENT4, CLIENT6, MTU, PRIVATE4, PUBLIC4, PUBLIC6, RELAY4, RELAY6, SECOND6, World
+from conftest import World
+from internet import BOX4, BOX6, CLIENT4, CLIENT6, MTU, PRIVATE4, PUBLIC4, PUBLIC6, RELAY4, RELAY6, SECOND6
 from servers import Echo, call, scan
 
 TCP_PORTS = [25, 80, 443, 465, 587, 993, 995, 4190]

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from conftest import PUBLIC4, PUBLIC6, RELAY4, SECOND6, TSIG, ZONE, World
+from conftest import TSIG, World
+from internet import PUBLIC4, PUBLIC6, RELAY4, SECOND6, ZONE
 from namespaces import Machine
 from waiting import wait_until
 
