@@ -5,6 +5,7 @@ use crate::code::Code;
 use crate::identity::Identity;
 use crate::init::Init;
 use crate::passkey::Waiting;
+use crate::resolver::Resolver;
 use crate::second::Pending;
 use crate::session::{MAX_SESSIONS, SessionId};
 use crate::setup::MailPassword;
@@ -46,6 +47,8 @@ pub struct Places {
     pub mail_http: std::net::SocketAddr,
     /// Which resolver the box's network has, as resolv.conf(5).
     pub resolv_conf: PathBuf,
+    /// Port of that resolver.
+    pub dns_port: u16,
 }
 
 /// What is shown once, after the pairing.
@@ -149,6 +152,11 @@ impl App {
             names: RwLock::new(names),
             laptops: watch::Sender::new(()),
         }))
+    }
+
+    /// The resolver that the box's network has at the moment.
+    pub fn resolver(&self) -> Option<Resolver> {
+        Resolver::load(&self.places.resolv_conf, self.places.dns_port)
     }
 
     /// The present moment. [`Now::wall`] is there only once a time server has set the clock.

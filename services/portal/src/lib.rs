@@ -24,6 +24,7 @@
 //! - [`web`]: the pages; [`actions`]: what pages and API do alike.
 //! - [`device`]: the API for the owner's laptops and pages, and their door on 7625.
 //! - [`init`]: talking to init.
+//! - [`resolver`]: asking the DNS; [`lookup`]: a domain's records.
 
 pub mod actions;
 pub mod app;
@@ -46,6 +47,7 @@ pub mod owner;
 pub mod pairing;
 pub mod passkey;
 pub mod password;
+pub mod resolver;
 pub mod second;
 pub mod session;
 pub mod setup;

@@ -16,6 +16,7 @@ use roost_portal::code::Code;
 use roost_portal::device::door::{Door, Limits};
 use roost_portal::identity::Identity;
 use roost_portal::listen;
+use roost_portal::resolver;
 use roost_portal::store::{DataFolder, Store};
 use roost_portal::web;
 use roost_service::control;
@@ -155,6 +156,7 @@ impl Played {
             tunnel: at("tunnel.sock"),
             mail_http: ([127, 0, 0, 1], 9).into(),
             resolv_conf: at("resolv.conf"),
+            dns_port: resolver::PORT,
         };
         let init: Arc<Mutex<Vec<control::Request>>> = Arc::default();
         let asked = init.clone();
