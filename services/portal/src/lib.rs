@@ -24,7 +24,7 @@
 //! - [`web`]: the pages; [`actions`]: what pages and API do alike.
 //! - [`device`]: the API for the owner's laptops and pages, and their door on 7625.
 //! - [`init`]: talking to init.
-//! - [`resolver`]: asking the DNS; [`lookup`]: a domain's records.
+//! - [`resolver`]: asking the DNS; [`lookup`]: a domain's records; [`outside`]: what others say of the box's mail.
 
 pub mod actions;
 pub mod app;
@@ -43,6 +43,7 @@ pub mod init;
 pub mod listen;
 pub mod lookup;
 pub mod mdns;
+pub mod outside;
 pub mod owner;
 pub mod pairing;
 pub mod passkey;
