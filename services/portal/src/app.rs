@@ -1,9 +1,10 @@
 //! What every page and every call of the API shares.
 
-use crate::actions::{pairing, relay};
+use crate::actions::{outside, pairing, relay};
 use crate::code::Code;
 use crate::identity::Identity;
 use crate::init::Init;
+use crate::outside::Outside;
 use crate::passkey::Waiting;
 use crate::resolver::Resolver;
 use crate::second::Pending;
@@ -49,6 +50,8 @@ pub struct Places {
     pub resolv_conf: PathBuf,
     /// Port of that resolver.
     pub dns_port: u16,
+    /// Who is asked about the box's mail.
+    pub outside: Outside,
 }
 
 /// What is shown once, after the pairing.
@@ -102,6 +105,8 @@ pub struct App {
     pub changed: Notify,
     /// What is to be known of the relay.
     pub relay: relay::Care,
+    /// Whose turn it is to ask outside.
+    pub outside: outside::Turns,
     /// Names that browsers may reach the box by, in lower case, beside its addresses.
     names: RwLock<Vec<String>>,
     /// The box's name on the network; another machine may have its own.
@@ -149,6 +154,7 @@ impl App {
             unconfigured: Mutex::new(None),
             changed: Notify::new(),
             relay: relay::Care::default(),
+            outside: outside::Turns::default(),
             names: RwLock::new(names),
             laptops: watch::Sender::new(()),
         }))

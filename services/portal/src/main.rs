@@ -9,6 +9,7 @@ use roost_portal::device;
 use roost_portal::identity::Identity;
 use roost_portal::listen::{self, Limits};
 use roost_portal::mdns;
+use roost_portal::outside::Outside;
 use roost_portal::resolver;
 use roost_portal::store::{DataFolder, OpenError, Store};
 use roost_portal::web;
@@ -217,6 +218,7 @@ fn places() -> Result<Places> {
         },
         resolv_conf: env(RESOLV_CONF_ENV).unwrap_or_else(|| "/etc/resolv.conf".into()),
         dns_port: resolver::PORT,
+        outside: Outside::STANDARD,
     })
 }
 
