@@ -1,10 +1,12 @@
 //! What every page and every call of the API shares.
 
-use crate::actions::{pairing, relay};
+use crate::actions::{outside, pairing, relay};
 use crate::code::Code;
 use crate::identity::Identity;
 use crate::init::Init;
+use crate::outside::Outside;
 use crate::passkey::Waiting;
+use crate::resolver::Resolver;
 use crate::second::Pending;
 use crate::session::{MAX_SESSIONS, SessionId};
 use crate::setup::MailPassword;
@@ -46,6 +48,10 @@ pub struct Places {
     pub mail_http: std::net::SocketAddr,
     /// Which resolver the box's network has, as resolv.conf(5).
     pub resolv_conf: PathBuf,
+    /// Port of that resolver.
+    pub dns_port: u16,
+    /// Who is asked about the box's mail.
+    pub outside: Outside,
 }
 
 /// What is shown once, after the pairing.
@@ -99,6 +105,8 @@ pub struct App {
     pub changed: Notify,
     /// What is to be known of the relay.
     pub relay: relay::Care,
+    /// Whose turn it is to ask outside.
+    pub outside: outside::Turns,
     /// Names that browsers may reach the box by, in lower case, beside its addresses.
     names: RwLock<Vec<String>>,
     /// The box's name on the network; another machine may have its own.
@@ -146,9 +154,15 @@ impl App {
             unconfigured: Mutex::new(None),
             changed: Notify::new(),
             relay: relay::Care::default(),
+            outside: outside::Turns::default(),
             names: RwLock::new(names),
             laptops: watch::Sender::new(()),
         }))
+    }
+
+    /// The resolver that the box's network has at the moment.
+    pub fn resolver(&self) -> Option<Resolver> {
+        Resolver::load(&self.places.resolv_conf, self.places.dns_port)
     }
 
     /// The present moment. [`Now::wall`] is there only once a time server has set the clock.

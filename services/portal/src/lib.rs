@@ -24,6 +24,7 @@
 //! - [`web`]: the pages; [`actions`]: what pages and API do alike.
 //! - [`device`]: the API for the owner's laptops and pages, and their door on 7625.
 //! - [`init`]: talking to init.
+//! - [`resolver`]: asking the DNS; [`lookup`]: a domain's records; [`outside`]: what others say of the box's mail.
 
 pub mod actions;
 pub mod app;
@@ -42,10 +43,12 @@ pub mod init;
 pub mod listen;
 pub mod lookup;
 pub mod mdns;
+pub mod outside;
 pub mod owner;
 pub mod pairing;
 pub mod passkey;
 pub mod password;
+pub mod resolver;
 pub mod second;
 pub mod session;
 pub mod setup;

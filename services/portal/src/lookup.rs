@@ -3,16 +3,12 @@
 //! Asked through the resolver that the box has from its network, so it is what others see, as far
 //! as that resolver's cache is fresh.
 
-use domain::base::iana::{Class, Rcode, Rtype};
-use domain::base::{Name, Question};
+use crate::resolver::{self, Resolver, broken};
+use domain::base::iana::Rtype;
 use domain::rdata::ZoneRecordData;
-use domain::resolv::StubResolver;
-use domain::resolv::stub::conf::ResolvConf;
 use futures_util::future::join_all;
 use roost_service::mail::DnsRecord;
 use serde::Serialize;
-use std::io;
-use std::path::Path;
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -53,16 +49,14 @@ pub struct Looked {
     pub now: Found,
 }
 
-/// Looks all records up in the DNS, by the resolver that this file names (resolv.conf(5)).
-pub async fn look_up(resolv_conf: &Path, records: Vec<DnsRecord>) -> Vec<Looked> {
-    let mut conf = ResolvConf::new();
-    let known = conf.parse_file(resolv_conf).is_ok() && !conf.servers.is_empty();
-    let found = if known {
-        conf.finalize();
-        ask_all(conf, &records).await
-    } else {
-        let because = "the box has got no resolver from its network yet".to_owned();
-        vec![Found::NotTold { because }; records.len()]
+/// Looks all records up in the DNS; without a resolver, nothing is told of them.
+pub async fn look_up(resolver: Option<&Resolver>, records: Vec<DnsRecord>) -> Vec<Looked> {
+    let found = match resolver {
+        Some(resolver) => ask_all(resolver, &records).await,
+        None => {
+            let because = resolver::NONE.to_owned();
+            vec![Found::NotTold { because }; records.len()]
+        }
     };
     (records.into_iter().zip(found))
         .map(|(record, now)| Looked { record, now })
@@ -70,8 +64,7 @@ pub async fn look_up(resolv_conf: &Path, records: Vec<DnsRecord>) -> Vec<Looked>
 }
 
 /// Asks for all at once; the answers are in the same order.
-async fn ask_all(conf: ResolvConf, records: &[DnsRecord]) -> Vec<Found> {
-    let resolver = &StubResolver::from_conf(conf);
+async fn ask_all(resolver: &Resolver, records: &[DnsRecord]) -> Vec<Found> {
     join_all(records.iter().map(|record| async move {
         let wanted: Vec<&str> = records
             .iter()
@@ -90,18 +83,9 @@ async fn ask_all(conf: ResolvConf, records: &[DnsRecord]) -> Vec<Found> {
 }
 
 /// The values that a name has, as in a zone file, a `TXT`'s text in one piece.
-async fn ask(resolver: &StubResolver, name: &str, kind: &str) -> Result<Vec<String>, String> {
-    let owner: Name<Vec<u8>> = name.parse().map_err(|_| format!("{name} is no name"))?;
+async fn ask(resolver: &Resolver, name: &str, kind: &str) -> Result<Vec<String>, String> {
     let kind: Rtype = kind.parse().map_err(|_| format!("{kind} is no type"))?;
-    let answer = resolver
-        .query(Question::new(owner, kind, Class::IN))
-        .await
-        .map_err(|error| told(&error))?;
-    match answer.header().rcode() {
-        Rcode::NOERROR | Rcode::NXDOMAIN => {}
-        other => return Err(format!("the resolver says {other}")),
-    }
-    let broken = |_| "the answer makes no sense".to_owned();
+    let answer = resolver.ask(name, kind).await?;
     let mut values = Vec::new();
     let records = answer.answer().map_err(broken)?;
     for record in records.limit_to_in::<ZoneRecordData<_, _>>() {
@@ -117,14 +101,6 @@ async fn ask(resolver: &StubResolver, name: &str, kind: &str) -> Result<Vec<Stri
         }
     }
     Ok(values)
-}
-
-/// What an error of the resolver means to the owner.
-fn told(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::TimedOut => "no answer came in time".to_owned(),
-        _ => "the resolver of the box's network does not answer".to_owned(),
-    }
 }
 
 /// `wanted` are all values that should be there, the record's among them.

@@ -1,8 +1,9 @@
 use super::*;
-use domain::base::Message;
+use domain::base::iana::Rcode;
 use domain::base::message_builder::MessageBuilder;
+use domain::base::{Message, Name};
 use domain::rdata::{A, Aaaa, Cname, Mx, Srv, Txt};
-use domain::resolv::stub::conf::{ServerConf, Transport};
+use domain::resolv::stub::conf::{ResolvConf, ServerConf, Transport};
 use std::net::SocketAddr;
 use tokio::net::UdpSocket;
 
@@ -78,19 +79,19 @@ async fn serve(socket: UdpSocket) {
     }
 }
 
-fn conf(server: SocketAddr, timeout: Duration) -> ResolvConf {
+fn at(server: SocketAddr, timeout: Duration) -> Resolver {
     let mut conf = ResolvConf::new();
     let mut server = ServerConf::new(server, Transport::UdpTcp);
     server.request_timeout = timeout;
     conf.servers.push(server);
     conf.options.timeout = timeout;
-    conf
+    conf.into()
 }
 
 #[tokio::test]
 async fn what_is_there_is_compared_with_what_should_be() {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let conf = conf(socket.local_addr().unwrap(), Duration::from_secs(30));
+    let resolver = at(socket.local_addr().unwrap(), Duration::from_secs(30));
     tokio::spawn(serve(socket));
     let long = "v=DKIM1; k=rsa; p=".to_owned() + &"A".repeat(300);
     let records = [
@@ -111,7 +112,7 @@ async fn what_is_there_is_compared_with_what_should_be() {
         record("gone.example.org", "TXT", Some("v=spf1 -all")),
         record("broken.example.org", "TXT", Some("v=spf1 -all")),
     ];
-    let shown: Vec<String> = ask_all(conf, &records)
+    let shown: Vec<String> = ask_all(&resolver, &records)
         .await
         .iter()
         .zip(&records)
@@ -124,13 +125,13 @@ async fn what_is_there_is_compared_with_what_should_be() {
 async fn nobody_answers() {
     let records = [record("mute.example.org", "TXT", Some("v=spf1 -all"))];
     let mute = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let conf_of = |server| conf(server, Duration::from_millis(50));
-    let found = ask_all(conf_of(mute.local_addr().unwrap()), &records).await;
+    let resolver_at = |server| at(server, Duration::from_millis(50));
+    let found = ask_all(&resolver_at(mute.local_addr().unwrap()), &records).await;
     assert_eq!(found, [not_told("no answer came in time")]);
     // Nobody is there at all.
     let nobody = mute.local_addr().unwrap();
     drop(mute);
-    let found = ask_all(conf_of(nobody), &records).await;
+    let found = ask_all(&resolver_at(nobody), &records).await;
     assert!(matches!(&found[..], [Found::NotTold { .. }]), "{found:?}");
 }
 
@@ -150,12 +151,16 @@ fn two_that_should_be_there_do_not_contradict_each_other() {
 async fn a_box_that_has_no_resolver_yet() {
     let folder = tempfile::tempdir().unwrap();
     let conf = folder.path().join("resolv.conf");
+    let load = || Resolver::load(&conf, resolver::PORT);
     let record = record("example.org", "A", None);
     let says_so = [Looked {
         record: record.clone(),
         now: not_told("the box has got no resolver from its network yet"),
     }];
-    assert_eq!(look_up(&conf, vec![record.clone()]).await, says_so);
+    assert_eq!(
+        look_up(load().as_ref(), vec![record.clone()]).await,
+        says_so
+    );
     std::fs::write(&conf, "search lan\n").unwrap();
-    assert_eq!(look_up(&conf, vec![record]).await, says_so);
+    assert_eq!(look_up(load().as_ref(), vec![record]).await, says_so);
 }

@@ -9,6 +9,8 @@ use roost_portal::device;
 use roost_portal::identity::Identity;
 use roost_portal::listen::{self, Limits};
 use roost_portal::mdns;
+use roost_portal::outside::Outside;
+use roost_portal::resolver;
 use roost_portal::store::{DataFolder, OpenError, Store};
 use roost_portal::web;
 use roost_service::card::Card;
@@ -215,6 +217,8 @@ fn places() -> Result<Places> {
             Err(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, mail::HTTP_PORT)),
         },
         resolv_conf: env(RESOLV_CONF_ENV).unwrap_or_else(|| "/etc/resolv.conf".into()),
+        dns_port: resolver::PORT,
+        outside: Outside::STANDARD,
     })
 }
 

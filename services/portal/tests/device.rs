@@ -3,6 +3,10 @@
 
 #[path = "device/mail.rs"]
 mod mail;
+#[path = "device/outside.rs"]
+mod outside;
+#[path = "played/dns.rs"]
+mod played_dns;
 #[path = "played/mail.rs"]
 mod played_mail;
 #[path = "played/tunnel.rs"]
@@ -16,6 +20,8 @@ use roost_portal::code::Code;
 use roost_portal::device::door::{Door, Limits};
 use roost_portal::identity::Identity;
 use roost_portal::listen;
+use roost_portal::outside::Outside;
+use roost_portal::resolver;
 use roost_portal::store::{DataFolder, Store};
 use roost_portal::web;
 use roost_service::control;
@@ -144,9 +150,14 @@ fn play<A: serde::Serialize>(
 
 impl Played {
     async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// One that finds things elsewhere.
+    async fn with(change: impl FnOnce(&mut Places)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        let places = Places {
+        let mut places = Places {
             data: folder.path().into(),
             run: folder.path().into(),
             init: at("init.sock"),
@@ -155,7 +166,10 @@ impl Played {
             tunnel: at("tunnel.sock"),
             mail_http: ([127, 0, 0, 1], 9).into(),
             resolv_conf: at("resolv.conf"),
+            dns_port: resolver::PORT,
+            outside: Outside::STANDARD,
         };
+        change(&mut places);
         let init: Arc<Mutex<Vec<control::Request>>> = Arc::default();
         let asked = init.clone();
         play(&places.init, move |line| {

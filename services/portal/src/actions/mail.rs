@@ -411,7 +411,7 @@ pub async fn set_catch_all(
 /// [`No`].
 pub async fn dns_records(app: &App, domain: String) -> Result<Vec<Looked>, No> {
     match call(app, &Call::Dns { domain }).await? {
-        Answer::Dns { records } => Ok(look_up(&app.places.resolv_conf, records).await),
+        Answer::Dns { records } => Ok(look_up(app.resolver().as_ref(), records).await),
         _ => Err(strange()),
     }
 }

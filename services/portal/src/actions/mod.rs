@@ -4,6 +4,7 @@
 pub mod laptops;
 pub mod logs;
 pub mod mail;
+pub mod outside;
 pub mod pairing;
 pub mod passkeys;
 pub mod relay;

@@ -14,6 +14,7 @@ pub(crate) mod fault;
 mod laptops;
 mod machine;
 mod mail;
+mod outside;
 mod pair;
 mod tunnel;
 mod updates;
@@ -45,6 +46,7 @@ pub const BASE: &str = "/api/v1";
         (name = "machine", description = "How the box is"),
         (name = "updates", description = "Which version it runs"),
         (name = "relay", description = "By which way mail reaches it from outside"),
+        (name = "outside", description = "Whether mail gets out, and whether receivers may refuse it"),
         (name = "mail", description = "Accounts, addresses, passwords, domains and what waits for delivery"),
     )
 )]
@@ -66,6 +68,8 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(updates::roll_back))
         .routes(routes!(tunnel::tunnel_status))
         .routes(routes!(tunnel::set_relay, tunnel::remove_relay))
+        .routes(routes!(outside::blocklists))
+        .routes(routes!(outside::port25))
         .routes(routes!(document))
         .merge(mail::routes());
     OpenApiRouter::with_openapi(Document::openapi()).nest(BASE, api)

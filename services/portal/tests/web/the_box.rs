@@ -5,6 +5,8 @@ use roost_portal::app::{App, Places};
 use roost_portal::code::Code;
 use roost_portal::identity::Identity;
 use roost_portal::listen::{self, Limits};
+use roost_portal::outside::Outside;
+use roost_portal::resolver;
 use roost_portal::store::{DataFolder, Store, StoreError};
 use roost_portal::time::PoweredOn;
 use roost_portal::web;
@@ -67,6 +69,8 @@ impl TheBox {
             tunnel: path("tunnel.sock"),
             mail_http: mail.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 1))),
             resolv_conf: path("resolv.conf"),
+            dns_port: resolver::PORT,
+            outside: Outside::STANDARD,
         };
         let code = Code::parse(CODE).unwrap();
         let app = App::new(store, settings(), identity, places, Some(code)).unwrap();
