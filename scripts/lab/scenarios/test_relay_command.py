@@ -1,7 +1,9 @@
-"""`roost relay` and the booted box: keys go both ways, and nobody copies anything."""
+"""`roost relay` and the booted box: keys go both ways, nobody copies anything, and a bad address is given back."""
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -9,52 +11,75 @@ import pytest
 
 import aws
 from conftest import Boot, Subject
-from distant import BOX, RELAY, DistantRelay
+from distant import BOX, DistantRelay
+from home import CARD, Home
 from laptop import Laptop
+from namespaces import Machine
 from waiting import wait_until
 
 PASSWORD = "wobbly lantern orbits quietly"
+#: Addresses that the account gets, in this order.
+BAD, GOOD = "203.0.113.1", "203.0.113.2"
+#: One list has the first address. Lists without their test point (RFC 5782, section 5) do not work.
+RECORDS = """
+2.0.0.127.zen.spamhaus.org. A 127.0.0.2
+1.113.0.203.zen.spamhaus.org. A 127.0.0.2
+2.0.0.127.bl.spamcop.net. A 127.0.0.2
+"""
 #: Asks moto for a machine image: only the tools' Python can.
 IMAGE = "import boto3; print(boto3.client('ec2').describe_images()['Images'][0]['ImageId'])"
+ADDRESSES = "import boto3; print(*(entry['PublicIp'] for entry in boto3.client('ec2').describe_addresses()['Addresses']))"
 
 
 @pytest.mark.skipif(aws.MISSING, reason="no terraform or no schema: NOTHING about `roost relay` and a box was tested")
 def test_box_and_relay_learn_of_each_other(boot: Boot, subject: Subject, tmp_path: Path) -> None:
-    """Made at (moto's) AWS, handed to the box; then another relay by hand, which answers; then none."""
-    machine = boot(tmp_path / "box")
+    """Made at (moto's) AWS and handed to the box; then another relay by hand, which answers; then none."""
+    card = tmp_path / "card.img"
+    command = [str(subject.roost), "flash", str(card), "--image", str(subject.image), "--name", "roost", *CARD, "--yes", "--json"]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path / "desk-of-the-card")})
+    machine = boot(tmp_path / "box", image=card, options=("--lan",))
+    card.unlink()
     laptop = Laptop(subject.roost, tmp_path / "desk", PASSWORD)
-    with aws.moto_server(tmp_path) as moto:
+    with (
+        aws.moto_server(tmp_path) as moto,
+        Machine("internet") as internet,
+        Home(internet, str(machine.lan_path), RECORDS, tmp_path / "home") as home,
+    ):
         account = aws.account(moto, tmp_path)
         project = aws.Project(tmp_path, account.environment)
         laptop.environment |= {name: value for name, value in project.environment.items() if name.startswith(("AWS_", "TF_", "ROOST_AWS"))}
-        image = subprocess.run([str(aws.PYTHON), "-c", IMAGE], env=laptop.environment, capture_output=True, text=True, check=True).stdout.strip()
-        (laptop.folder / "roost.toml").write_text(f'[relay]\nregion = "{aws.REGION}"\nami = "{image}"\n')
+
+        def ask(program: str) -> str:
+            return subprocess.run(
+                [str(aws.PYTHON), "-c", program], env=laptop.environment, capture_output=True, text=True, check=True
+            ).stdout.strip()
+
+        (laptop.folder / "roost.toml").write_text(f'[relay]\nregion = "{aws.REGION}"\nami = "{ask(IMAGE)}"\n')
         machine.wait_ready()
         assert machine.code
         laptop.pair(machine, "--code", machine.code)
+        home.wait_address(lambda: machine.status()["addresses"])
         key = laptop.run("relay", "status")[-1]["tunnel"]["public_key"]
 
-        made = laptop.run("relay", "apply", "--yes", "--no-wait")
-        result = made[-1]
-        address = result["relay"]["public_ipv4"]
+        said = laptop.run("relay", "apply", "--yes", "--no-wait")
+        warnings = [event["text"] for event in said if event["event"] == "warning"]
+        assert warnings == [f"{BAD} is on Spamhaus ZEN"]
+        assert ask(ADDRESSES) == GOOD == said[-1]["relay"]["public_ipv4"]
         # The relay lets this box in, and the box goes to this relay.
-        user_data = subprocess.run(
-            ["terraform", "show", "-json"], cwd=laptop.folder / "relay", env=laptop.environment, capture_output=True, text=True, check=True
-        ).stdout
-        assert key in user_data
+        state = subprocess.run(["terraform", "show", "-json"], cwd=laptop.folder / "relay", env=laptop.environment, capture_output=True, check=True)
+        assert key in json.loads(state.stdout)["values"]["outputs"]["relay"]["value"]["user_data"]
         told = laptop.run("relay", "status")[-1]
-        assert told["tunnel"]["relay"] == f"{address}:51820"
-        # The box has no internet here, so no list answers: that is no listing, and the address is kept.
-        assert {entry["state"] for entry in told["blocklists"]["lists"]} == {"unanswered"}
-        assert any(event.get("name") == "look it up in blocklists" and event["state"] == "done" for event in made)
+        assert told["tunnel"]["relay"] == f"{GOOD}:51820"
+        lists = {entry["name"]: entry["state"] for entry in told["blocklists"]["lists"]}
+        assert lists.pop("Spamhaus ZEN") == lists.pop("SpamCop") == "clear", told["blocklists"]
+        assert set(lists.values()) == {"unanswered"}
 
         with DistantRelay(tmp_path) as relay:
             relay.expect(key)
             connected = laptop.run("relay", "connect", relay.endpoint, "--relay-key", relay.public_key)[-1]
             assert connected["tunnel"]["state"] == "up"
-            answer = relay.machine.run("ping", "-c", "1", "-W", "5", BOX)
-            assert RELAY and "1 received" in answer
-            assert laptop.run("relay", "status")[-1]["port25"]["state"] in ("closed", "unknown")
+            assert "1 received" in relay.machine.run("ping", "-c", "1", "-W", "5", BOX)
 
         laptop.run("relay", "destroy", "--yes")
+        assert ask(ADDRESSES) == ""
         wait_until("a box without a relay", lambda: laptop.run("relay", "status")[-1]["tunnel"]["state"] == "unconfigured", 30)
