@@ -33,6 +33,7 @@ RECORDS = f"""
 {HOST}. A {CLIENT4}
 {HOST}. AAAA {CLIENT6}
 10.100.51.198.in-addr.arpa. PTR {HOST}.
+gmail.com. MX 10 {HOST}.
 """
 BOB = f"bob@{DOMAIN}"
 #: Seconds from one mail server to the other, when nothing is in the way.
@@ -114,6 +115,10 @@ def test_mail_in_and_out_by_the_elastic_ip(boot: Boot, subject: Subject, tmp_pat
             first = str(wait_received(kept_back)["Received"])
             assert f"[{PUBLIC4}]" in first, f"the peer was not called by the Elastic IP: {first}"
             assert peer.callers() == [PUBLIC4] * 2, peer.log()
+            # What the owner is told of it, by one of the receivers that the box tries.
+            status, tried = api.call("GET", "port25")
+            assert (status, tried["state"]) == (200, "open"), tried
+            assert peer.callers() == [PUBLIC4] * 3, peer.log()
             assert home.mail_packets() == 0, "the box tried to send mail by the home's own line"
 
             # What was counted would have been seen: without a relay, mail takes the home's line.
