@@ -231,6 +231,10 @@ async fn run() -> Result<(), Failure> {
     daemon
         .0
         .disable_interface(vec![IfKind::LoopbackV4, IfKind::LoopbackV6])?;
+    // What it says itself must not come back: while it probes for a new address, it takes an answer of its
+    // own that is still under way for another machine's, and gives way to it.
+    daemon.0.set_multicast_loop_v4(false)?;
+    daemon.0.set_multicast_loop_v6(false)?;
     let events = daemon.0.monitor()?;
     let mut is_registered = false;
     loop {

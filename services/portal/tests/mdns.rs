@@ -317,6 +317,41 @@ fn inside() {
             .is_some_and(|one| one.txt["paired"] == "yes")
     });
 
+    // A new address is probed for while the box says other things: it is not another machine to itself.
+    let change = |what: &str| {
+        let inside = std::env::var("BOX2").unwrap();
+        let status = Command::new("nsenter")
+            .arg(format!("--net=/proc/{inside}/ns/net"))
+            .args([
+                "ip",
+                "-6",
+                "address",
+                what,
+                "fd77::22/64",
+                "dev",
+                "eth0",
+                "nodad",
+            ])
+            .status();
+        assert!(status.unwrap().success());
+    };
+    let mut wait_for = |wanted: BTreeSet<String>| {
+        let end = Instant::now() + PATIENCE;
+        while resolve("attic.local.") != wanted {
+            assert!(Instant::now() < end, "{:?}", resolve("attic.local."));
+            for line in ["unpaired", "paired"] {
+                first.tell(line);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    };
+    change("add");
+    wait_for(of(2).into_iter().chain(["fd77::22".to_owned()]).collect());
+    change("del");
+    wait_for(of(2));
+    let renamed = first.lines.try_iter().find(|line| line.contains("called"));
+    assert_eq!(renamed, None);
+
     // A flood ends what answers, and nothing else: it is back when the flood is over.
     let flood = Other::start(3, "flood");
     first.says("what answers for it ended (signal: 6");
