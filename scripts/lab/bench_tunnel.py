@@ -10,7 +10,6 @@ The figures flatter whoever uses segmentation offloads, since the interfaces bet
 import errno
 import json
 import os
-
 import statistics
 import subprocess
 import sys
@@ -237,10 +236,9 @@ def main():
     print("|---|---|---|---|---|---|---|")
     measure("`tunnel`", ours(os.environ["ROOST_TUNNEL_PROGRAM"], public), RELAY)
     measure("wireguard-go", theirs("wireguard-go", ["-f"], public), RELAY)
-    boringtun = os.environ.get("ROOST_BORINGTUN")
-    if boringtun:
-        arguments = ["--foreground", "--disable-drop-privileges"]
-        measure("boringtun-cli", theirs(boringtun, arguments, public), RELAY)
+    arguments = ["--foreground", "--disable-drop-privileges"]
+    measure("gotatun", theirs(os.environ["ROOST_GOTATUN"], arguments, public), RELAY)
+    measure("boringtun-cli", theirs(os.environ["ROOST_BORINGTUN"], arguments, public), RELAY)
     measure("no tunnel", [], OUTER["relay"])
 
 
