@@ -11,9 +11,9 @@ pub use device::{
 };
 pub use flash::FlashArgs;
 pub use relay::{
-    BoxKeyArgs, RelayApplyArgs, RelayArgs, RelayCommand, RelayConnectArgs, RelayCostArgs,
-    RelayDestroyArgs, RelayFinishArgs, RelayPlanArgs, RelayPort25Args, RelayScriptArgs,
-    RelayStatusArgs,
+    BoxKeyArgs, ProjectArgs, RelayApplyArgs, RelayArgs, RelayCommand, RelayConnectArgs,
+    RelayCostArgs, RelayDestroyArgs, RelayFinishArgs, RelayLookArgs, RelayPlanArgs,
+    RelayScriptArgs,
 };
 use roost_bundle::{Hash, PublicKey};
 use std::path::PathBuf;

@@ -122,7 +122,7 @@ def test_the_whole_life_of_a_relay(owner: Owner, tmp_path: Path) -> None:
 
     # The second phase waits for the name.
     hosts = tmp_path / "hosts"
-    named = ("unshare", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh")
+    named = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh")
     hosts.write_text(f"198.51.100.1 mail.{DOMAIN}\n")
     early = owner.roost("finish", "--yes", *box, expect=FAILED, wrap=named)
     assert f"mail.{DOMAIN} does not lead to {relay['public_ipv4']} yet" in early and "it leads to 198.51.100.1" in early

@@ -42,7 +42,7 @@ pub enum RelayCommand {
     /// mail servers take no mail without it.
     Finish(RelayFinishArgs),
     /// Show how the relay, the tunnel and outgoing mail stand
-    Status(RelayStatusArgs),
+    Status(RelayLookArgs),
     /// Remove the relay from AWS and from the box; its keys stay here
     Destroy(RelayDestroyArgs),
     /// Show what the relay costs a month
@@ -51,7 +51,7 @@ pub enum RelayCommand {
     ///
     /// AWS blocks outgoing connections to port 25 until it has approved a request. The box tries
     /// them first: when one works, nothing is left to ask for.
-    Port25(RelayPort25Args),
+    Port25(RelayLookArgs),
     /// Print a script that makes a relay of a Debian machine that you have elsewhere
     ///
     /// Run it there as root. It ends with the machine's key, which `roost relay connect` takes.
@@ -148,13 +148,14 @@ pub struct RelayFinishArgs {
     pub key: BoxKeyArgs,
 }
 
-/// Options of `roost relay status`.
+/// Options of the commands that only look.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
   roost relay status
-  roost relay status --json | jq 'select(.event == \"result\").tunnel.state'")]
-pub struct RelayStatusArgs {
+  roost relay status --json | jq 'select(.event == \"result\").tunnel.state'
+  roost relay port25 > request.txt")]
+pub struct RelayLookArgs {
     /// Whose relay.
     #[command(flatten)]
     pub project: ProjectArgs,
@@ -190,20 +191,6 @@ pub struct RelayCostArgs {
     /// Whose relay.
     #[command(flatten)]
     pub project: ProjectArgs,
-}
-
-/// Options of `roost relay port25`.
-#[derive(Debug, Clone, Args)]
-#[command(after_help = "\
-Example:
-  roost relay port25 > request.txt")]
-pub struct RelayPort25Args {
-    /// Whose relay.
-    #[command(flatten)]
-    pub project: ProjectArgs,
-    /// Which box.
-    #[command(flatten)]
-    pub which: BoxArgs,
 }
 
 /// Options of `roost relay script`.

@@ -1,7 +1,7 @@
 //! `roost relay apply`: the address first, then the rest, then box and relay learn of each other.
 
 use super::home::{self, Home};
-use super::{Choices, Made, Project, Scope, Secrets, Terraform, cost, on_ctrl_c, planned};
+use super::{Made, Project, Scope, Secrets, Terraform, cost, on_ctrl_c, planned, wanted};
 use crate::cli::RelayApplyArgs;
 use crate::device::words::plain;
 use crate::error::Failure;
@@ -16,13 +16,7 @@ const ADDRESS: &str = "module.relay.aws_eip.this[0]";
 /// `roost relay apply`.
 pub fn run(args: &RelayApplyArgs, ui: &Ui) -> Result<(), Failure> {
     let stop = on_ctrl_c()?;
-    let project = Project::open(&args.project.config)?;
-    let (key, mut home) = home::key(&args.key, stop.clone(), ui)?;
-    let secrets = Secrets::keep(&project.keys()?, &project.config.owner(), ui)?;
-    project.write(&Choices {
-        box_public_key: key,
-        ..project.choices()?.unwrap_or_default()
-    })?;
+    let (project, secrets, mut home) = wanted(&args.project, &args.key, &stop, ui)?;
     let terraform = Terraform::new(&project.folder, Some(&secrets), stop, ui)?;
     terraform.init()?;
     let mut changes = terraform.plan(&Scope::default())?;

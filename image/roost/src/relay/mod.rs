@@ -17,7 +17,8 @@ mod trouble;
 mod words;
 
 use crate::cli::{
-    RelayArgs, RelayCommand, RelayConnectArgs, RelayDestroyArgs, RelayPlanArgs, RelayScriptArgs,
+    BoxKeyArgs, ProjectArgs, RelayArgs, RelayCommand, RelayConnectArgs, RelayDestroyArgs,
+    RelayPlanArgs, RelayScriptArgs,
 };
 use crate::device::stop::Stop;
 use crate::error::Failure;
@@ -122,6 +123,23 @@ fn on_ctrl_c() -> Result<Stop, Failure> {
     Stop::on_ctrl_c().map_err(|e| Failure::new("cannot watch for Ctrl-C").because(e))
 }
 
+/// The project, written as `roost.toml` and the box's key want it now, its secrets, and the box if it was asked.
+fn wanted<'a>(
+    args: &ProjectArgs,
+    key: &BoxKeyArgs,
+    stop: &Stop,
+    ui: &'a Ui,
+) -> Result<(Project, Secrets, Option<Home<'a>>), Failure> {
+    let project = Project::open(&args.config)?;
+    let (box_public_key, home) = home::key(key, stop.clone(), ui)?;
+    let secrets = Secrets::keep(&project.keys()?, &project.config.owner(), ui)?;
+    project.write(&Choices {
+        box_public_key,
+        ..project.choices()?.unwrap_or_default()
+    })?;
+    Ok((project, secrets, home))
+}
+
 /// `roost relay plan`.
 fn plan(args: &RelayPlanArgs, ui: &Ui) -> Result<(), Failure> {
     #[derive(Serialize)]
@@ -130,13 +148,7 @@ fn plan(args: &RelayPlanArgs, ui: &Ui) -> Result<(), Failure> {
         usd_a_month: String,
     }
     let stop = on_ctrl_c()?;
-    let project = Project::open(&args.project.config)?;
-    let (key, _) = home::key(&args.key, stop.clone(), ui)?;
-    let secrets = Secrets::keep(&project.keys()?, &project.config.owner(), ui)?;
-    project.write(&Choices {
-        box_public_key: key,
-        ..project.choices()?.unwrap_or_default()
-    })?;
+    let (project, secrets, _) = wanted(&args.project, &args.key, &stop, ui)?;
     let terraform = Terraform::new(&project.folder, Some(&secrets), stop, ui)?;
     terraform.init()?;
     let changes = terraform.plan(&Scope::default())?;

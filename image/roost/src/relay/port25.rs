@@ -2,7 +2,7 @@
 
 use super::home::{Home, Port25};
 use super::{Made, Project, Terraform, on_ctrl_c};
-use crate::cli::RelayPort25Args;
+use crate::cli::RelayLookArgs;
 use crate::device::words::plain;
 use crate::error::Failure;
 use crate::ui::Ui;
@@ -12,7 +12,7 @@ use serde::Serialize;
 const FORM: &str = "https://console.aws.amazon.com/support/contacts?#/rdns-limits";
 
 /// `roost relay port25`.
-pub fn run(args: &RelayPort25Args, ui: &Ui) -> Result<(), Failure> {
+pub fn run(args: &RelayLookArgs, ui: &Ui) -> Result<(), Failure> {
     #[derive(Serialize)]
     struct Result<'a> {
         port25: Option<&'a Port25>,

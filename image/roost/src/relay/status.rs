@@ -2,7 +2,7 @@
 
 use super::home::{Blocklists, Home, Port25, Status};
 use super::{Made, Project, Terraform, on_ctrl_c};
-use crate::cli::RelayStatusArgs;
+use crate::cli::RelayLookArgs;
 use crate::device::words::{plain, span};
 use crate::error::Failure;
 use crate::ui::Ui;
@@ -22,7 +22,7 @@ struct Found {
 }
 
 /// `roost relay status`.
-pub fn run(args: &RelayStatusArgs, ui: &Ui) -> Result<(), Failure> {
+pub fn run(args: &RelayLookArgs, ui: &Ui) -> Result<(), Failure> {
     let stop = on_ctrl_c()?;
     let project = Project::open(&args.project.config)?;
     let relay: Option<Made> = match project.choices()? {
