@@ -12,8 +12,8 @@ from clients import parse
 from namespaces import Machine
 from waiting import wait_until
 
-#: Its mail domain, and its own name.
-DOMAIN = "peer.example"
+#: Its mail domain, and its own name. The box takes names that end in `.example` for invalid.
+DOMAIN = "peer.home.arpa"
 HOST = f"mx.{DOMAIN}"
 #: Where its mail lies, and who may write there (`nobody`).
 MAIL = "var/mail/peer"
