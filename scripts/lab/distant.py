@@ -1,17 +1,16 @@
 """A relay of another make, wireguard-go, on a network of its own that the emulated box reaches over the internet.
 
-The box sends to a UDP port of this machine; a thread carries the datagrams into the relay's namespace and back.
+The box sends to a UDP port of this machine; `carrier.py` carries the datagrams into the relay's namespace and back.
 """
 
 from __future__ import annotations
 
 import os
-import selectors
 import socket
-import threading
 from pathlib import Path
 from types import TracebackType
 
+from carrier import Carrier
 from namespaces import Machine, stop
 from waiting import wait_until
 
@@ -21,7 +20,6 @@ HOST = "10.0.2.2"
 PORT = 51820
 #: Addresses within the tunnel.
 RELAY, BOX = "10.77.0.1", "10.77.0.2"
-DATAGRAM = 65_536
 #: Seconds until wireguard-go takes its settings.
 START_TIMEOUT = 30.0
 
@@ -49,11 +47,9 @@ class DistantRelay:
         self.machine.address(self._interface, f"{RELAY}/24")
         self._outside = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._outside.bind(("127.0.0.1", 0))
-        self._inside = self.machine.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._inside.connect(("127.0.0.1", PORT))
-        self._end, self._ended = socket.socketpair()
-        self._carrier = threading.Thread(target=self._carry)
-        self._carrier.start()
+        inside = self.machine.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        inside.connect(("127.0.0.1", PORT))
+        self._carrier = Carrier(self._outside, inside)
 
     @property
     def endpoint(self) -> str:
@@ -67,37 +63,13 @@ class DistantRelay:
     def _wg(self, *words: str) -> str:
         return self.machine.run("wg", *words)
 
-    def _carry(self) -> None:
-        box = None
-        with selectors.DefaultSelector() as selector:
-            for end in (self._outside, self._inside, self._ended):
-                selector.register(end, selectors.EVENT_READ)
-            while True:
-                for ready, _ in selector.select():
-                    if ready.fileobj is self._ended:
-                        return
-                    try:
-                        if ready.fileobj is self._outside:
-                            datagram, box = self._outside.recvfrom(DATAGRAM)
-                            self._inside.send(datagram)
-                        else:
-                            datagram = self._inside.recv(DATAGRAM)
-                            if box is not None:
-                                self._outside.sendto(datagram, box)
-                    except OSError:
-                        # As on the internet: lost, or nobody listens at the moment.
-                        continue
-
     def __enter__(self) -> DistantRelay:
         """For `with`."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Switches it off."""
-        self._end.close()
-        self._carrier.join()
-        for end in (self._ended, self._outside, self._inside):
-            end.close()
+        self._carrier.__exit__(kind, error, trace)
         stop([self._program])
         self.machine.__exit__(kind, error, trace)
         Path(f"/run/wireguard/{self._interface}.sock").unlink(missing_ok=True)
