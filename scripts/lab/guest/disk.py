@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: What the module's image is, too (Debian 13).
-RELEASE = os.environ.get("ROOST_GUEST_RELEASE", "trixie")
+RELEASE = "trixie"
 PACKAGES = [
     "ca-certificates", "cloud-guest-utils", "cloud-init", "dbus", "e2fsprogs", "iproute2", "kmod",
     "linux-image-cloud-amd64", "netplan.io", "procps", "systemd-resolved", "systemd-sysv", "udev",
