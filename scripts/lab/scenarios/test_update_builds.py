@@ -24,7 +24,7 @@ def test_update_builds(boot: Boot, workshop: Workshop, tmp_path: Path) -> None:
     text = (workshop.first.folder / "roost.toml").read_text()
     for before, after in {
         "\n[mail]\n": '\n[mail]\nmax_message_size = "20 MiB"\n',
-        'name = "roost"\n': 'name = "nest"\n',
+        '\nname = "roost"\n': '\nname = "nest"\n',
     }.items():
         assert text.count(before) == 1
         text = text.replace(before, after)
