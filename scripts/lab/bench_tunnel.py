@@ -100,6 +100,8 @@ def theirs(program, arguments, public):
     for name in OUTER:
         variables = {"WG_PROCESS_FOREGROUND": "1", "LOG_LEVEL": "error", "WG_SUDO": "1"}
         interface = f"wg-{name}"
+        # Not every program takes its socket away.
+        Path(f"/run/wireguard/{interface}.sock").unlink(missing_ok=True)
         processes.append(
             subprocess.Popen(
                 [*within(name), program, *arguments, interface],
