@@ -42,10 +42,16 @@ pub fn run(args: &RelayLookArgs, ui: &Ui) -> Result<(), Failure> {
     }) {
         Ok((mut home, tunnel)) => {
             if tunnel.state == "up" {
-                found.port25 = home.port25().ok();
+                found.port25 = Some(home.port25().unwrap_or_else(|failure| Port25 {
+                    state: "unknown".to_owned(),
+                    why: failure.in_a_line(),
+                }));
             }
             if let Some(relay) = &found.relay {
-                found.blocklists = home.blocklists(relay.public_ipv4).ok();
+                match home.blocklists(relay.public_ipv4) {
+                    Ok(lists) => found.blocklists = Some(lists),
+                    Err(failure) => ui.warn(failure.in_a_line()),
+                }
             }
             found.tunnel = Some(tunnel);
         }
