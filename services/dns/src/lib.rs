@@ -1,0 +1,10 @@
+//! The box's name server.
+//!
+//! [`generate`] makes a zone's records from what the box knows of itself, [`sign`] signs them off the
+//! request path, [`serve`] answers from the result and nothing else.
+
+pub mod generate;
+pub mod records;
+pub mod serve;
+pub mod sign;
+pub mod zonefile;
