@@ -420,7 +420,7 @@ impl<'a> Build<'a> {
             stage1: program("stage1"),
             config: &self.config,
         };
-        let cargo_lock = self.workspace.source.join("Cargo.lock");
+        let cargo_lock = compile::MAIL.cargo_lock(&self.workspace.source);
         let components = report::components(&self.sdk, &self.lock, &cargo_lock, &made)?;
         self.timed("write the bill of materials", false, || {
             sbom::write(

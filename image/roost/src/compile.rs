@@ -27,6 +27,8 @@ pub const TARGET: &str = "aarch64-unknown-linux-gnu";
 pub struct Program {
     /// Component name, also the file's name in the image.
     pub name: &'static str,
+    /// Folder of its cargo workspace, relative to the checkout.
+    pub workspace: &'static str,
     /// Cargo package.
     pub package: &'static str,
     /// Cargo binary.
@@ -39,9 +41,17 @@ pub struct Program {
     pub rustc_wrapper: &'static [&'static str],
 }
 
+impl Program {
+    /// What cargo has locked its crates to.
+    pub fn cargo_lock(&self, source: &Path) -> PathBuf {
+        source.join(self.workspace).join("Cargo.lock")
+    }
+}
+
 /// The initramfs program.
 pub const STAGE1: Program = Program {
     name: "stage1",
+    workspace: "",
     package: "roost-init",
     binary: "stage1",
     sources: &[
@@ -65,6 +75,7 @@ pub const INIT: Program = Program {
 /// The mail server.
 pub const MAIL: Program = Program {
     name: "mail",
+    workspace: "services/mail",
     package: "roost-mail",
     binary: "roost-mail",
     // Neither its spec nor the data that it ships are compiled into it.
@@ -84,6 +95,7 @@ pub const MAIL: Program = Program {
 /// The update service.
 pub const UPDATER: Program = Program {
     name: "updater",
+    workspace: "",
     package: "roost-updater",
     binary: "updater",
     sources: &[
@@ -102,6 +114,7 @@ pub const UPDATER: Program = Program {
 /// The web portal.
 pub const PORTAL: Program = Program {
     name: "portal",
+    workspace: "",
     package: "roost-portal",
     binary: "portal",
     sources: &[
@@ -116,6 +129,7 @@ pub const PORTAL: Program = Program {
 /// The way to the relay.
 pub const TUNNEL: Program = Program {
     name: "tunnel",
+    workspace: "",
     package: "roost-tunnel",
     binary: "tunnel",
     sources: &[
@@ -140,7 +154,7 @@ pub fn key(program: &Program, source: &Path, sdk: &Sdk) -> Result<Key, Failure> 
         .key(&sdk.key)
         .text(program.name)
         .file(&source.join("Cargo.toml"))?
-        .text(&locked_crates(&source.join("Cargo.lock"), program.package)?.join("\n"));
+        .text(&locked_crates(&program.cargo_lock(source), program.package)?.join("\n"));
     for path in program.sources {
         let path = source.join(path);
         key = if path.is_dir() {
@@ -152,27 +166,17 @@ pub fn key(program: &Program, source: &Path, sdk: &Sdk) -> Result<Key, Failure> 
     Ok(key.finish())
 }
 
-/// Makes `copy` equal to the parts of the checkout that cargo reads: the
-/// workspace's files and the folders of its members. Files that are equal
+/// Makes `copy` equal to the parts of the checkout that cargo reads: the files of the checkout's
+/// workspace and of `workspace` below it, and the folders of their members. Files that are equal
 /// already keep their time.
-fn copy_sources(source: &Path, copy: &Path) -> Result<(), Failure> {
-    #[derive(serde::Deserialize)]
-    struct Manifest {
-        workspace: Members,
-    }
-    #[derive(serde::Deserialize)]
-    struct Members {
-        members: Vec<String>,
-    }
-    let manifest = source.join("Cargo.toml");
-    let text =
-        std::fs::read_to_string(&manifest).map_err(|e| disk_failure("read", &manifest, e))?;
-    let manifest: Manifest = toml::from_str(&text)
-        .map_err(|e| Failure::new(format!("{} is not valid", manifest.display())).because(e))?;
-    let mut wanted: BTreeSet<PathBuf> = ["Cargo.toml", "Cargo.lock"].map(PathBuf::from).into();
-    for member in &manifest.workspace.members {
-        for path in files_below(&source.join(member))? {
-            wanted.insert(path.strip_prefix(source).unwrap_or(&path).to_owned());
+fn copy_sources(source: &Path, workspace: &str, copy: &Path) -> Result<(), Failure> {
+    let mut wanted = BTreeSet::new();
+    for workspace in BTreeSet::from([Path::new(""), Path::new(workspace)]) {
+        wanted.extend(["Cargo.toml", "Cargo.lock"].map(|name| workspace.join(name)));
+        for folder in members(&source.join(workspace))? {
+            for path in files_below(&folder)? {
+                wanted.insert(path.strip_prefix(source).unwrap_or(&path).to_owned());
+            }
         }
     }
     std::fs::create_dir_all(copy).map_err(|e| disk_failure("create", copy, e))?;
@@ -198,12 +202,40 @@ fn copy_sources(source: &Path, copy: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Fetches the crates of `Cargo.lock` with the machine's own cargo, the only part that uses the network.
+/// Folders of the packages of the workspace in `folder`.
+fn members(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    #[derive(serde::Deserialize)]
+    struct Manifest {
+        workspace: Members,
+        package: Option<toml::Table>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Members {
+        members: Vec<String>,
+    }
+    let manifest = folder.join("Cargo.toml");
+    let text =
+        std::fs::read_to_string(&manifest).map_err(|e| disk_failure("read", &manifest, e))?;
+    let manifest: Manifest = toml::from_str(&text)
+        .map_err(|e| Failure::new(format!("{} is not valid", manifest.display())).because(e))?;
+    let own = manifest.package.map(|_| folder.to_owned());
+    let others = manifest.workspace.members.iter().map(|m| folder.join(m));
+    Ok(own.into_iter().chain(others).collect())
+}
+
+/// Fetches the crates of each `Cargo.lock` with the machine's own cargo, the only part that uses the network.
 pub fn fetch_crates(workspace: &Workspace, offline: bool) -> Result<(), Failure> {
+    let workspaces: BTreeSet<&str> = PROGRAMS.iter().map(|p| p.workspace).collect();
+    workspaces
+        .into_iter()
+        .try_for_each(|folder| fetch(&workspace.source.join(folder), offline))
+}
+
+fn fetch(folder: &Path, offline: bool) -> Result<(), Failure> {
     let mut cargo = Command::new("cargo");
     cargo
         .args(["fetch", "--quiet", "--locked", "--target", TARGET])
-        .current_dir(&workspace.source);
+        .current_dir(folder);
     if offline {
         cargo.arg("--offline");
     }
@@ -216,12 +248,13 @@ pub fn fetch_crates(workspace: &Workspace, offline: bool) -> Result<(), Failure>
         return Ok(());
     }
     let words = String::from_utf8_lossy(&out.stderr).trim().to_owned();
-    let what = "cannot fetch the Rust crates of Cargo.lock";
+    let lock = folder.join("Cargo.lock");
+    let what = format!("cannot fetch the Rust crates of {}", lock.display());
     Err(
         if words.contains("lock file") && words.contains("--locked") {
-            Failure::new("Cargo.lock does not fit the Cargo.toml files")
+            Failure::new(format!("{} does not fit the Cargo.toml files", lock.display()))
             .because(words)
-            .hint("restore both from version control, or run `cargo metadata > /dev/null` after a change of dependencies")
+            .hint("restore both from version control, or run `cargo metadata > /dev/null` beside it after a change of dependencies")
         } else if offline {
             Failure::offline(what).because(words)
         } else {
@@ -319,7 +352,7 @@ pub fn compile(
             .map_err(|e| disk_failure("lock", &lock_path, e))?;
     }
     let source = parent.join(format!("{name}.src"));
-    copy_sources(&workspace.source, &source)?;
+    copy_sources(&workspace.source, program.workspace, &source)?;
     if self::key(program, &source, sdk)? != *key {
         return Err(
             Failure::new(format!("the sources of {} have changed", program.name))
@@ -349,7 +382,7 @@ pub fn compile(
     }
     // Some of the locked crates are for other targets: the count is an upper bound.
     step.total_items(
-        locked_crates(&workspace.source.join("Cargo.lock"), program.package)?.len() as u64,
+        locked_crates(&program.cargo_lock(&workspace.source), program.package)?.len() as u64,
     );
     // The mail server takes longest: what is compiled beside it gives way.
     let mut command = if program.name == MAIL.name {
@@ -372,7 +405,7 @@ pub fn compile(
         ])
         .args([
             "--manifest-path",
-            "/src/Cargo.toml",
+            &format!("/src/{}/Cargo.toml", program.workspace),
             "-p",
             program.package,
             "--bin",
@@ -555,6 +588,13 @@ mod tests {
             write("Cargo.toml", "[workspace]\nmembers = [\"m\"]\n");
             write("Cargo.lock", "version = 4\n");
             write("m/src/lib.rs", text);
+            std::fs::create_dir_all(checkout.join("own/n")).unwrap();
+            write(
+                "own/Cargo.toml",
+                "package = {}\nworkspace.members = [\"n\"]\n",
+            );
+            write("own/Cargo.lock", "version = 4\n");
+            write("own/n/lib.rs", text);
             // A checkout may be older than what was compiled from another one.
             File::open(checkout.join("m/src/lib.rs"))
                 .unwrap()
@@ -565,19 +605,21 @@ mod tests {
         std::fs::write(one.join("not-a-member"), "").unwrap();
         let time = |name: &str| copy.join(name).metadata().unwrap().modified().unwrap();
 
-        copy_sources(&one, &copy).unwrap();
+        copy_sources(&one, "", &copy).unwrap();
         assert!(copy.join("m/gone.rs").exists() && !copy.join("not-a-member").exists());
+        assert!(!copy.join("own").exists());
         let (first, unchanged) = (time("m/src/lib.rs"), time("Cargo.toml"));
         assert!(first > std::time::UNIX_EPOCH);
-        copy_sources(&one, &copy).unwrap();
+        copy_sources(&one, "", &copy).unwrap();
         assert_eq!(time("m/src/lib.rs"), first);
 
-        copy_sources(&two, &copy).unwrap();
+        copy_sources(&two, "own", &copy).unwrap();
         assert!(time("m/src/lib.rs") >= first && !copy.join("m/gone.rs").exists());
         assert_eq!(
             std::fs::read_to_string(copy.join("m/src/lib.rs")).unwrap(),
             "fn b() {}"
         );
         assert_eq!(time("Cargo.toml"), unchanged);
+        assert!(copy.join("own/Cargo.lock").exists() && copy.join("own/n/lib.rs").exists());
     }
 }

@@ -114,6 +114,29 @@ fn encoded(version: &str) -> String {
 
 /// Every crate that is linked into `programs`.
 fn crates(source: &Path, programs: &[&Program]) -> Result<Vec<Value>, Failure> {
+    let mut found = BTreeMap::new();
+    let mut by_workspace: BTreeMap<&str, Vec<&Program>> = BTreeMap::new();
+    for program in programs {
+        by_workspace
+            .entry(program.workspace)
+            .or_default()
+            .push(program);
+    }
+    for (workspace, programs) in by_workspace {
+        found.extend(crates_in(source, workspace, &programs)?);
+    }
+    Ok(found.into_values().collect())
+}
+
+/// A crate's name and version.
+type Named = (String, String);
+
+/// [`crates`] of programs in one workspace.
+fn crates_in(
+    source: &Path,
+    workspace: &str,
+    programs: &[&Program],
+) -> Result<BTreeMap<Named, Value>, Failure> {
     let mut cargo = Command::new("cargo");
     // Macros and build scripts run on the build machine: neither they nor the crates of tests
     // are in a program. All of it was fetched before.
@@ -121,11 +144,11 @@ fn crates(source: &Path, programs: &[&Program]) -> Result<Vec<Value>, Failure> {
         .args(["tree", "--locked", "--offline", "--target", compile::TARGET])
         .args(["--edges", "normal,no-proc-macro", "--no-dedupe"])
         .args(["--prefix", "none", "--format", "{p}\t{l}"])
-        .current_dir(source);
+        .current_dir(source.join(workspace));
     let mut checksums = BTreeMap::new();
     for program in programs {
         cargo.args(["--package", program.package]);
-        for c in compile::crates_of(&source.join("Cargo.lock"), program.package)? {
+        for c in compile::crates_of(&program.cargo_lock(source), program.package)? {
             // Our own crates have none: they are listed as programs.
             if let Some(checksum) = c.checksum {
                 checksums.insert((c.name, c.version), checksum);
@@ -162,7 +185,7 @@ fn crates(source: &Path, programs: &[&Program]) -> Result<Vec<Value>, Failure> {
         }
         found.insert(key, value);
     }
-    Ok(found.into_values().collect())
+    Ok(found)
 }
 
 fn parts(line: &str) -> Option<(&str, &str, &str)> {

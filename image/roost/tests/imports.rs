@@ -35,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("roost-board", &[]),
     ("roost-bundle", &[]),
+    ("roost-dns", &["roost-service"]),
     ("roost-emulator", &["roost-board"]),
     ("roost-init", &["roost-board", "roost-service"]),
     (
@@ -65,7 +66,18 @@ const NOT_IN_INIT: &[&str] = &[
     "idna",
 ];
 
+/// The packages of all workspaces that the image is made from.
 fn packages() -> Vec<Package> {
+    ["image/roost", "services/mail"]
+        .map(packages_of)
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// The packages of the workspace around `folder`.
+fn packages_of(folder: &str) -> Vec<Package> {
+    let checkout = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let out = Command::new(env!("CARGO"))
         .args([
             "metadata",
@@ -75,7 +87,7 @@ fn packages() -> Vec<Package> {
             "--offline",
             "--no-deps",
         ])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .current_dir(checkout.join(folder))
         .output()
         .expect("cargo runs");
     assert!(
