@@ -29,8 +29,10 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-/// The service that may connect.
+/// The service that may ask for everything.
 const PORTAL: &str = roost_service::update::PORTAL;
+/// The service that may ask what the DNS is to say.
+const DNS: &str = roost_service::dns::SERVICE;
 /// Another table of services than the image's, for tests.
 const SERVICES_ENV: &str = "ROOST_SERVICES";
 
@@ -109,7 +111,7 @@ impl Admin {
                             }
                             match topic {
                                 Topic::Dns { domain } => self.dns(&domain)?,
-                                _ => answer,
+                                _ => self.with_keys(answer),
                             }
                         }
                     },
@@ -129,6 +131,14 @@ impl Admin {
                 hint: Some("look again in a minute".into()),
             },
         })
+    }
+
+    fn with_keys(&self, answer: Answer) -> Answer {
+        let Answer::Published(mut published) = answer else {
+            return answer;
+        };
+        published.dkim = dns::keys(&self.keys);
+        Answer::Published(published)
     }
 
     fn dns(&self, domain: &str) -> Result<Answer> {
@@ -181,8 +191,8 @@ fn fresh() -> Result<Fresh> {
 /// Mail matters more than its pages, so nothing here keeps the program from serving.
 pub fn open(folder: &Path, admin: Option<Admin>) -> Option<AbortHandle> {
     match listen(folder) {
-        Ok(Some((listener, portal))) => {
-            Some(tokio::spawn(serve(listener, portal, Arc::new(admin))).abort_handle())
+        Ok(Some((listener, guests))) => {
+            Some(tokio::spawn(serve(listener, guests, Arc::new(admin))).abort_handle())
         }
         Ok(None) => {
             println!("mail: this image has no portal: nobody can look after accounts");
@@ -195,20 +205,37 @@ pub fn open(folder: &Path, admin: Option<Admin>) -> Option<AbortHandle> {
     }
 }
 
-fn listen(folder: &Path) -> Result<Option<(UnixListener, u32)>> {
+/// Users that may connect.
+#[derive(Clone, Copy)]
+struct Guests {
+    portal: u32,
+    dns: Option<u32>,
+}
+
+fn listen(folder: &Path) -> Result<Option<(UnixListener, Guests)>> {
     let path = std::env::var(SERVICES_ENV).unwrap_or_else(|_| spec::PATH.to_owned());
     let table = std::fs::read(&path).with_context(|| format!("read {path}"))?;
     let table: Vec<ServiceSpec> =
         serde_json::from_slice(&table).with_context(|| format!("read {path}"))?;
-    let Some(portal) = table.into_iter().find(|service| service.name == PORTAL) else {
+    let user = |name| {
+        table
+            .iter()
+            .find(|service| service.name == name)
+            .map(|service| service.user)
+    };
+    let Some(portal) = user(PORTAL) else {
         return Ok(None);
+    };
+    let guests = Guests {
+        portal,
+        dns: user(DNS),
     };
     let path = roost_service::mail::socket();
     let listener = socket::listen(&folder.join(path.file_name().unwrap_or_default()))?;
-    Ok(Some((listener, portal.user)))
+    Ok(Some((listener, guests)))
 }
 
-async fn serve(listener: UnixListener, portal: u32, admin: Arc<Option<Admin>>) {
+async fn serve(listener: UnixListener, guests: Guests, admin: Arc<Option<Admin>>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else {
@@ -216,12 +243,13 @@ async fn serve(listener: UnixListener, portal: u32, admin: Arc<Option<Admin>>) {
         };
         match listener.accept().await {
             Ok((stream, _)) => match stream.peer_cred() {
-                Ok(peer) if peer.uid() == portal => {
+                Ok(peer) if peer.uid() == guests.portal || Some(peer.uid()) == guests.dns => {
+                    let all = peer.uid() == guests.portal;
                     let admin = admin.clone();
                     tokio::spawn(async move {
                         let _place = place;
                         // A portal that hangs up is everyday life.
-                        let _ = converse(stream, &admin).await;
+                        let _ = converse(stream, all, &admin).await;
                     });
                 }
                 Ok(peer) => println!("mail: user {} was not let in", peer.uid()),
@@ -235,7 +263,8 @@ async fn serve(listener: UnixListener, portal: u32, admin: Arc<Option<Admin>>) {
     }
 }
 
-async fn converse(stream: UnixStream, admin: &Option<Admin>) -> Result<()> {
+/// `all`: whether it may ask for everything.
+async fn converse(stream: UnixStream, all: bool, admin: &Option<Admin>) -> Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     loop {
@@ -255,6 +284,9 @@ async fn converse(stream: UnixStream, admin: &Option<Admin>) -> Result<()> {
         let answer = match Call::read(&text) {
             _ if !whole => refused("the line was too long or was cut off"),
             Err(reason) => refused(&reason),
+            Ok(call) if !all && call != Call::Published => {
+                refused("only the portal may ask for that")
+            }
             Ok(call) => match admin {
                 None => admin::waiting(),
                 Some(admin) => admin.answer(&call).await,

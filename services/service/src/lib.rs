@@ -8,12 +8,19 @@
 //! - [`probe`]: how a service proves that it works.
 //! - [`names`]: rules of the names that people type.
 //! - `fingerprint` (a feature): a certificate's fingerprint, for people to compare.
+//! - `door` (a feature): a service's socket for others.
+//! - [`files`]: small files that are there as a whole or not at all.
+//! - [`dns`]: what the box tells of its zones, and what the owner changes there.
 //! - [`update`]: what the owner's laptop says to the box.
 //! - [`mail`]: what the portal says to the mail service.
 //! - [`tunnel`]: how the box reaches its relay, and how that stands.
 
 pub mod card;
 pub mod control;
+pub mod dns;
+#[cfg(feature = "door")]
+pub mod door;
+pub mod files;
 #[cfg(feature = "fingerprint")]
 pub mod fingerprint;
 pub mod mail;

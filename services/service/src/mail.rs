@@ -1,7 +1,7 @@
 //! The mail service's admin socket: what the portal asks, and what comes back.
 //!
-//! A Unix socket, [`socket`]; only the portal's user may connect (`SO_PEERCRED`), others are hung
-//! up on. Both sides write one JSON object a line ([`line`], [`Call::read`], [`Answer::read`]).
+//! A Unix socket, [`socket`]; only the portal's user may connect (`SO_PEERCRED`), and the name server's,
+//! which may ask [`Call::Published`] and nothing else. Others are hung up on. Both sides write one JSON object a line ([`line`], [`Call::read`], [`Answer::read`]).
 //! Each [`Call`] gets exactly one [`Answer`], in order; a connection takes any number of them.
 //! A line that is no call gets [`Answer::Error`]; one that is too long ends the connection.
 //! A change that was answered with [`Answer::Done`] is on the card.
@@ -189,6 +189,8 @@ pub enum Call {
         /// One of the box's domains.
         domain: String,
     },
+    /// What the name server tells the world: [`Answer::Published`].
+    Published,
     /// Messages that wait for delivery: [`Answer::Queue`].
     Queue {
         /// The page begins behind this message ([`QueuedMessage::id`]); `None`: with the first.
@@ -229,6 +231,8 @@ pub enum Answer {
         /// The records, the most needed first.
         records: Vec<DnsRecord>,
     },
+    /// To [`Call::Published`].
+    Published(Published),
     /// To [`Call::Queue`].
     Queue {
         /// Up to [`QUEUE_PAGE`] messages, oldest first.
@@ -247,6 +251,28 @@ pub enum Answer {
         /// What to do about it.
         hint: Option<String>,
     },
+}
+
+/// What of the mail server stands in the DNS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Published {
+    /// Name of the mail server, e.g. `mail.example.org`.
+    pub host: String,
+    /// Its domains, the box's own first.
+    pub domains: Vec<String>,
+    /// Public keys that sign for all of them.
+    pub dkim: Vec<Dkim>,
+}
+
+/// A public key that signs mail (RFC 6376).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dkim {
+    /// Its name below `_domainkey`.
+    pub selector: String,
+    /// The text of its record, in one piece.
+    pub record: String,
 }
 
 /// Accounts and domains.

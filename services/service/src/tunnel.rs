@@ -1,12 +1,12 @@
 //! The tunnel service: what the owner chose for it ([`Tunnel`]), what it says of itself ([`Status`]),
 //! and what the portal asks of it.
 //!
-//! A Unix socket, [`socket`]; only the portal's user may connect (`SO_PEERCRED`), others are hung up
-//! on. Whoever connects writes one [`Call`] as a line of JSON, and gets one [`Answer`] as a line and
-//! then the end.
+//! A `door` (feature of this crate) at [`socket`], with [`Call`] and [`Answer`]. The portal may ask
+//! anything, the name server [`Call::Outside`] alone.
 
+use crate::mail::Secret;
 use serde::{Deserialize, Serialize};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 /// The spec's name of the tunnel service.
@@ -28,10 +28,12 @@ pub enum Call {
     /// Use this relay from now on. What was there before goes on if it is refused.
     Set {
         /// What was chosen.
-        tunnel: Tunnel,
+        tunnel: Box<Tunnel>,
     },
     /// Use no relay.
     Clear,
+    /// Where the internet reaches the box.
+    Outside,
 }
 
 /// What comes back.
@@ -40,6 +42,8 @@ pub enum Call {
 pub enum Answer {
     /// To [`Call::Status`].
     Status(Box<Status>),
+    /// To [`Call::Outside`]. `None`: there is no relay.
+    Outside(Option<Box<Outside>>),
     /// The change is on the card, and is in force within a second. Connections through the tunnel
     /// are cut by it.
     Done,
@@ -100,6 +104,10 @@ pub struct Tunnel {
     /// box restarts. Without it mail could leave by the home's own address in the meantime.
     #[serde(default = "keep_closed")]
     pub keep_port_25_closed: bool,
+    /// Where the internet reaches the box. `None`: at the address of [`Relay::endpoint`], if that is
+    /// none of the home's network, and nobody else answers for its zones.
+    #[serde(default)]
+    pub outside: Option<Outside>,
 }
 
 impl Tunnel {
@@ -116,8 +124,35 @@ impl Tunnel {
             interface: interface(),
             table: table(),
             keep_port_25_closed: keep_closed(),
+            outside: None,
         }
     }
+}
+
+/// Where the internet reaches the box, and who answers for its zones while it is away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outside {
+    /// The relay's public addresses: of the mail server, of web pages and of the first name server.
+    pub addresses: Vec<IpAddr>,
+    /// Public addresses of the second name server, which is always the relay.
+    #[serde(default)]
+    pub second_name_server: Vec<IpAddr>,
+    /// Who takes copies of the box's zones.
+    #[serde(default)]
+    pub secondary: Option<Secondary>,
+}
+
+/// Who takes copies of the box's zones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secondary {
+    /// Its addresses within the tunnel, the first of which is told of changes.
+    pub addresses: Vec<IpAddr>,
+    /// Name of the key that signs transfers (RFC 8945).
+    pub key: String,
+    /// The key: HMAC-SHA256, 16 to 64 bytes in base64.
+    pub secret: Secret,
 }
 
 /// The other end of the tunnel.

@@ -1,11 +1,13 @@
 //! From what was chosen ([`Tunnel`]) to what can be worked with ([`Config`]): once, at the start.
 
 use crate::endpoint::Endpoint;
-use crate::files;
 use crate::keys::PublicKey;
-use roost_service::tunnel::{Backend, Tunnel};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use roost_service::files;
+use roost_service::tunnel::{Backend, Outside, Secondary, Tunnel};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// Smallest MTU within the tunnel, in bytes: IPv6 needs it (RFC 8200, section 5).
@@ -22,6 +24,10 @@ const MAX_NAME: usize = 15;
 const MAX_KEEPALIVE_S: u16 = 120;
 /// Longest file that is read, in bytes.
 const MAX_FILE: u64 = 64 << 10;
+/// Most addresses of one kind outside.
+const MAX_OUTSIDE: usize = 8;
+/// Bytes of a key for transfers: as few as are hard to guess, and HMAC-SHA256's block.
+const TRANSFER_KEY: std::ops::RangeInclusive<usize> = 16..=64;
 
 /// There where the kernel has WireGuard.
 const KERNEL: &str = "/sys/module/wireguard";
@@ -52,6 +58,8 @@ pub struct Config {
     pub table: u32,
     /// Whether port 25 stays closed after a stop.
     pub keep_port_25_closed: bool,
+    /// Where the internet reaches the box.
+    pub outside: Option<Outside>,
 }
 
 /// The box's addresses within the tunnel.
@@ -155,9 +163,13 @@ impl Config {
             let why = format!("it is at least {MIN_TABLE}, since lower ones may be the system's");
             take::<()>(&mut faults, fault("table", tunnel.table, why));
         }
+        if let Some(outside) = &tunnel.outside {
+            take(&mut faults, check_outside(outside));
+        }
         let (Some(peer), Some(endpoint), true) = (peer, endpoint, faults.is_empty()) else {
             return Err(faults);
         };
+        let outside = tunnel.outside.clone().or_else(|| at(&relay.endpoint));
         Ok(Config {
             peer,
             endpoint,
@@ -173,8 +185,57 @@ impl Config {
             interface: tunnel.interface.clone(),
             table: tunnel.table,
             keep_port_25_closed: tunnel.keep_port_25_closed,
+            outside,
         })
     }
+}
+
+/// A relay of which nothing is known but its address.
+fn at(endpoint: &str) -> Option<Outside> {
+    let socket: SocketAddr = endpoint.parse().ok()?;
+    Some(Outside {
+        addresses: vec![socket.ip()],
+        second_name_server: Vec::new(),
+        secondary: None,
+    })
+}
+
+fn check_outside(outside: &Outside) -> Result<(), Vec<Fault>> {
+    addresses("outside.addresses", &outside.addresses)?;
+    addresses("outside.second_name_server", &outside.second_name_server)?;
+    let Some(Secondary {
+        addresses: within,
+        key,
+        secret,
+    }) = &outside.secondary
+    else {
+        return Ok(());
+    };
+    addresses("outside.secondary.addresses", within)?;
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+    if key.is_empty() || key.len() > 63 || !key.chars().all(plain) {
+        let why = "it is a name of 1 to 63 small letters, digits, hyphens and dots";
+        return fault("outside.secondary.key", key, why);
+    }
+    // The value itself is never repeated.
+    match STANDARD.decode(&secret.0) {
+        Ok(bytes) if TRANSFER_KEY.contains(&bytes.len()) => Ok(()),
+        _ => fault(
+            "outside.secondary.secret",
+            "…",
+            "it is base64 of 16 to 64 bytes",
+        ),
+    }
+}
+
+fn addresses(field: &'static str, all: &[IpAddr]) -> Result<(), Vec<Fault>> {
+    if all.len() > MAX_OUTSIDE {
+        return fault(field, all.len(), format!("there are at most {MAX_OUTSIDE}"));
+    }
+    all.iter().try_for_each(|address| match address {
+        IpAddr::V4(v4) => host4(field, *v4),
+        IpAddr::V6(v6) => host6(field, *v6),
+    })
 }
 
 fn host4(field: &'static str, v4: Ipv4Addr) -> Result<(), Vec<Fault>> {
@@ -291,7 +352,51 @@ mod tests {
             interface: "relay".into(),
             table: 51820,
             keep_port_25_closed: true,
+            outside: None,
         }
+    }
+
+    #[test]
+    fn what_is_outside_is_checked_and_a_secret_is_not_repeated() {
+        let said = |text: &str| {
+            let outside = serde_json::from_str(text).unwrap();
+            Config::new(&Tunnel {
+                outside: Some(outside),
+                ..good()
+            })
+            .map(|config| config.outside.unwrap().addresses.len())
+            .map_err(|faults| in_one(&faults))
+        };
+        assert_eq!(
+            said(r#"{"addresses": ["192.0.2.1", "2001:db8::1"]}"#),
+            Ok(2)
+        );
+        insta::assert_snapshot!(
+            said(r#"{"addresses": ["192.0.2.1"], "secondary": {"addresses": [], "key": "k", "secret": "secret"}}"#).unwrap_err(),
+            @r#"outside.secondary.secret cannot be "…": it is base64 of 16 to 64 bytes"#
+        );
+        insta::assert_snapshot!(
+            said(r#"{"addresses": ["127.0.0.1"]}"#).unwrap_err(),
+            @r#"outside.addresses cannot be "127.0.0.1": no host has this address"#
+        );
+        insta::assert_snapshot!(
+            said(r#"{"addresses": [], "secondary": {"addresses": [], "key": "a b", "secret": "AAAA"}}"#).unwrap_err(),
+            @r#"outside.secondary.key cannot be "a b": it is a name of 1 to 63 small letters, digits, hyphens and dots"#
+        );
+    }
+
+    #[test]
+    fn a_relay_that_says_no_more_is_reached_where_it_listens() {
+        let of = |endpoint: &str| {
+            let mut tunnel = good();
+            tunnel.relay.endpoint = endpoint.into();
+            Config::new(&tunnel).unwrap().outside.map(|o| o.addresses)
+        };
+        assert_eq!(
+            of("192.0.2.1:51820"),
+            Some(vec!["192.0.2.1".parse().unwrap()])
+        );
+        assert_eq!(of("relay.example.org:51820"), None);
     }
 
     #[test]

@@ -3,10 +3,10 @@
 //! The private key exists in the file [`FILE`] and in this program's memory. It has neither `Debug`
 //! nor `Display` nor `Serialize`, so that no log, status or answer can have it by mistake.
 
-use crate::files::{self, MODE};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use boringtun::x25519;
+use roost_service::files::{self, MODE};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};

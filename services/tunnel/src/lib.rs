@@ -1,21 +1,18 @@
 //! The box's way to its relay: WireGuard, and the routes and rules that lead there.
 //!
-//! - [`config`], [`keys`], [`endpoint`]: what was chosen, the box's own key, where the relay is;
-//!   [`files`]: keeping the first two.
+//! - [`config`], [`keys`], [`endpoint`]: what was chosen, the box's own key, where the relay is.
 //! - [`peer`], [`packet`], [`probe`]: the protocol and the measuring; bytes in, bytes out, no socket.
 //! - [`device`], [`socket`]: the TUN interface and the UDP socket.
 //! - [`backend`]: what carries packets; [`userspace`] does it itself, [`kernel`] lets the kernel.
 //! - [`netlink`], [`routing`]: addresses, routes and rules.
-//! - [`run`], [`door`]: the service, and who may ask how it stands.
+//! - [`run`]: the service, and what it answers who asks how it stands.
 //!
 //! Why it is as it is stands in the crate's README.
 
 pub mod backend;
 pub mod config;
 pub mod device;
-pub mod door;
 pub mod endpoint;
-pub mod files;
 pub mod kernel;
 pub mod keys;
 pub mod netlink;

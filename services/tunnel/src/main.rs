@@ -5,11 +5,10 @@ use roost_service::notifier::Notifier;
 use roost_service::spec::{self, ServiceSpec};
 use roost_service::tunnel::{self, Backend};
 use roost_tunnel::config::{self, Config};
-use roost_tunnel::door::Door;
 use roost_tunnel::kernel::Kernel;
 use roost_tunnel::keys::{self, PrivateKey};
 use roost_tunnel::routing::Routing;
-use roost_tunnel::run::{Frame, Then, with_relay, without_relay};
+use roost_tunnel::run::{Door, Frame, HOUSE, Then, with_relay, without_relay};
 use roost_tunnel::userspace::Userspace;
 use std::path::{Path, PathBuf};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -148,8 +147,8 @@ fn open() -> Result<Option<Door>> {
         Some(folder) => Path::new(&folder).join(socket.file_name().unwrap_or_default()),
         None => socket,
     };
-    let door =
-        Door::open(&socket, &table).with_context(|| format!("listen on {}", socket.display()))?;
+    let door = Door::open(&socket, &table, HOUSE)
+        .with_context(|| format!("listen on {}", socket.display()))?;
     if door.is_none() {
         println!("tunnel: this image has no portal: nobody can ask how it stands");
     }

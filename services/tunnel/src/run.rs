@@ -2,14 +2,14 @@
 
 use crate::backend::{Backend, Health};
 use crate::config::{self, CAREFUL_MTU, Config};
-use crate::door::{Asked, Door};
 use crate::endpoint::Choice;
-use crate::files;
 use crate::keys::PublicKey;
 use crate::routing::Routing;
 use anyhow::{Context, Result};
+use roost_service::door::{self, House};
+use roost_service::files;
 use roost_service::notifier::Notifier;
-use roost_service::tunnel::{Answer, Call, Rejected, State, Status, Traffic};
+use roost_service::tunnel::{Answer, Call, MAX_LINE, Rejected, State, Status, Traffic};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -27,6 +27,23 @@ const LOOK_UP: Duration = Duration::from_secs(5 * 60);
 const LOOK_UP_DOWN: Duration = Duration::from_secs(10);
 /// Time that one address of the relay gets before the next is tried: three handshakes.
 const ADDRESS: Duration = Duration::from_secs(15);
+
+/// The spec's name of the portal.
+const PORTAL: &str = "portal";
+/// The spec's name of the name server.
+const DNS: &str = "dns";
+
+/// The socket.
+pub type Door = door::Door<Call, Answer>;
+type Asked = door::Asked<Call, Answer>;
+
+/// How the socket is kept.
+pub const HOUSE: House<Answer> = House {
+    service: "tunnel",
+    guests: &[PORTAL, DNS],
+    max_call: MAX_LINE,
+    no_call: |why| Answer::Refused { why },
+};
 
 /// What the service says of itself, beyond what the back end knows.
 struct Report<'a> {
@@ -137,6 +154,13 @@ impl Frame<'_> {
     /// Answers; says whether something else was chosen.
     fn answer(&self, asked: Asked, status: impl FnOnce() -> Status) -> bool {
         let done = match &asked.call {
+            Call::Outside => {
+                let config = config::load(self.place).ok().flatten();
+                let outside = config.and_then(|config| config.outside);
+                asked.answer(Answer::Outside(outside.map(Box::new)));
+                return false;
+            }
+            _ if asked.by != PORTAL => Err("only the portal may ask for that".into()),
             Call::Status => {
                 asked.answer(Answer::Status(Box::new(status())));
                 return false;

@@ -16,7 +16,7 @@ use crate::plan::own_address;
 use crate::setup::Setup;
 use roost_service::mail::{
     Account, Answer, Call, Domain, MAX_ACCOUNTS, MAX_ADDRESSES, MAX_APP_PASSWORDS, MAX_DOMAINS,
-    MAX_LABEL, Overview, Secret,
+    MAX_LABEL, Overview, Published, Secret,
 };
 use roost_service::names::{self, AccountName, Address, Reason, printable};
 
@@ -161,6 +161,14 @@ pub fn decide(
         Call::AddDomain { domain, account } => desk.add_domain(domain, account.as_deref()),
         Call::RemoveDomain { domain } => desk.remove_domain(domain),
         Call::Dns { domain } => desk.domain(domain).map(|_| answer(Answer::Done)),
+        Call::Published => Ok(answer(Answer::Published(Published {
+            host: setup.host.clone(),
+            domains: (desk.overview(0).domains.into_iter())
+                .map(|domain| domain.name)
+                .collect(),
+            // The directory does not have them; the program does.
+            dkim: Vec::new(),
+        }))),
         Call::Queue { .. } | Call::RetryQueued { .. } | Call::DeleteQueued { .. } => {
             Err(Reason::new("this is not about accounts"))
         }
@@ -203,6 +211,7 @@ pub fn not_done(call: &Call) -> String {
         Call::AddDomain { domain, .. } => format!("the domain \"{}\" was not added", p(domain)),
         Call::RemoveDomain { domain } => format!("the domain \"{}\" was not removed", p(domain)),
         Call::Dns { domain } => format!("the DNS records of \"{}\" cannot be shown", p(domain)),
+        Call::Published => "what the DNS is to say cannot be shown".into(),
         Call::Queue { .. } => "the messages that wait cannot be shown".into(),
         Call::RetryQueued { .. } => "the message was not tried again".into(),
         Call::DeleteQueued { .. } => "the message was not deleted".into(),

@@ -6,7 +6,7 @@
 use crate::keys::PublicKey;
 use crate::listeners;
 use crate::setup::Setup;
-use roost_service::mail::{DnsRecord, ports};
+use roost_service::mail::{Dkim, DnsRecord, ports};
 
 /// Services that clients look for (RFC 6186, RFC 8314 §5.1, RFC 5804 §1.8), by the id of their port.
 const SRV: [(&str, &str); 6] = [
@@ -20,6 +20,15 @@ const SRV: [(&str, &str); 6] = [
 
 /// The same on the port of HTTPS (RFC 8620 §2.2, RFC 6764 §3).
 const SRV_HTTPS: [&str; 3] = ["_jmap", "_caldavs", "_carddavs"];
+
+/// The keys that sign for all of the box's domains.
+pub fn keys(keys: &[PublicKey]) -> Vec<Dkim> {
+    let dkim = |key: &PublicKey| Dkim {
+        selector: key.algorithm.selector().into(),
+        record: key.record(),
+    };
+    keys.iter().map(dkim).collect()
+}
 
 /// The records of one of the box's domains, the most needed first.
 pub fn records(setup: &Setup, domain: &str, keys: &[PublicKey]) -> Vec<DnsRecord> {

@@ -107,7 +107,7 @@ pub async fn look(app: &Arc<App>) -> Result<Way, StoreError> {
 /// [`NotDone`]; unless the service broke off, nothing was changed then.
 pub async fn set(app: &Arc<App>, text: &str, who: Actor, from: IpAddr) -> Result<(), NotDone> {
     let text = RelayText::parse(text).map_err(NotDone::Unusable)?;
-    let tunnel = text.tunnel().clone();
+    let tunnel = Box::new(text.tunnel().clone());
     let keep = Some(text.as_str().to_owned());
     let what = |known| Event::RelaySet { known };
     perform(app, Call::Set { tunnel }, keep, who, from, what).await
@@ -186,7 +186,7 @@ async fn try_hand_over(app: &Arc<App>) -> Result<(), NotDone> {
     let set = async {
         // A version before this one kept texts that nobody had read.
         let text = RelayText::parse(&text).map_err(NotDone::Unusable)?;
-        let tunnel = text.tunnel().clone();
+        let tunnel = Box::new(text.tunnel().clone());
         change(app, &Call::Set { tunnel }).await
     };
     match set.await {
@@ -206,7 +206,7 @@ async fn change(app: &App, call: &Call) -> Result<(), NotDone> {
     match ask(app, call).await? {
         Answer::Done => Ok(()),
         Answer::Refused { why } => Err(NotDone::Refused { why }),
-        Answer::Status(_) => Err(strange()),
+        Answer::Status(_) | Answer::Outside(_) => Err(strange()),
     }
 }
 

@@ -121,6 +121,40 @@ pub struct Relay {
     /// Whether outbound port 25 stays closed when the service stops.
     #[serde(default = "keep_closed")]
     keep_port_25_closed: bool,
+    /// Where the internet reaches the box; missing: at the relay's address, if that is given as one.
+    #[serde(default)]
+    outside: Option<RelayOutside>,
+}
+
+/// Where the internet reaches the box, and who answers for its zones while it is away.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RelayOutside {
+    /// The relay's public addresses.
+    #[schema(max_items = 8, example = json!(["192.0.2.1", "2001:db8::1"]))]
+    addresses: Vec<String>,
+    /// Public addresses of the second name server.
+    #[serde(default)]
+    #[schema(max_items = 8)]
+    second_name_server: Vec<String>,
+    /// Who takes copies of the box's zones.
+    #[serde(default)]
+    secondary: Option<RelaySecondary>,
+}
+
+/// Who takes copies of the box's zones.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RelaySecondary {
+    /// Its addresses within the tunnel.
+    #[schema(max_items = 8)]
+    addresses: Vec<String>,
+    /// Name of the key that signs transfers.
+    #[schema(pattern = "^[a-z0-9.-]{1,63}$")]
+    key: String,
+    /// The key: 16 to 64 bytes in base64.
+    #[schema(write_only)]
+    secret: String,
 }
 
 /// The other end of the tunnel.

@@ -98,7 +98,7 @@ async fn pairing_may_bring_the_relay() {
         .await
         .expect("it is told");
     let set = Call::Set {
-        tunnel: parse(TEXT).unwrap(),
+        tunnel: Box::new(parse(TEXT).unwrap()),
     };
     assert_eq!(tunnel.lock().orders, [set]);
 }

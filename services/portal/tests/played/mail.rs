@@ -275,6 +275,9 @@ impl Household {
                     ],
                 });
             }
+            Call::Published => {
+                return Err(("it was not told".into(), "the portal need not know".into()));
+            }
             Call::Queue { after } => {
                 let after: u64 = after.map_or(0, |id| id.parse().unwrap());
                 let later = |message: &&QueuedMessage| message.id.parse::<u64>().unwrap() > after;

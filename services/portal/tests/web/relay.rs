@@ -86,7 +86,7 @@ async fn a_relay_is_set_replaced_and_removed() {
     insta::assert_snapshot!("relay_orders", heads);
     let orders = tunnel.lock().orders.clone();
     let set = |text: &str| Call::Set {
-        tunnel: parse(text).unwrap(),
+        tunnel: Box::new(parse(text).unwrap()),
     };
     assert_eq!(orders, [set(UNFIT), set(TEXT), set(&other), Call::Clear]);
     let activity = browser.get("/activity").await.text();
@@ -154,7 +154,7 @@ async fn what_the_pairing_was_given_reaches_a_tunnel_that_comes_late() {
             }
         };
         let set = Call::Set {
-            tunnel: parse(text).unwrap(),
+            tunnel: Box::new(parse(text).unwrap()),
         };
         assert_eq!(tunnel.lock().orders, [set]);
         if text == UNFIT {
