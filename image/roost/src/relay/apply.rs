@@ -7,6 +7,7 @@ use crate::device::words::plain;
 use crate::error::Failure;
 use crate::password::agreed;
 use crate::ui::Ui;
+use roost_service::tunnel::Tunnel;
 use serde::Serialize;
 use std::net::Ipv4Addr;
 
@@ -117,6 +118,14 @@ fn warn_of_blocklists(home: &mut Home<'_>, address: Ipv4Addr, ui: &Ui) {
     }
 }
 
+/// The relay's text for people to copy, who are shown no secret.
+fn without_secret(mut tunnel: Tunnel) -> String {
+    if let Some(outside) = &mut tunnel.outside {
+        outside.secondary = None;
+    }
+    serde_json::to_string(&tunnel).expect("a tunnel is plain data")
+}
+
 /// Hands the relay over to the box, and says what is next.
 fn finish(
     args: &RelayApplyArgs,
@@ -132,8 +141,8 @@ fn finish(
         tunnel: Option<home::Status>,
         box_text: &'a str,
     }
-    let tunnel = made.for_the_box(&secrets.public_key);
-    let box_text = serde_json::to_string(&tunnel).expect("a tunnel is plain data");
+    let tunnel = made.for_the_box(secrets);
+    let box_text = without_secret(tunnel.clone());
     let mut status = None;
     let mut text = format!(
         "The relay is at {} and {}.\n",
@@ -143,6 +152,9 @@ fn finish(
         None => {
             text +=
                 &format!("\nGive the box this text, on its portal's page Relay:\n\n{box_text}\n");
+            if made.tunnel.tsig_name.is_some() {
+                text += "\nThe key by which the relay copies the box's zones is not in it: run `roost relay apply` again where the box can be reached.\n";
+            }
         }
         Some(mut home) => {
             home.connect(&tunnel)?;

@@ -27,11 +27,12 @@ use crate::ui::Ui;
 use home::Home;
 pub use project::Project;
 use project::{Choices, write_script};
+use roost_service::mail::Secret;
 use roost_service::tunnel::{self, Tunnel};
 use secrets::{Secrets, is_key};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use terraform::{Change, Scope, Terraform};
 
 /// UDP port of the tunnel, as in `terraform/relay/variables.tf`.
@@ -68,19 +69,48 @@ struct MadeTunnel {
     box_ipv4: Ipv4Addr,
     box_ipv6: Ipv6Addr,
     mtu: u16,
+    #[serde(default)]
+    relay_ipv6: Option<Ipv6Addr>,
+    /// Name of the key of zone transfers, if the relay keeps copies of zones.
+    #[serde(default)]
+    tsig_name: Option<String>,
 }
 
 impl Made {
     /// What the box has to know.
-    fn for_the_box(&self, public_key: &str) -> Tunnel {
-        tunnel_to(
-            public_key,
-            &self.endpoint,
-            self.tunnel.relay_ipv4,
-            self.tunnel.box_ipv4,
-            self.tunnel.box_ipv6,
-            self.tunnel.mtu,
-        )
+    fn for_the_box(&self, secrets: &Secrets) -> Tunnel {
+        let ends = &self.tunnel;
+        let outside = tunnel::Outside {
+            addresses: vec![self.public_ipv4.into(), self.public_ipv6.into()],
+            second_name_server: self.second_name_server(),
+            secondary: ends.tsig_name.clone().map(|key| tunnel::Secondary {
+                addresses: [
+                    Some(ends.relay_ipv4.into()),
+                    ends.relay_ipv6.map(Into::into),
+                ]
+                .into_iter()
+                .flatten()
+                .collect(),
+                key,
+                secret: Secret(secrets.tsig.to_string()),
+            }),
+        };
+        Tunnel {
+            outside: Some(outside),
+            ..tunnel_to(
+                &secrets.public_key,
+                &self.endpoint,
+                ends.relay_ipv4,
+                ends.box_ipv4,
+                ends.box_ipv6,
+                ends.mtu,
+            )
+        }
+    }
+
+    fn second_name_server(&self) -> Vec<IpAddr> {
+        let addresses = self.name_servers.get("ns2").into_iter().flatten();
+        addresses.filter_map(|ip| ip.parse().ok()).collect()
     }
 }
 

@@ -186,16 +186,14 @@ impl Project {
     fn main(&self, choices: &Choices) -> Result<Value, Failure> {
         let relay = &self.config.relay;
         let domain = self.config.mailbox.as_ref().map(|m| m.domain.to_string());
-        let zones: Vec<String> = match (relay.registered_domain, domain) {
-            (false, _) => Vec::new(),
-            (true, Some(domain)) => vec![domain],
-            (true, None) => {
-                return Err(Failure::usage(
-                    "`registered_domain` is set, but roost.toml names no domain",
-                )
-                .hint("add `domain` under [box] and an account, or remove `registered_domain`"));
-            }
-        };
+        if relay.registered_domain && domain.is_none() {
+            return Err(Failure::usage(
+                "`registered_domain` is set, but roost.toml names no domain",
+            )
+            .hint("add `domain` under [box] and an account, or remove `registered_domain`"));
+        }
+        // A domain at another registrar is answered for as well, once it is delegated.
+        let zones: Vec<String> = domain.into_iter().collect();
         let secret = json!({"type": "string", "ephemeral": true, "sensitive": true});
         let mut tsig = secret.clone();
         tsig["default"] = Value::Null;
@@ -205,7 +203,7 @@ impl Project {
             "box_public_key": choices.box_public_key,
             "relay_private_key": "${var.relay_private_key}",
             "zones": zones,
-            "registered_domain": zones.first(),
+            "registered_domain": zones.first().filter(|_| relay.registered_domain),
             "instance_type": relay.instance_type,
             "ami_id": relay.ami,
             "elastic_ip_allocation_id": relay.elastic_ip,

@@ -156,6 +156,8 @@ mod tests {
                 box_ipv4: "10.77.0.2".parse().unwrap(),
                 box_ipv6: "fd77:77::2".parse().unwrap(),
                 mtu: 1380,
+                relay_ipv6: None,
+                tsig_name: None,
             },
             name_servers: std::collections::BTreeMap::new(),
             reverse_name: None,
