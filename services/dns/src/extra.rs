@@ -134,7 +134,7 @@ fn one(origin: &Name, text: &str) -> Result<Option<Entry>, String> {
         return Ok(None);
     };
     let words = entry.map_err(|unreadable| unreadable.reason.to_owned())?;
-    match Reader::new(origin, &[]).read(&words)? {
+    match Reader::new(origin, |_| false).read(&words)? {
         Step::Record(record) => {
             let why = words.comment.unwrap_or_else(|| "Added by you.".into());
             Ok(Some(owned(*record, why)))

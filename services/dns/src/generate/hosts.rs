@@ -103,18 +103,22 @@ pub(super) fn without_mail(draft: &mut Draft) -> Result<(), FactsError> {
             silent.push(name.clone());
         }
     }
-    for name in silent {
+    for name in &silent {
         let null = RData::MX(MX::new(0, Name::root()));
         draft.add(
-            &name,
+            name,
             TTL,
             null,
             "This name takes no mail (null MX, RFC 7505).",
         );
+    }
+    for name in &silent {
         let why = "No server sends mail from this name (SPF).";
-        draft.add(&name, TTL, text("v=spf1 -all"), why);
+        draft.add(name, TTL, text("v=spf1 -all"), why);
+    }
+    for name in &silent {
         let why = "Mail that claims to come from this name is forged (DMARC).";
-        let dmarc = names::below("_dmarc", &name)?;
+        let dmarc = names::below("_dmarc", name)?;
         draft.add(&dmarc, TTL, text("v=DMARC1; p=reject"), why);
     }
     Ok(())

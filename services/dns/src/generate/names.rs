@@ -41,26 +41,21 @@ pub(super) fn host(what: &'static str, text: &str) -> Result<Name, FactsError> {
     {
         return Err(wrong("it ends like an address"));
     }
-    under(&[], &Name::root(), text)
-}
-
-/// `labels` in front of `base`; `text` are further labels between the two.
-fn under(labels: &[&str], base: &Name, text: &str) -> Result<Name, FactsError> {
-    let all = labels.iter().copied().chain(text.split('.'));
-    let parts = all.filter(|label| !label.is_empty());
-    let too_long = || FactsError::TooLong {
-        name: format!("{}.{text}.{base}", labels.join(".")),
-    };
-    let mut name = Name::from_labels(parts.map(|label| label.to_ascii_lowercase().into_bytes()))
-        .and_then(|name| name.append_domain(base))
-        .map_err(|_| too_long())?;
-    name.set_fqdn(true);
-    Ok(name)
+    below(text, &Name::root())
 }
 
 /// The name `text` below `base`, `text` being one or more labels.
 pub(super) fn below(text: &str, base: &Name) -> Result<Name, FactsError> {
-    under(&[], base, text)
+    let labels = text
+        .split('.')
+        .map(|label| label.to_ascii_lowercase().into_bytes());
+    let mut name = Name::from_labels(labels)
+        .and_then(|name| name.append_domain(base))
+        .map_err(|_| FactsError::TooLong {
+            name: format!("{text}.{base}").trim_end_matches('.').into(),
+        })?;
+    name.set_fqdn(true);
+    Ok(name)
 }
 
 /// Reads a selector: labels of letters, digits and hyphens (RFC 6376, section 3.1).

@@ -14,21 +14,30 @@ pub(super) fn keys(draft: &mut Draft) -> Result<(), FactsError> {
         return Ok(());
     }
     for key in &draft.facts.tls_keys {
+        let names = key
+            .ports
+            .iter()
+            .map(|port| Ok((*port, at_port(draft, *port)?)))
+            .collect::<Result<Vec<(u16, Name)>, FactsError>>()?;
         let current = tlsa(&key.current)?;
-        let next = key.next.as_deref().map(tlsa).transpose()?;
-        for port in &key.ports {
-            if *port == 0 {
-                return Err(names::value("the port", port, "is not a TCP port"));
-            }
-            let name = names::below(&format!("_{port}._tcp"), &draft.host)?;
-            draft.add(&name, TTL_CHANGING, current.clone(), why_current(*port));
-            if let Some(next) = &next {
+        for (port, name) in &names {
+            draft.add(name, TTL_CHANGING, current.clone(), why_current(*port));
+        }
+        if let Some(next) = key.next.as_deref().map(tlsa).transpose()? {
+            for (_, name) in &names {
                 let why = "The key that the box will use next, announced before it is used (DANE).";
-                draft.add(&name, TTL_CHANGING, next.clone(), why);
+                draft.add(name, TTL_CHANGING, next.clone(), why);
             }
         }
     }
     Ok(())
+}
+
+fn at_port(draft: &Draft, port: u16) -> Result<Name, FactsError> {
+    if port == 0 {
+        return Err(names::value("the port", port, "is not a TCP port"));
+    }
+    names::below(&format!("_{port}._tcp"), &draft.host)
 }
 
 fn tlsa(digest: &str) -> Result<RData, FactsError> {

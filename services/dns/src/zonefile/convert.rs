@@ -9,7 +9,7 @@ use domain::base::zonefile_fmt::{DisplayKind, ZonefileFmt};
 use domain::dep::octseq::Parser;
 use domain::rdata::ZoneRecordData;
 use domain::zonefile::inplace::{Entry, Zonefile};
-use hickory_proto::rr::{Name, Record};
+use hickory_proto::rr::{Name, RData, Record};
 use hickory_proto::serialize::binary::{
     BinDecodable, BinDecoder, BinEncodable, BinEncoder, NameEncoding,
 };
@@ -37,7 +37,12 @@ pub(super) fn read(text: &str, origin: &Name) -> Result<Record, String> {
         .compose(&mut wire)
         .map_err(|error| error.to_string())?;
     let mut decoder = BinDecoder::new(&wire);
-    Record::read(&mut decoder).map_err(|error| error.to_string())
+    let record = Record::read(&mut decoder).map_err(|error| error.to_string())?;
+    match record.data {
+        // What the library makes of any type without data; only dynamic updates have such records.
+        RData::Update0(_) => Err("it has no data".into()),
+        _ => Ok(record),
+    }
 }
 
 /// The library's words without the position, which is one within a text that the owner has not seen.

@@ -4,8 +4,12 @@ use hickory_proto::rr::{Name, Record};
 use hickory_proto::serialize::txt::parse_ttl;
 
 use super::convert;
+use super::export::written;
 use super::split::Words;
 use crate::generate::TTL;
+
+/// Types with names in their data, by number: NS, CNAME, SOA, PTR, MINFO, MX, RP, SRV, NAPTR, SVCB and HTTPS.
+const HAVE_NAMES: [u16; 11] = [2, 5, 6, 12, 14, 15, 17, 33, 35, 64, 65];
 
 /// What an entry says.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,18 +25,18 @@ pub(crate) enum Step {
 }
 
 /// What holds for the next entry.
-pub(crate) struct Reader<'a> {
+pub(crate) struct Reader {
     origin: Name,
     owner: Option<Name>,
     default_ttl: Option<u32>,
     last_ttl: Option<u32>,
-    skip: &'a [u16],
+    skip: fn(u16) -> bool,
 }
 
-impl<'a> Reader<'a> {
-    /// A reader for names below `origin`. Records whose type's number is in `skip` are recognised and not
-    /// read further.
-    pub(crate) fn new(origin: &Name, skip: &'a [u16]) -> Self {
+impl Reader {
+    /// A reader for names below `origin`. Records whose type's number `skip` confirms are recognised and
+    /// not read further.
+    pub(crate) fn new(origin: &Name, skip: fn(u16) -> bool) -> Self {
         Self {
             origin: origin.clone(),
             owner: None,
@@ -64,9 +68,21 @@ impl<'a> Reader<'a> {
         let (ttl, kind, data) = self.head(&mut words)?;
         let number =
             convert::type_number(kind).ok_or_else(|| format!("{kind} is not a record type"))?;
-        if self.skip.contains(&number) {
+        if (self.skip)(number) {
             return Ok(Step::Skipped(number));
         }
+        let origin = written(&self.origin);
+        // The library takes `@` for the origin only where an owner stands.
+        let data: Vec<&str> = data
+            .into_iter()
+            .map(|word| {
+                if word == "@" && HAVE_NAMES.contains(&number) {
+                    &origin
+                } else {
+                    word
+                }
+            })
+            .collect();
         let text = format!(". {ttl} IN {kind} {}", data.join(" "));
         let mut record = convert::read(&text, &self.origin)?;
         record.name = owner;
@@ -128,6 +144,9 @@ impl<'a> Reader<'a> {
 
 /// Reads a name on its own, by way of a record that has it as its data.
 fn name(text: &str, origin: &Name) -> Result<Name, String> {
+    if text == "@" {
+        return Ok(origin.to_lowercase());
+    }
     let record = convert::read(&format!(". 0 IN NS {text}"), origin)
         .map_err(|_| format!("{text} is not a name"))?;
     match record.data {

@@ -81,7 +81,7 @@ fn relative(origin: &Name, name: &Name) -> String {
 }
 
 /// A name in full with the dot at its end. Whatever means something in a zone file is written as `\DDD`.
-fn written(name: &Name) -> String {
+pub(super) fn written(name: &Name) -> String {
     let mut text = String::new();
     for label in name.iter() {
         for byte in label {

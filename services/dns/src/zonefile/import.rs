@@ -62,10 +62,7 @@ pub fn import(text: &str, zone: &Zone) -> Result<Imported, ImportError> {
     }
     let lines: Vec<&str> = text.lines().collect();
     let text_of = |line: usize| shortened(lines.get(line - 1).copied().unwrap_or_default().trim());
-    let skip: Vec<u16> = (0..=u16::MAX)
-        .filter(|n| refused_type(*n).is_some())
-        .collect();
-    let mut reader = Reader::new(&zone.origin, &skip);
+    let mut reader = Reader::new(&zone.origin, |number| refused_type(number).is_some());
     let (mut keep, mut left) = (Vec::new(), Vec::new());
     for entry in split(text) {
         let (line, step, comment) = match entry {
