@@ -3,6 +3,7 @@
 //! [`generate`] makes a zone's records from what the box knows of itself, [`sign`] signs them off the
 //! request path, [`serve`] answers from the result and nothing else.
 
+pub mod extra;
 pub mod generate;
 pub mod records;
 pub mod serve;

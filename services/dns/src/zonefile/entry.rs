@@ -1,0 +1,156 @@
+//! Reads entries one after the other, each with what the ones before have set.
+
+use hickory_proto::rr::{Name, Record};
+use hickory_proto::serialize::txt::parse_ttl;
+
+use super::convert;
+use super::export::written;
+use super::split::Words;
+use crate::generate::TTL;
+
+/// Types with names in their data, by number: NS, CNAME, SOA, PTR, MINFO, MX, RP, SRV, NAPTR, SVCB and HTTPS.
+const HAVE_NAMES: [u16; 11] = [2, 5, 6, 12, 14, 15, 17, 33, 35, 64, 65];
+
+/// What an entry says.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Step {
+    /// A record.
+    Record(Box<Record>),
+    /// It sets something for the entries after it.
+    Setting,
+    /// It wants further text, from a file or by counting, that this reader does not fetch or make.
+    Wants(&'static str),
+    /// A record of this type, which `skip` names: its data is not read.
+    Skipped(u16),
+}
+
+/// What holds for the next entry.
+pub(crate) struct Reader {
+    origin: Name,
+    owner: Option<Name>,
+    default_ttl: Option<u32>,
+    last_ttl: Option<u32>,
+    skip: fn(u16) -> bool,
+}
+
+impl Reader {
+    /// A reader for names below `origin`. Records whose type's number `skip` confirms are recognised and
+    /// not read further.
+    pub(crate) fn new(origin: &Name, skip: fn(u16) -> bool) -> Self {
+        Self {
+            origin: origin.clone(),
+            owner: None,
+            default_ttl: None,
+            last_ttl: None,
+            skip,
+        }
+    }
+
+    /// Reads the next entry.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words for the owner. The entries after it can still be read.
+    pub(crate) fn read(&mut self, entry: &Words) -> Result<Step, String> {
+        let mut words = entry.words.iter().map(String::as_str);
+        if !entry.indented {
+            let first = words.next().unwrap_or_default();
+            if first.starts_with('$') {
+                return self.directive(first, &mut words);
+            }
+            // Kept even if the rest is wrong: the owner of the lines after it does not depend on that.
+            self.owner = None;
+            self.owner = Some(name(first, &self.origin)?);
+        }
+        let owner = self
+            .owner
+            .clone()
+            .ok_or("it does not say which name it is for")?;
+        let (ttl, kind, data) = self.head(&mut words)?;
+        let number =
+            convert::type_number(kind).ok_or_else(|| format!("{kind} is not a record type"))?;
+        if (self.skip)(number) {
+            return Ok(Step::Skipped(number));
+        }
+        let origin = written(&self.origin);
+        // The library takes `@` for the origin only where an owner stands.
+        let data: Vec<&str> = data
+            .into_iter()
+            .map(|word| {
+                if word == "@" && HAVE_NAMES.contains(&number) {
+                    &origin
+                } else {
+                    word
+                }
+            })
+            .collect();
+        let text = format!(". {ttl} IN {kind} {}", data.join(" "));
+        let mut record = convert::read(&text, &self.origin)?;
+        record.name = owner;
+        Ok(Step::Record(Box::new(record)))
+    }
+
+    /// Reads TTL, class and type, the first two in any order and both optional.
+    fn head<'w>(
+        &mut self,
+        words: &mut impl Iterator<Item = &'w str>,
+    ) -> Result<(u32, &'w str, Vec<&'w str>), String> {
+        let (mut ttl, mut class) = (None, None);
+        let kind = loop {
+            let word = words.next().ok_or("it does not say its type")?;
+            let seconds = parse_ttl(word).ok();
+            let number = convert::class_number(word);
+            if ttl.is_none() && seconds.is_some() {
+                ttl = seconds;
+            } else if class.is_none() && number.is_some() {
+                class = number;
+            } else {
+                break word;
+            }
+        };
+        if class.is_some_and(|class| !convert::is_internet(class)) {
+            return Err("its class is not IN".into());
+        }
+        self.last_ttl = ttl.or(self.last_ttl);
+        // RFC 2308, section 4 over RFC 1035, section 5.1: `$TTL` wins over the entry before.
+        let ttl = ttl.or(self.default_ttl).or(self.last_ttl).unwrap_or(TTL);
+        Ok((ttl, kind, words.collect()))
+    }
+
+    fn directive<'w>(
+        &mut self,
+        name_of: &str,
+        words: &mut impl Iterator<Item = &'w str>,
+    ) -> Result<Step, String> {
+        let value = words.next();
+        match name_of.to_ascii_uppercase().as_str() {
+            "$ORIGIN" => {
+                let value = value.ok_or("$ORIGIN needs a name")?;
+                self.origin = name(value, &self.origin)?;
+            }
+            "$TTL" => {
+                let value = value.and_then(|value| parse_ttl(value).ok());
+                self.default_ttl = Some(value.ok_or("$TTL needs a time, such as 3600 or 1h")?);
+            }
+            "$INCLUDE" => return Ok(Step::Wants("$INCLUDE")),
+            "$GENERATE" => return Ok(Step::Wants("$GENERATE")),
+            _ => return Err(format!("{name_of} is not known")),
+        }
+        if words.next().is_some() {
+            return Err(format!("{name_of} has too many values"));
+        }
+        Ok(Step::Setting)
+    }
+}
+
+/// Reads a name on its own, by way of a record that has it as its data.
+fn name(text: &str, origin: &Name) -> Result<Name, String> {
+    if text == "@" {
+        return Ok(origin.to_lowercase());
+    }
+    let record = convert::read(&format!(". 0 IN NS {text}"), origin)
+        .map_err(|_| format!("{text} is not a name"))?;
+    match record.data {
+        hickory_proto::rr::RData::NS(name) => Ok(name.0.to_lowercase()),
+        _ => Err(format!("{text} is not a name")),
+    }
+}
