@@ -17,7 +17,7 @@ pub const LIFE: u64 = 15 * 365 * 86_400;
 pub enum ClockError {
     /// The clock was never set.
     #[error(
-        "the clock shows {now}, before this image was built ({built_at}): it has not been set yet"
+        "the clock shows {}, before this image was built ({}): it has not been set yet", date(*now), date(*built_at)
     )]
     BeforeBuild {
         /// What the clock shows.
@@ -27,7 +27,7 @@ pub enum ClockError {
     },
     /// The clock went back.
     #[error(
-        "the clock shows {now}, more than an hour before the last signing ({last}): it went back"
+        "the clock shows {}, more than an hour before the last signing ({}): it went back", date(*now), date(*last)
     )]
     BeforeLastSigning {
         /// What the clock shows.
@@ -36,7 +36,7 @@ pub enum ClockError {
         last: u64,
     },
     /// The clock is far ahead.
-    #[error("the clock shows {now}, more than 15 years after this image was built ({built_at})")]
+    #[error("the clock shows {}, more than 15 years after this image was built ({})", date(*now), date(*built_at))]
     FarAhead {
         /// What the clock shows.
         now: u64,
@@ -91,4 +91,15 @@ pub fn is_plausible(
 pub fn widen(stamp: u32, now: u64) -> u64 {
     let ahead = stamp.wrapping_sub(now as u32).cast_signed();
     now.saturating_add_signed(i64::from(ahead))
+}
+
+/// A time in words; as seconds if it lies after the year 9999.
+fn date(at: u64) -> String {
+    let date = i64::try_from(at)
+        .ok()
+        .and_then(|at| time::OffsetDateTime::from_unix_timestamp(at).ok());
+    match date {
+        Some(at) => format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute()),
+        None => format!("{at} s"),
+    }
 }

@@ -17,7 +17,8 @@
 pub fn next(previous: Option<u32>, seen: &[u32], now: u64) -> u32 {
     // The time modulo 2^32 is what serial arithmetic is made for.
     let time = (now as u32).max(1);
-    let known = previous.into_iter().chain(seen.iter().copied());
+    // Seen first: of two numbers half the circle apart, the one that is out there counts.
+    let known = seen.iter().copied().chain(previous);
     let highest = known.reduce(|a, b| if is_newer(b, a) { b } else { a });
     match highest {
         Some(highest) if !is_newer(time, highest) => after(highest),
