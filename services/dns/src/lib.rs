@@ -4,7 +4,10 @@
 //! request path, [`serve`] answers from the result and nothing else.
 
 pub mod generate;
+pub mod notify;
 pub mod records;
 pub mod serve;
 pub mod sign;
+pub mod tsig;
+pub mod update;
 pub mod zonefile;
