@@ -41,7 +41,7 @@ pub fn answer(zone: &Compiled, ask: &Ask<'_>, reply: &mut Reply<'_>) -> (Code, K
         } else {
             Owner::Relative(relative)
         };
-        let place = zone.place(&key(name), ask.kind == TYPE_DS);
+        let place = zone.place(&key(name), ask.kind);
         let (node, wildcard) = match place {
             Place::Cut(cut) => {
                 if !asked {

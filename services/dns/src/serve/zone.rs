@@ -162,14 +162,15 @@ impl Compiled {
         &self.nodes[node.nsec as usize]
     }
 
-    /// Finds the place of a key that lies within the zone (RFC 1034, section 4.3.2; RFC 4592). `parent_side`
-    /// is set for DS, which the parent has at a delegation (RFC 4035, section 3.1.4.1).
-    pub fn place(&self, wanted: &[u8], parent_side: bool) -> Place<'_> {
+    /// Finds the place of a key that lies within the zone (RFC 1034, section 4.3.2; RFC 4592). DS is
+    /// the parent's at a delegation (RFC 4035, section 3.1.4.1), and so is its own NSEC.
+    pub fn place(&self, wanted: &[u8], kind: u16) -> Place<'_> {
         let missing = match self.find(wanted) {
             Ok(at) => {
                 let node = &self.nodes[at];
+                let parents = kind == TYPE_DS || (kind == TYPE_NSEC && node.set(kind).is_some());
                 return match node.cut {
-                    Some(cut) if !(parent_side && cut as usize == at) => {
+                    Some(cut) if !(parents && cut as usize == at) => {
                         Place::Cut(&self.nodes[cut as usize])
                     }
                     _ => Place::Exact(node),
