@@ -5,7 +5,10 @@
 
 pub mod extra;
 pub mod generate;
+pub mod notify;
 pub mod records;
 pub mod serve;
 pub mod sign;
+pub mod tsig;
+pub mod update;
 pub mod zonefile;
