@@ -141,8 +141,23 @@ pub const TUNNEL: Program = Program {
     rustc_wrapper: &[],
 };
 
+/// The name server.
+pub const DNS: Program = Program {
+    name: "dns",
+    workspace: "",
+    package: "roost-dns",
+    binary: "dns",
+    sources: &[
+        "services/dns/Cargo.toml",
+        "services/dns/src",
+        "services/service",
+    ],
+    licence: "Apache-2.0 OR MIT",
+    rustc_wrapper: &[],
+};
+
 /// Every program that a build compiles, in the order in which it is listed.
-pub const PROGRAMS: [&Program; 6] = [&STAGE1, &INIT, &UPDATER, &PORTAL, &TUNNEL, &MAIL];
+pub const PROGRAMS: [&Program; 7] = [&STAGE1, &INIT, &UPDATER, &PORTAL, &TUNNEL, &DNS, &MAIL];
 
 /// What C code takes for the time of its compilation, in seconds since 1970
 /// (reproducible-builds.org/specs/source-date-epoch): mimalloc has it in a text.

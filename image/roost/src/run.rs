@@ -47,6 +47,7 @@ const PORTS: &[(u16, &str)] = &[
         443,
         "pairing, the portal; calendars, contacts, files, JMAP (HTTPS)",
     ),
+    (53, "the domain's name server (DNS over TCP)"),
     (PORT, "roost pair, update, status, logs"),
 ];
 /// A card of the smallest size that is still sold.

@@ -4,11 +4,15 @@
 //! request path, [`serve`] answers from the result and nothing else.
 
 pub mod extra;
+pub mod facts;
 pub mod generate;
+pub mod keeper;
 pub mod notify;
 pub mod records;
+pub mod run;
 pub mod serve;
 pub mod sign;
+pub mod state;
 pub mod tsig;
 pub mod update;
 pub mod zonefile;

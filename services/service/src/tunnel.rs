@@ -43,7 +43,7 @@ pub enum Answer {
     /// To [`Call::Status`].
     Status(Box<Status>),
     /// To [`Call::Outside`]. `None`: there is no relay.
-    Outside(Option<Box<Outside>>),
+    Outside(Option<Box<Reached>>),
     /// The change is on the card, and is in force within a second. Connections through the tunnel
     /// are cut by it.
     Done,
@@ -141,6 +141,15 @@ pub struct Outside {
     /// Who takes copies of the box's zones.
     #[serde(default)]
     pub secondary: Option<Secondary>,
+}
+
+/// [`Outside`], and how the box itself gets there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// Where.
+    pub outside: Outside,
+    /// The box's addresses within the tunnel: what is sent from these goes to the relay.
+    pub within: Vec<IpAddr>,
 }
 
 /// Who takes copies of the box's zones.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use roost_service::door::{self, House};
 use roost_service::files;
 use roost_service::notifier::Notifier;
-use roost_service::tunnel::{Answer, Call, MAX_LINE, Rejected, State, Status, Traffic};
+use roost_service::tunnel::{Answer, Call, MAX_LINE, Reached, Rejected, State, Status, Traffic};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -156,8 +156,7 @@ impl Frame<'_> {
         let done = match &asked.call {
             Call::Outside => {
                 let config = config::load(self.place).ok().flatten();
-                let outside = config.and_then(|config| config.outside);
-                asked.answer(Answer::Outside(outside.map(Box::new)));
+                asked.answer(Answer::Outside(config.and_then(reached)));
                 return false;
             }
             _ if asked.by != PORTAL => Err("only the portal may ask for that".into()),
@@ -175,6 +174,13 @@ impl Frame<'_> {
         });
         chosen
     }
+}
+
+fn reached(config: Config) -> Option<Box<Reached>> {
+    Some(Box::new(Reached {
+        outside: config.outside?,
+        within: config.addresses.iter().collect(),
+    }))
 }
 
 /// While there is no relay that can be used: shows the key, and `summary`.

@@ -118,6 +118,8 @@ pub enum Component {
     Portal,
     /// The way to the relay.
     Tunnel,
+    /// The name server.
+    Dns,
 }
 
 impl Component {
@@ -129,6 +131,7 @@ impl Component {
             "updater" => Some(Self::Updater),
             "portal" => Some(Self::Portal),
             "tunnel" => Some(Self::Tunnel),
+            "dns" => Some(Self::Dns),
             _ => None,
         }
     }

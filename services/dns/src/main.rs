@@ -1,0 +1,117 @@
+//! The name server: see the crate's README for the whole story.
+
+use anyhow::{Context, Result};
+use roost_dns::facts::Sources;
+use roost_dns::run::{Places, Service};
+use roost_service::door::{Door, House};
+use roost_service::notifier::Notifier;
+use roost_service::spec::{self, ServiceSpec};
+use roost_service::{dns, mail, tunnel};
+use std::path::{Path, PathBuf};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The service's data folder; set by init.
+const DATA_ENV: &str = "ROOST_DATA";
+/// Another place for the services table, for tests.
+const SERVICES_ENV: &str = "ROOST_SERVICES";
+/// Another port, for tests.
+const PORT_ENV: &str = "ROOST_DNS_PORT";
+/// Another socket of the mail service, for tests.
+const MAIL_ENV: &str = "ROOST_MAIL_SOCKET";
+/// Another socket of the tunnel, for tests.
+const TUNNEL_ENV: &str = "ROOST_TUNNEL_SOCKET";
+/// The port of the DNS.
+const PORT: u16 = 53;
+/// Who may ask.
+const HOUSE: House<dns::Answer> = House {
+    service: dns::SERVICE,
+    guests: &["portal"],
+    max_call: dns::MAX_CALL,
+    no_call: |why| dns::Answer::Refused { why },
+};
+
+fn main() -> std::process::ExitCode {
+    let notifier = Notifier::from_env();
+    let result = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("dns")
+        .enable_all()
+        .build()
+        .context("start the runtime")
+        .and_then(|runtime| runtime.block_on(run(&notifier)));
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("dns: {error:#}");
+            notifier.status(&format!("failed: {error:#}"));
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the service until SIGTERM or SIGINT.
+async fn run(notifier: &Notifier) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("catch SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("catch SIGINT")?;
+    let place = |name| std::env::var_os(name).map(PathBuf::from);
+    let data = place(DATA_ENV).with_context(|| {
+        format!("{DATA_ENV} is not set (init gives the service its data folder)")
+    })?;
+    let port = match std::env::var(PORT_ENV) {
+        Ok(port) => port
+            .parse()
+            .with_context(|| format!("{PORT_ENV} is {port:?}"))?,
+        Err(_) => PORT,
+    };
+    let sources = Sources {
+        mail: place(MAIL_ENV).unwrap_or_else(mail::socket),
+        tunnel: place(TUNNEL_ENV).unwrap_or_else(tunnel::socket),
+    };
+    let mut door = open()?;
+    let mut service = Service::start(Places {
+        data,
+        port,
+        sources,
+    })
+    .await?;
+    notifier.ready();
+    println!("dns: ready; {}", service.summary());
+    loop {
+        let asked = async {
+            match &mut door {
+                Some(door) => door.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            asked = asked => {
+                let answer = service.answer(&asked.call).await;
+                asked.answer(answer);
+            }
+            () = service.due() => service.look().await,
+        }
+    }
+    println!("dns: stopping");
+    Ok(())
+}
+
+/// Opens the socket for the portal, if the image has one.
+fn open() -> Result<Option<Door<dns::Call, dns::Answer>>> {
+    let path = std::env::var(SERVICES_ENV).unwrap_or_else(|_| spec::PATH.to_owned());
+    let table = std::fs::read(&path).with_context(|| format!("read {path}"))?;
+    let table: Vec<ServiceSpec> =
+        serde_json::from_slice(&table).with_context(|| format!("read {path}"))?;
+    let socket = dns::socket();
+    let socket = match std::env::var_os(spec::RUN_ENV) {
+        Some(folder) => Path::new(&folder).join(socket.file_name().unwrap_or_default()),
+        None => socket,
+    };
+    let door =
+        Door::open(&socket, &table, HOUSE).with_context(|| format!("listen on {}", socket.display()))?;
+    if door.is_none() {
+        println!("dns: this image has no portal: nobody can ask how the zones stand");
+    }
+    Ok(door)
+}
