@@ -34,6 +34,7 @@ fn read_all(text: &str) -> Vec<Result<Record, String>> {
         match step {
             Ok(Step::Record(record)) => records.push(Ok(*record)),
             Ok(Step::Setting) => {}
+            Err(reason) => records.push(Err(reason)),
             other => records.push(Err(format!("{other:?}"))),
         }
     }
