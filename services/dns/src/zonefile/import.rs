@@ -36,7 +36,7 @@ pub enum ImportError {
     /// It is larger than [`MAX_IMPORT`].
     #[error("the zone file has {0} bytes, at most {MAX_IMPORT} can be read")]
     TooLarge(usize),
-    /// More records would be kept than [`MAX_RECORDS`].
+    /// More records would be kept than [`MAX_RECORDS`](crate::extra::MAX_RECORDS).
     #[error("the zone file has {0} records of your own, the box keeps at most {MAX_RECORDS}")]
     TooMany(usize),
     /// It lacks a part, so that its records are not all.
@@ -98,10 +98,11 @@ pub fn import(text: &str, zone: &Zone) -> Result<Imported, ImportError> {
             reason,
         });
     }
-    fit(zone, &mut keep, &mut left);
+    // Before they are compared with each other, which takes long for many.
     if keep.len() > MAX_RECORDS {
         return Err(ImportError::TooMany(keep.len()));
     }
+    fit(zone, &mut keep, &mut left);
     left.sort_by_key(|left| left.line);
     Ok(Imported { keep, left })
 }

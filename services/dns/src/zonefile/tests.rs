@@ -194,7 +194,7 @@ fn an_exported_zone_holds_nothing_of_the_owners() {
         record: &entry.record,
         why: Some(&entry.why),
     });
-    let imported = import(&export(&zone.origin, lines), &zone).unwrap();
+    let imported = import(&export(&zone.origin, lines), zone).unwrap();
     assert_eq!(imported.keep, []);
     assert_eq!(imported.left.len(), zone.entries.len());
 }
