@@ -9,7 +9,8 @@
 //! | A or AAAA | both kinds of addresses that the box gave the name |
 //! | TXT with `v=spf1` | SPF of that name |
 //! | TXT at `_dmarc`, `_smtp._tls` | the text there |
-//! | MX below the domain, SRV, CAA | the records of that name and type |
+//! | MX below the domain, SRV | the records of that name and type |
+//! | CAA with `issuewild` at the domain | the ban on certificates for all names at once |
 //! | CNAME | everything at that name |
 //!
 //! | Never replaced | Because |
@@ -17,6 +18,7 @@
 //! | NS and CNAME at the domain itself, SOA, DNSSEC | without them there is no zone |
 //! | MX at the domain itself | MTA-STS and DANE promise that mail goes to the box |
 //! | addresses of the mail server, name servers and `mta-sts` | nothing would find them |
+//! | CAA of names with a certificate of the box's | it could not be renewed |
 //! | TLSA of the mail server, `_mta-sts`, the box's DKIM keys | they change with keys that only the box knows |
 
 mod merge;
@@ -76,7 +78,10 @@ impl fmt::Display for Problem {
         let Self {
             line, text, reason, ..
         } = self;
-        write!(f, "line {line}, \"{text}\": {reason}")
+        if text.is_empty() {
+            return write!(f, "line {line}: {reason}");
+        }
+        write!(f, "line {line} ({text}): {reason}")
     }
 }
 
@@ -110,11 +115,11 @@ pub fn read<S: AsRef<str>>(origin: &Name, lines: &[S]) -> Result<Vec<Given>, Vec
                 text: shortened(text),
                 entry,
             }),
-            Err(reason) => problems.push(Problem {
+            Err((reason, hint)) => problems.push(Problem {
                 line: index + 1,
                 text: shortened(text),
                 reason,
-                hint: "Write it like: www 3600 IN A 192.0.2.1".into(),
+                hint: hint.into(),
             }),
         }
     }
@@ -125,23 +130,33 @@ pub fn read<S: AsRef<str>>(origin: &Name, lines: &[S]) -> Result<Vec<Given>, Vec
     }
 }
 
-fn one(origin: &Name, text: &str) -> Result<Option<Entry>, String> {
+/// Reads a line, or says what is wrong and what to do.
+fn one(origin: &Name, text: &str) -> Result<Option<Entry>, (String, &'static str)> {
+    const HINT: &str = "Write it like: www 3600 IN A 192.0.2.1";
     if text.contains(['\n', '\r']) {
-        return Err("it is more than one line".into());
+        return Err((
+            "it is more than one line".into(),
+            "Give each record by itself.",
+        ));
     }
-    let mut entries = split(text);
-    let Some(entry) = entries.pop() else {
+    let Some(entry) = split(text).pop() else {
         return Ok(None);
     };
-    let words = entry.map_err(|unreadable| unreadable.reason.to_owned())?;
-    match Reader::new(origin, |_| false).read(&words)? {
+    let words = entry.map_err(|unreadable| (unreadable.reason.to_owned(), HINT))?;
+    let mut reader = Reader::new(origin, |number| refused_type(number).is_some());
+    match reader.read(&words).map_err(|reason| (reason, HINT))? {
         Step::Record(record) => {
             let why = words.comment.unwrap_or_else(|| "Added by you.".into());
             Ok(Some(owned(*record, why)))
         }
-        Step::Setting | Step::Wants(_) | Step::Skipped(_) => {
-            Err("lines that begin with $ belong into zone files".into())
-        }
+        Step::Skipped(number) => Err(match refused_type(number) {
+            Some(refusal) => (refusal.reason.into(), refusal.hint),
+            None => ("this type cannot be given".into(), HINT),
+        }),
+        Step::Setting | Step::Wants(_) => Err((
+            "lines that begin with $ belong into zone files".into(),
+            HINT,
+        )),
     }
 }
 

@@ -17,7 +17,7 @@ mod split;
 mod tests;
 
 pub use export::{Commented, export, line};
-pub use import::{ImportError, Imported, Left, MAX_IMPORT, import};
+pub use import::{ImportError, Imported, Left, MAX_IMPORT, import, records};
 
 pub(crate) use convert::wire;
 pub(crate) use entry::{Reader, Step};

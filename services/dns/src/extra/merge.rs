@@ -1,6 +1,6 @@
 //! Puts an owner's records into a zone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
@@ -35,6 +35,7 @@ pub fn merge(zone: &Zone, given: &[Given]) -> Result<Merged, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut gone: BTreeMap<usize, usize> = BTreeMap::new();
     let mut added: Vec<&Given> = Vec::new();
+    let mut seen = BTreeSet::new();
     for one in given {
         match judge(zone, &one.entry.record) {
             Verdict::Same => continue,
@@ -49,11 +50,7 @@ pub fn merge(zone: &Zone, given: &[Given]) -> Result<Merged, Vec<Problem>> {
             }
             Verdict::Beside => {}
         }
-        let same = |other: &&Given| {
-            let (a, b) = (&other.entry.record, &one.entry.record);
-            a.name == b.name && a.data == b.data
-        };
-        if !added.iter().any(same) {
+        if seen.insert(identity(&one.entry.record)) {
             added.push(one);
         }
     }
@@ -86,6 +83,13 @@ pub fn merge(zone: &Zone, given: &[Given]) -> Result<Merged, Vec<Problem>> {
     Ok(merged)
 }
 
+/// What two records have in common that say the same: all but the TTL.
+fn identity(record: &Record) -> Vec<u8> {
+    let mut record = record.clone();
+    record.ttl = 0;
+    wire(&record)
+}
+
 fn problem(given: &Given, reason: String, hint: &str) -> Problem {
     Problem {
         line: given.line,
@@ -101,16 +105,19 @@ type ByName<'a> = BTreeMap<&'a Name, Vec<&'a Record>>;
 /// What is wrong with the owner's records beside all others.
 fn together(zone: &Zone, added: &[&Given]) -> Vec<Problem> {
     let mut names: ByName = BTreeMap::new();
-    for entry in &zone.entries {
-        names
-            .entry(&entry.record.name)
-            .or_default()
-            .push(&entry.record);
+    let mut bytes: BTreeMap<(&Name, u16), usize> = BTreeMap::new();
+    for Entry { record, .. } in &zone.entries {
+        names.entry(&record.name).or_default().push(record);
+        *bytes
+            .entry((&record.name, record.record_type().into()))
+            .or_default() += wire(record).len();
     }
     let problem_of = |one: &&Given| {
         let record = &one.entry.record;
         let beside = names.get(&record.name)?;
+        let size = bytes.get(&(&record.name, record.record_type().into()))?;
         let (reason, hint) = beside_others(record, beside)
+            .or_else(|| too_much(*size))
             .or_else(|| below_cut(zone, record, &names))
             .or_else(|| to_alias(record, &names))?;
         Some(problem(one, reason.into(), hint))
@@ -154,13 +161,15 @@ fn beside_others(record: &Record, beside: &[&Record]) -> Fault {
             "Add the NS records of this name.",
         ));
     }
-    if of_kind().map(|other| wire(other).len()).sum::<usize>() > MAX_SET {
-        return Some((
-            "there is too much of this name and type for one answer",
-            "Use several names.",
-        ));
-    }
     None
+}
+
+fn too_much(bytes: usize) -> Fault {
+    let fault = (
+        "there is too much of this name and type for one answer",
+        "Use several names.",
+    );
+    (bytes > MAX_SET).then_some(fault)
 }
 
 /// Records at or below a name that other servers answer for, of which only addresses have a use.

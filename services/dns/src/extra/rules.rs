@@ -97,6 +97,9 @@ fn place(zone: &Zone, record: &Record) -> Result<(), Refusal> {
             "Name the part.",
         ));
     }
+    if let Some(refusal) = certificates(zone, record) {
+        return Err(refusal);
+    }
     if kind == RecordType::NS
         && zone
             .entries
@@ -109,6 +112,33 @@ fn place(zone: &Zone, record: &Record) -> Result<(), Refusal> {
         ));
     }
     Ok(())
+}
+
+/// Whether a record would keep the box from getting its certificates.
+fn certificates(zone: &Zone, record: &Record) -> Option<Refusal> {
+    let ours = |name: &Name| {
+        let has_address = |entry: &Entry| {
+            entry.record.name == *name && matches!(entry.record.data, RData::A(_) | RData::AAAA(_))
+        };
+        zone.entries.iter().any(has_address)
+    };
+    match record.record_type() {
+        // The authority reads the nearest CAA above a name, and no other (RFC 8659, section 3).
+        RecordType::CAA if ours(&record.name) => Some(refusal(
+            "it would shut out the authority from which the box gets its certificate for this name",
+            "Put the CAA record at the domain itself, where it stands beside the box's.",
+        )),
+        RecordType::CNAME | RecordType::NS
+            if record.name.iter().next() == Some(b"_acme-challenge")
+                && ours(&record.name.base_name()) =>
+        {
+            Some(refusal(
+                "the box proves at this name that it may have a certificate",
+                "Leave it out.",
+            ))
+        }
+        _ => None,
+    }
 }
 
 fn against(zone: &Zone, record: &Record) -> Verdict {
@@ -142,6 +172,11 @@ fn collide(ours: &Record, theirs: &Record) -> bool {
         (_, RData::CNAME(_)) | (RData::CNAME(_), _) => true,
         // Apart from SPF, the box's texts are at names of their own, where nothing else may be.
         (RData::TXT(_), RData::TXT(_)) => is_spf(ours) == is_spf(theirs),
+        // Each `issue` allows one authority more; only the ban on certificates for all names is lifted by
+        // naming one that may issue them.
+        (RData::CAA(ours), RData::CAA(theirs)) => {
+            ours.tag == "issuewild" && theirs.tag == "issuewild"
+        }
         _ if address(ours) => address(theirs),
         _ => ours.record_type() == theirs.record_type(),
     }
@@ -177,7 +212,7 @@ fn kept(zone: &Zone, entry: &Entry) -> Option<Refusal> {
             "Leave it out: with a wrong one, mail would no longer be delivered.",
         )),
         RData::A(_) | RData::AAAA(_) if is_needed(zone, &record.name) => Some(refusal(
-            "mail and name servers have to be found at the box's own address",
+            "the box would no longer be found: mail or the domain itself depends on this address",
             "Choose another name.",
         )),
         RData::TXT(_) if first == b"_mta-sts" => Some(refusal(

@@ -62,7 +62,11 @@ fn records_that_are_taken() {
         &["www A 192.0.2.80"],
         &["www MX 10 mail"],
         &["_pop3s._tcp SRV 0 0 0 ."],
-        &["@ CAA 0 issue \"other.example\""],
+        &[
+            "@ CAA 0 issue \"other.example\"",
+            "@ CAA 0 issuewild \"other.example\"",
+            "nas CAA 0 issue \";\"",
+        ],
         &[
             "lab NS ns.lab",
             "ns.lab A 192.0.2.9",
@@ -81,17 +85,17 @@ fn records_that_are_taken() {
 
 #[test]
 fn records_that_are_refused() {
-    let cases: [&[&str]; 27] = [
+    let cases: [&[&str]; 29] = [
         &["www"],
         &["www A"],
         &["www A 192.0.2.1 192.0.2.2"],
-        &["www FOO 1"],
+        &["www FOO 1", "www LOC 52 22 23.000 N 4 53 32.000 E -2.00m"],
         &["$INCLUDE /etc/passwd"],
         &["www A 192.0.2.1\nwww A 192.0.2.2"],
         &["www TXT \"a"],
         &["www CH A 192.0.2.1"],
         &["www.example.com. A 192.0.2.1"],
-        &["@ SOA a b 1 2 3 4 5"],
+        &["@ SOA a b 1 1h 3 4 5", "@ RRSIG nonsense"],
         &["@ NS ns.example.com."],
         &["@ DS 1 13 2 00"],
         &["@ CNAME example.com."],
@@ -104,6 +108,14 @@ fn records_that_are_refused() {
         &["mta-sts A 192.0.2.1"],
         &[
             "_25._tcp.mail TLSA 3 1 1 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+        ],
+        &[
+            "mail CAA 0 issue \"other.example\"",
+            "www CAA 0 issue \";\"",
+        ],
+        &[
+            "_acme-challenge CNAME a",
+            "_acme-challenge.mail NS ns.example.com.",
         ],
         &["_mta-sts TXT \"v=STSv1; id=1\""],
         &["roost-rsa._domainkey TXT \"v=DKIM1; p=\""],

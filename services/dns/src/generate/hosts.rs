@@ -18,7 +18,7 @@ pub(super) fn name_servers(draft: &mut Draft) -> Result<(), FactsError> {
         .collect::<Result<Vec<(Name, &NameServer)>, FactsError>>()?;
     // A server without an address is an error to every checker, and of no use.
     let usable = |(name, server): &&(Name, &NameServer)| {
-        !draft.domain.zone_of(name) || !(server.ipv4.is_empty() && server.ipv6.is_empty())
+        !(draft.domain.zone_of(name) && server.ipv4.is_empty() && server.ipv6.is_empty())
     };
     let usable: Vec<(Name, &NameServer)> = servers.iter().filter(usable).cloned().collect();
     let domain = draft.domain.clone();

@@ -47,8 +47,14 @@ pub(super) fn read(text: &str, origin: &Name) -> Result<Record, String> {
 
 /// The library's words without the position, which is one within a text that the owner has not seen.
 fn reason(error: &str) -> String {
-    let words = error.split_once(": ").map_or(error, |(_, words)| words);
-    words.to_owned()
+    match error.split_once(": ").map_or(error, |(_, words)| words) {
+        "trailing tokens" => "there is too much at its end".into(),
+        "unexpected end of entry" => "something is missing at its end".into(),
+        "unknown record type with concrete data" => {
+            "this type can only be given as bytes, like: TYPE29 \\# 4 00010203".into()
+        }
+        words => words.into(),
+    }
 }
 
 /// Number of a record type, from its mnemonic or `TYPE123` (RFC 3597, section 5).

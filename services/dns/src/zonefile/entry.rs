@@ -11,6 +11,8 @@ use crate::generate::TTL;
 /// Types with names in their data, by number: NS, CNAME, SOA, PTR, MINFO, MX, RP, SRV, NAPTR, SVCB and HTTPS.
 const HAVE_NAMES: [u16; 11] = [2, 5, 6, 12, 14, 15, 17, 33, 35, 64, 65];
 
+const SOA: u16 = 6;
+
 /// What an entry says.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Step {
@@ -71,18 +73,7 @@ impl Reader {
         if (self.skip)(number) {
             return Ok(Step::Skipped(number));
         }
-        let origin = written(&self.origin);
-        // The library takes `@` for the origin only where an owner stands.
-        let data: Vec<&str> = data
-            .into_iter()
-            .map(|word| {
-                if word == "@" && HAVE_NAMES.contains(&number) {
-                    &origin
-                } else {
-                    word
-                }
-            })
-            .collect();
+        let data = plain(number, data, &self.origin)?;
         let text = format!(". {ttl} IN {kind} {}", data.join(" "));
         let mut record = convert::read(&text, &self.origin)?;
         record.name = owner;
@@ -140,6 +131,25 @@ impl Reader {
         }
         Ok(Step::Setting)
     }
+}
+
+/// A record's data as the library takes it: `@` stands for the origin only in an owner's place there, and
+/// times are in seconds.
+fn plain(number: u16, data: Vec<&str>, origin: &Name) -> Result<Vec<String>, String> {
+    let word = |(at, word): (usize, &str)| {
+        // Refresh, retry, expire and minimum of an SOA.
+        if number == SOA && (3..7).contains(&at) {
+            let seconds = parse_ttl(word).map_err(|_| format!("{word} is not a time"))?;
+            return Ok(seconds.to_string());
+        }
+        let is_origin = word == "@" && HAVE_NAMES.contains(&number);
+        Ok(if is_origin {
+            written(origin)
+        } else {
+            word.to_owned()
+        })
+    };
+    data.into_iter().enumerate().map(word).collect()
 }
 
 /// Reads a name on its own, by way of a record that has it as its data.

@@ -1,5 +1,7 @@
 //! Reads another name server's zone file.
 
+use hickory_proto::rr::{Name, Record};
+
 use super::entry::{Reader, Step};
 use super::split::split;
 use crate::extra::{Given, MAX_RECORDS, Verdict, judge, merge, owned, refused_type, shortened};
@@ -34,7 +36,7 @@ pub enum ImportError {
     /// It is larger than [`MAX_IMPORT`].
     #[error("the zone file has {0} bytes, at most {MAX_IMPORT} can be read")]
     TooLarge(usize),
-    /// More records would be kept than [`MAX_RECORDS`].
+    /// More records would be kept than [`MAX_RECORDS`](crate::extra::MAX_RECORDS).
     #[error("the zone file has {0} records of your own, the box keeps at most {MAX_RECORDS}")]
     TooMany(usize),
     /// It lacks a part, so that its records are not all.
@@ -61,7 +63,6 @@ pub fn import(text: &str, zone: &Zone) -> Result<Imported, ImportError> {
         return Err(ImportError::TooLarge(text.len()));
     }
     let lines: Vec<&str> = text.lines().collect();
-    let text_of = |line: usize| shortened(lines.get(line - 1).copied().unwrap_or_default().trim());
     let mut reader = Reader::new(&zone.origin, |number| refused_type(number).is_some());
     let (mut keep, mut left) = (Vec::new(), Vec::new());
     for entry in split(text) {
@@ -93,16 +94,59 @@ pub fn import(text: &str, zone: &Zone) -> Result<Imported, ImportError> {
         };
         left.push(Left {
             line,
-            text: text_of(line),
+            text: text_of(&lines, line),
             reason,
         });
     }
-    fit(zone, &mut keep, &mut left);
+    // Before they are compared with each other, which takes long for many.
     if keep.len() > MAX_RECORDS {
         return Err(ImportError::TooMany(keep.len()));
     }
+    fit(zone, &mut keep, &mut left);
     left.sort_by_key(|left| left.line);
     Ok(Imported { keep, left })
+}
+
+/// Reads every record of a zone file as it is, signatures and SOA included.
+///
+/// # Errors
+/// The entries that cannot be read.
+pub fn records(text: &str, origin: &Name) -> Result<Vec<Record>, Vec<Left>> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut reader = Reader::new(origin, |_| false);
+    let (mut records, mut left) = (Vec::new(), Vec::new());
+    for entry in split(text) {
+        let (line, step) = match entry {
+            Ok(words) => (words.line, reader.read(&words)),
+            Err(unreadable) => (unreadable.line, Err(unreadable.reason.to_owned())),
+        };
+        let reason = match step {
+            Ok(Step::Record(record)) => {
+                records.push(*record);
+                continue;
+            }
+            Ok(Step::Setting) => continue,
+            Ok(Step::Wants(directive)) => {
+                format!("{directive} stands for records that are not in this file")
+            }
+            Ok(Step::Skipped(number)) => format!("type {number} is passed over"),
+            Err(reason) => reason,
+        };
+        left.push(Left {
+            line,
+            text: text_of(&lines, line),
+            reason,
+        });
+    }
+    if left.is_empty() {
+        Ok(records)
+    } else {
+        Err(left)
+    }
+}
+
+fn text_of(lines: &[&str], line: usize) -> String {
+    shortened(lines.get(line - 1).copied().unwrap_or_default().trim())
 }
 
 /// Leaves out what does not fit beside the rest. One record less can make others misfit (a DS without its

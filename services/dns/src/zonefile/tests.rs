@@ -34,6 +34,7 @@ fn read_all(text: &str) -> Vec<Result<Record, String>> {
         match step {
             Ok(Step::Record(record)) => records.push(Ok(*record)),
             Ok(Step::Setting) => {}
+            Err(reason) => records.push(Err(reason)),
             other => records.push(Err(format!("{other:?}"))),
         }
     }
@@ -193,7 +194,7 @@ fn an_exported_zone_holds_nothing_of_the_owners() {
         record: &entry.record,
         why: Some(&entry.why),
     });
-    let imported = import(&export(&zone.origin, lines), &zone).unwrap();
+    let imported = import(&export(&zone.origin, lines), zone).unwrap();
     assert_eq!(imported.keep, []);
     assert_eq!(imported.left.len(), zone.entries.len());
 }
