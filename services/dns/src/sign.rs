@@ -83,6 +83,9 @@ pub enum SignError {
         /// Where the delegation or DNAME is.
         by: Box<Name>,
     },
+    /// NS at a wildcard, which RFC 4592 (section 4.2) leaves without a meaning.
+    #[error("{0} can't be delegated to other name servers: it is a wildcard")]
+    Wildcard(Name),
     /// DS without NS.
     #[error("{0} has a DS record but no NS record")]
     LoneDs(Name),

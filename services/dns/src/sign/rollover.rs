@@ -449,8 +449,11 @@ fn announce_ksk(set: &mut KeySet, now: u64, timing: &Timing, events: &mut Vec<Ev
 fn note_parent(set: &mut KeySet, parent: &Parent, events: &mut Vec<Event>) {
     let at = parent.at;
     let origin = set.origin().clone();
+    let names = |key: &Key| key.ds(&origin).is_some_and(|ds| parent.ds.contains(&ds));
+    // In a form for one DS, the new one takes the old one's place: nothing to be told of.
+    let replaced = set.announced().any(names);
     for key in set.keys_mut() {
-        let named = key.ds(&origin).is_some_and(|ds| parent.ds.contains(&ds));
+        let named = names(key);
         let tag = key.tag();
         let Stage::Ksk(ksk) = key.stage_mut() else {
             continue;
@@ -463,7 +466,9 @@ fn note_parent(set: &mut KeySet, parent: &Parent, events: &mut Vec<Event>) {
             // An answer from before it was seen there tells nothing.
             Ksk::Trusted { since } if !named && at > *since => {
                 *ksk = Ksk::Announced { since: at };
-                events.push(Event::Forgotten(tag));
+                if !replaced {
+                    events.push(Event::Forgotten(tag));
+                }
             }
             Ksk::Leaving { gone, .. } if named => *gone = None,
             Ksk::Leaving { since, gone } if at >= *since => {

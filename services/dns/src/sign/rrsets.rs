@@ -148,8 +148,10 @@ fn within(name: &Name, kind: RecordType, cut: Option<&Name>) -> Result<Place, Si
         };
     };
     match kind {
-        // RFC 4592, section 4.2: what a wildcard delegation means was left undefined.
-        RecordType::NS if name == cut && !name.is_wildcard() => Ok(Place::Delegation),
+        RecordType::NS if name == cut && name.is_wildcard() => {
+            Err(SignError::Wildcard(name.clone()))
+        }
+        RecordType::NS if name == cut => Ok(Place::Delegation),
         RecordType::DS if name == cut => Ok(Place::Authoritative),
         RecordType::A | RecordType::AAAA => Ok(Place::Glue),
         _ => Err(SignError::Hidden {

@@ -6,7 +6,7 @@
 mod keys;
 mod rollover;
 mod small;
-//mod time_travel;
+mod time_travel;
 mod tools;
 mod zone;
 mod zones;
