@@ -153,17 +153,18 @@ mod tests {
 
     #[test]
     fn each_domain_gets_a_zone_that_can_be_made() {
-        let outside = outside(
-            &["192.0.2.1", "2001:db8::1"],
-            &["192.0.2.1", "2001:db8::2"],
-        );
+        let outside = outside(&["192.0.2.1", "2001:db8::1"], &["192.0.2.1", "2001:db8::2"]);
         let all = facts(&published(), Some(&outside));
         let names: Vec<&str> = all.iter().map(|facts| facts.domain.as_str()).collect();
         assert_eq!(names, ["example.org", "example.net"]);
         for facts in &all {
             assert!(!crate::generate::zone(facts).unwrap().entries.is_empty());
         }
-        let servers: Vec<_> = all[0].name_servers.iter().map(|s| (&s.ipv4, &s.ipv6)).collect();
+        let servers: Vec<_> = all[0]
+            .name_servers
+            .iter()
+            .map(|s| (&s.ipv4, &s.ipv6))
+            .collect();
         assert_eq!(
             format!("{servers:?}"),
             "[([192.0.2.1], [2001:db8::1]), ([192.0.2.1], [2001:db8::2])]"

@@ -17,7 +17,7 @@ use crate::extra::{self, Given, Problem};
 use crate::generate::{self, Facts};
 use crate::records::{Entry, Source, Zone};
 use crate::serve::Zones;
-use crate::sign::rollover::{self, Observed, Ksk, Stage, Timing, Zsk};
+use crate::sign::rollover::{self, Ksk, Observed, Served, Stage, Timing, Zsk};
 use crate::sign::{self, Policy, clock, serial, verify};
 use crate::state::{Kept, StateError, States};
 use crate::update::{ApplyError, Changes};
@@ -43,8 +43,8 @@ struct OneZone {
     fault: Option<String>,
     /// Which of the owner's records are left out.
     left_out: Option<String>,
-    /// Serial numbers that secondaries have told.
-    seen: Vec<u32>,
+    /// The serial number that the secondary told last, and when.
+    seen: Option<Served>,
 }
 
 /// The zones and all that is known of them.
@@ -54,6 +54,8 @@ pub struct Keeper {
     all: Vec<OneZone>,
     /// Domains of which no zone can be kept, and why.
     broken: Vec<(String, String)>,
+    /// Whether somebody else serves the zones too.
+    secondary: bool,
     policy: Policy,
     timing: Timing,
 }
@@ -71,6 +73,7 @@ impl Keeper {
             zones,
             all: Vec::new(),
             broken: Vec::new(),
+            secondary: false,
             policy: Policy::default(),
             timing: Timing::default(),
         }
@@ -113,14 +116,46 @@ impl Keeper {
             served: Vec::new(),
             fault: None,
             left_out: None,
-            seen: Vec::new(),
+            seen: None,
         })
     }
 
-    /// Serial number that a secondary has of a zone.
-    pub fn seen(&mut self, origin: &Name, serial: u32) {
+    /// Whether there is a secondary, of which [`Keeper::seen`] will tell.
+    pub fn set_secondary(&mut self, there: bool) {
+        self.secondary = there;
+        for zone in &mut self.all {
+            zone.seen = None;
+        }
+    }
+
+    /// The secondary has this serial number of a zone at `now`.
+    pub fn seen(&mut self, origin: &Name, serial: u32, now: u64) {
         if let Some(zone) = self.all.iter_mut().find(|z| z.kept.keys.origin() == origin) {
-            zone.seen = vec![serial];
+            zone.seen = Some(Served { serial, at: now });
+        }
+    }
+
+    /// What all servers of the zone have: keys wait for that.
+    fn observed(&self, zone: &OneZone, now: u64) -> Observed {
+        let ours = self.zones.current(zone.kept.keys.origin());
+        let ours = ours.map(|signed| Served {
+            serial: signed.serial,
+            at: now,
+        });
+        Observed {
+            served: match (ours, zone.seen) {
+                (Some(ours), Some(theirs)) if serial::is_newer(ours.serial, theirs.serial) => {
+                    Some(theirs)
+                }
+                (Some(ours), Some(theirs)) => Some(Served {
+                    at: theirs.at,
+                    ..ours
+                }),
+                (ours, None) if !self.secondary => ours,
+                _ => None,
+            },
+            // Nobody asks the parent yet.
+            parent: None,
         }
     }
 
@@ -146,7 +181,7 @@ impl Keeper {
         let (entries, left_out) = entries(&zone.facts, &kept)?;
         let records: Vec<Record> = entries.iter().map(|entry| entry.record.clone()).collect();
         clock::is_plausible(now, WRITTEN, kept.signed_at).map_err(|e| e.to_string())?;
-        let observed = Observed::default();
+        let observed = self.observed(zone, now);
         let events = rollover::step(&mut kept.keys, now, &observed, &self.timing)
             .map_err(|e| e.to_string())?;
         let origin = kept.keys.origin().clone();
@@ -155,7 +190,11 @@ impl Keeper {
         let due = current.is_none_or(|signed| {
             zone.served != records || sign::is_due(signed, &kept.keys, now, &self.policy)
         });
-        let number = serial::next(kept.serial, &zone.seen, now);
+        let number = serial::next(
+            kept.serial,
+            zone.seen.map(|seen| seen.serial).as_slice(),
+            now,
+        );
         if due {
             let previous = previous.as_deref();
             let signed = sign::zone(&records, &kept.keys, now, &self.policy, number, previous)

@@ -108,8 +108,8 @@ fn open() -> Result<Option<Door<dns::Call, dns::Answer>>> {
         Some(folder) => Path::new(&folder).join(socket.file_name().unwrap_or_default()),
         None => socket,
     };
-    let door =
-        Door::open(&socket, &table, HOUSE).with_context(|| format!("listen on {}", socket.display()))?;
+    let door = Door::open(&socket, &table, HOUSE)
+        .with_context(|| format!("listen on {}", socket.display()))?;
     if door.is_none() {
         println!("dns: this image has no portal: nobody can ask how the zones stand");
     }

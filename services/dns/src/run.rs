@@ -180,6 +180,8 @@ impl Service {
             writers: Vec::new(),
         });
         self.notifier = Notifier::start(&self.zones, self.secondaries.clone());
+        let there = !self.secondaries.is_empty();
+        self.keeper.lock().await.set_secondary(there);
         self.ask_secondary = Instant::now();
     }
 
@@ -197,7 +199,7 @@ impl Service {
                 continue;
             };
             if let Ok(serial) = notify::secondary_serial(secondary, &zone).await {
-                self.keeper.lock().await.seen(&zone, serial);
+                self.keeper.lock().await.seen(&zone, serial, now());
             }
         }
     }
@@ -259,13 +261,11 @@ impl Service {
                 .export(domain, *signed)
                 .map(|text| Answer::Text { text }),
             Call::OwnRecords { domain } => keeper.own(domain).map(text),
-            Call::SetOwnRecords { domain, text } => keeper
-                .set_own(domain, text, now())
-                .map(|()| Answer::Done),
-            Call::Import { domain, text } => keeper.import(domain, text),
-            Call::ReplaceKey { domain } => {
-                keeper.replace_key(domain, now()).map(|()| Answer::Done)
+            Call::SetOwnRecords { domain, text } => {
+                keeper.set_own(domain, text, now()).map(|()| Answer::Done)
             }
+            Call::Import { domain, text } => keeper.import(domain, text),
+            Call::ReplaceKey { domain } => keeper.replace_key(domain, now()).map(|()| Answer::Done),
         };
         done.unwrap_or_else(|Refused(why)| Answer::Refused { why })
     }
