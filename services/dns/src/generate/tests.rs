@@ -16,10 +16,7 @@ fn typical() -> Facts {
 
 fn shown(facts: &Facts) -> String {
     let zone = zone(facts).unwrap();
-    let lines = zone.entries.iter().map(|entry| Commented {
-        record: &entry.record,
-        why: Some(&entry.why),
-    });
+    let lines = zone.entries.iter().map(Commented::from);
     export(&zone.origin, lines)
 }
 

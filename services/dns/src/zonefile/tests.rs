@@ -190,10 +190,7 @@ fn what_was_imported_can_be_given_again() {
 #[test]
 fn an_exported_zone_holds_nothing_of_the_owners() {
     let zone = typical();
-    let lines = zone.entries.iter().map(|entry| Commented {
-        record: &entry.record,
-        why: Some(&entry.why),
-    });
+    let lines = zone.entries.iter().map(Commented::from);
     let imported = import(&export(&zone.origin, lines), zone).unwrap();
     assert_eq!(imported.keep, []);
     assert_eq!(imported.left.len(), zone.entries.len());
