@@ -214,7 +214,7 @@ fn set<'a>(zone: &'a Zone, label: &str, kind: RecordType) -> Vec<&'a RData> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn the_box_stays_whole(lines in prop::collection::vec(any_line(), 0..5)) {

@@ -316,7 +316,7 @@ fn consistent(records: &[&Record]) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(160))]
 
     #[test]
     fn every_zone_is_sound(facts in any_facts()) {
