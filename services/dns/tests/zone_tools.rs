@@ -98,10 +98,7 @@ fn file(zone: &Zone) -> String {
         record: &soa,
         why: None,
     };
-    let rest = zone.entries.iter().map(|entry| Commented {
-        record: &entry.record,
-        why: Some(&entry.why),
-    });
+    let rest = zone.entries.iter().map(Commented::from);
     zonefile::export(&zone.origin, std::iter::once(first).chain(rest))
 }
 

@@ -35,10 +35,14 @@ pub fn merge(zone: &Zone, given: &[Given]) -> Result<Merged, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut gone: BTreeMap<usize, usize> = BTreeMap::new();
     let mut added: Vec<&Given> = Vec::new();
+    let mut same: Vec<(usize, &Given)> = Vec::new();
     let mut seen = BTreeSet::new();
     for one in given {
         match judge(zone, &one.entry.record) {
-            Verdict::Same => continue,
+            Verdict::Same(entry) => {
+                same.push((entry, one));
+                continue;
+            }
             Verdict::Refused(refusal) => {
                 problems.push(problem(one, refusal.reason.into(), refusal.hint));
                 continue;
@@ -51,6 +55,12 @@ pub fn merge(zone: &Zone, given: &[Given]) -> Result<Merged, Vec<Problem>> {
             Verdict::Beside => {}
         }
         if seen.insert(identity(&one.entry.record)) {
+            added.push(one);
+        }
+    }
+    // What the box makes too goes with the rest when another line takes its place: then this line is needed.
+    for (entry, one) in same {
+        if gone.contains_key(&entry) && seen.insert(identity(&one.entry.record)) {
             added.push(one);
         }
     }

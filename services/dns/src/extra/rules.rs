@@ -22,8 +22,8 @@ const fn refusal(reason: &'static str, hint: &'static str) -> Refusal {
 pub(crate) enum Verdict {
     /// It stands beside all others.
     Beside,
-    /// The box makes the very same record.
-    Same,
+    /// This entry of the zone is the very same record.
+    Same(usize),
     /// It stands in place of these entries of the zone.
     Replaces(Vec<usize>),
     /// It is not taken.
@@ -148,7 +148,7 @@ fn against(zone: &Zone, record: &Record) -> Verdict {
             continue;
         }
         if entry.record.data == record.data {
-            return Verdict::Same;
+            return Verdict::Same(index);
         }
         if !collide(&entry.record, record) {
             continue;

@@ -81,7 +81,9 @@ impl NameServer {
     /// `ns1` and `ns2` of a domain at one relay.
     ///
     /// Registries want two names. The second has the second IPv6 address if there is one, and shares the
-    /// IPv4 address, of which a relay has just one.
+    /// IPv4 address, of which a relay has just one. Zonemaster calls that an error (DELEGATION02), and a
+    /// second server without IPv4 as well (DELEGATION01): only a second IPv4 address or somebody else's name
+    /// server would satisfy it. Sharing at least keeps both names of use to those who have no IPv6.
     pub fn of_the_relay(domain: &str, ipv4: &[Ipv4Addr], ipv6: &[Ipv6Addr]) -> Vec<NameServer> {
         let server = |label: &str, ipv6: Option<&Ipv6Addr>| NameServer {
             name: format!("{label}.{domain}"),

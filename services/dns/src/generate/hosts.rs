@@ -116,10 +116,14 @@ pub(super) fn without_mail(draft: &mut Draft) -> Result<(), FactsError> {
         let why = "No server sends mail from this name (SPF).";
         draft.add(name, TTL, text("v=spf1 -all"), why);
     }
+    let policy = match mail::reports_inside(draft)? {
+        Some(address) => format!("v=DMARC1; p=reject; rua=mailto:{address}"),
+        None => "v=DMARC1; p=reject".into(),
+    };
     for name in &silent {
         let why = "Mail that claims to come from this name is forged (DMARC).";
         let dmarc = names::below("_dmarc", name)?;
-        draft.add(&dmarc, TTL, text("v=DMARC1; p=reject"), why);
+        draft.add(&dmarc, TTL, text(&policy), why);
     }
     Ok(())
 }

@@ -74,6 +74,23 @@ pub(super) fn proof(draft: &mut Draft) -> Result<(), FactsError> {
     Ok(())
 }
 
+/// Where reports on names below the domain can go: an address in another domain would need that one's consent
+/// for every such name (RFC 7489, section 7.1).
+pub(super) fn reports_inside<'a>(draft: &Draft<'a>) -> Result<Option<&'a str>, FactsError> {
+    let Some(address) = draft
+        .facts
+        .dmarc
+        .as_ref()
+        .and_then(|dmarc| dmarc.reports.as_deref())
+    else {
+        return Ok(None);
+    };
+    let address = names::address(address)?;
+    let domain = address.rsplit_once('@').map_or("", |(_, domain)| domain);
+    let domain = names::host("the mail domain", domain)?;
+    Ok(draft.domain.zone_of(&domain).then_some(address))
+}
+
 /// MTA-STS and TLS-RPT.
 pub(super) fn transport(draft: &mut Draft) -> Result<(), FactsError> {
     if !draft.reachable() {

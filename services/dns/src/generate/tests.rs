@@ -16,10 +16,7 @@ fn typical() -> Facts {
 
 fn shown(facts: &Facts) -> String {
     let zone = zone(facts).unwrap();
-    let lines = zone.entries.iter().map(|entry| Commented {
-        record: &entry.record,
-        why: Some(&entry.why),
-    });
+    let lines = zone.entries.iter().map(Commented::from);
     export(&zone.origin, lines)
 }
 
@@ -319,7 +316,7 @@ fn consistent(records: &[&Record]) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(160))]
 
     #[test]
     fn every_zone_is_sound(facts in any_facts()) {

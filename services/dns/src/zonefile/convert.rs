@@ -50,6 +50,11 @@ fn reason(error: &str) -> String {
     match error.split_once(": ").map_or(error, |(_, words)| words) {
         "trailing tokens" => "there is too much at its end".into(),
         "unexpected end of entry" => "something is missing at its end".into(),
+        "bad symbol" => {
+            "it has a letter that cannot stand there; names with letters beyond a to z are written in the \
+             form that begins with xn--"
+                .into()
+        }
         "unknown record type with concrete data" => {
             "this type can only be given as bytes, like: TYPE29 \\# 4 00010203".into()
         }

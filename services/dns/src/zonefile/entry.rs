@@ -12,6 +12,7 @@ use crate::generate::TTL;
 const HAVE_NAMES: [u16; 11] = [2, 5, 6, 12, 14, 15, 17, 33, 35, 64, 65];
 
 const SOA: u16 = 6;
+const TXT: u16 = 16;
 
 /// What an entry says.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,6 +143,9 @@ fn plain(number: u16, data: Vec<&str>, origin: &Name) -> Result<Vec<String>, Str
             let seconds = parse_ttl(word).map_err(|_| format!("{word} is not a time"))?;
             return Ok(seconds.to_string());
         }
+        if number == TXT && !word.is_ascii() {
+            return Ok(escaped(word));
+        }
         let is_origin = word == "@" && HAVE_NAMES.contains(&number);
         Ok(if is_origin {
             written(origin)
@@ -152,10 +156,30 @@ fn plain(number: u16, data: Vec<&str>, origin: &Name) -> Result<Vec<String>, Str
     data.into_iter().enumerate().map(word).collect()
 }
 
+/// Letters beyond ASCII as the bytes of their UTF-8 form, which is what BIND reads of them.
+fn escaped(word: &str) -> String {
+    let mut text = String::new();
+    for letter in word.chars() {
+        if letter.is_ascii() {
+            text.push(letter);
+        } else {
+            let mut bytes = [0; 4];
+            let bytes = letter.encode_utf8(&mut bytes).bytes();
+            text.extend(bytes.map(|byte| format!("\\{byte:03}")));
+        }
+    }
+    text
+}
+
 /// Reads a name on its own, by way of a record that has it as its data.
 fn name(text: &str, origin: &Name) -> Result<Name, String> {
     if text == "@" {
         return Ok(origin.to_lowercase());
+    }
+    if !text.is_ascii() {
+        return Err(format!(
+            "{text} has letters beyond a to z; write the form that begins with xn--"
+        ));
     }
     let record = convert::read(&format!(". 0 IN NS {text}"), origin)
         .map_err(|_| format!("{text} is not a name"))?;

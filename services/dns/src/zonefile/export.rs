@@ -6,6 +6,7 @@ use hickory_proto::rr::{Name, Record};
 
 use super::convert;
 use crate::generate::TTL;
+use crate::records::Entry;
 
 /// Widest column for names, in letters; longer ones push the rest of their line to the right.
 const MAX_COLUMN: usize = 36;
@@ -17,6 +18,15 @@ pub struct Commented<'a> {
     pub record: &'a Record,
     /// The comment above it, if any. Successive records with the same comment share it.
     pub why: Option<&'a str>,
+}
+
+impl<'a> From<&'a Entry> for Commented<'a> {
+    fn from(entry: &'a Entry) -> Self {
+        Self {
+            record: &entry.record,
+            why: Some(&entry.why),
+        }
+    }
 }
 
 /// Writes records as a zone file, in the order given. A zone file that others shall load needs the SOA first.

@@ -84,7 +84,7 @@ pub fn import(text: &str, zone: &Zone) -> Result<Imported, ImportError> {
                     });
                     continue;
                 }
-                Verdict::Same => "the box makes this record itself".into(),
+                Verdict::Same(_) => "the box makes this record itself".into(),
                 Verdict::Replaces(_) => {
                     "the box makes its own record in its place; add yours by hand if you want it instead".into()
                 }
