@@ -44,6 +44,8 @@ pub struct Places {
     pub mail: PathBuf,
     /// Socket of the tunnel to the relay.
     pub tunnel: PathBuf,
+    /// Socket of the name server.
+    pub dns: PathBuf,
     /// Where mail speaks HTTP.
     pub mail_http: std::net::SocketAddr,
     /// Which resolver the box's network has, as resolv.conf(5).

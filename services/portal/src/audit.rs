@@ -148,6 +148,20 @@ pub enum Event {
         /// Whether the tunnel service said that it is done; if it breaks off, nobody knows.
         known: bool,
     },
+    /// A domain has other records of the owner's own.
+    RecordsSet {
+        /// The domain.
+        domain: String,
+        /// Whether the name server said that it is done; if it breaks off, nobody knows.
+        known: bool,
+    },
+    /// The key of a domain that its registrar knows is being replaced.
+    KeyReplaced {
+        /// The domain.
+        domain: String,
+        /// Whether the name server said that it is done; if it breaks off, nobody knows.
+        known: bool,
+    },
     /// A factory reset was asked for. The reset takes the log with it, so this is seen only until
     /// then, or if nothing came of it.
     FactoryReset,
@@ -213,7 +227,9 @@ impl Event {
             | Self::Restarted
             | Self::RolledBack
             | Self::UpdateSent { .. }
-            | Self::RelayRemoved { .. } => false,
+            | Self::RelayRemoved { .. }
+            | Self::RecordsSet { .. }
+            | Self::KeyReplaced { .. } => false,
         }
     }
 }
@@ -229,6 +245,9 @@ impl fmt::Display for Actor {
     }
 }
 
+const TUNNEL: &str = "tunnel service";
+const NAME_SERVER: &str = "name server";
+
 fn place(known_browser: bool) -> &'static str {
     if known_browser {
         "in a browser that the owner has used before"
@@ -237,12 +256,11 @@ fn place(known_browser: bool) -> &'static str {
     }
 }
 
-fn unless_known(known: bool) -> &'static str {
+fn unless_known(known: bool, service: &str) -> String {
     if known {
-        ""
-    } else {
-        ", or tried to: the tunnel service broke off before it said whether that is done"
+        return String::new();
     }
+    format!(", or tried to: the {service} broke off before it said whether that is done")
 }
 
 impl fmt::Display for Event {
@@ -305,10 +323,18 @@ impl fmt::Display for Event {
                 write!(f, "asked for the update to {version} with a file")
             }
             Self::RelaySet { known } => {
-                write!(f, "set the relay{}", unless_known(*known))
+                write!(f, "set the relay{}", unless_known(*known, TUNNEL))
             }
             Self::RelayRemoved { known } => {
-                write!(f, "removed the relay{}", unless_known(*known))
+                write!(f, "removed the relay{}", unless_known(*known, TUNNEL))
+            }
+            Self::RecordsSet { domain, known } => {
+                let unless = unless_known(*known, NAME_SERVER);
+                write!(f, "set DNS records of {domain:?}{unless}")
+            }
+            Self::KeyReplaced { domain, known } => {
+                let unless = unless_known(*known, NAME_SERVER);
+                write!(f, "began to replace the DNSSEC key of {domain:?}{unless}")
             }
             Self::FactoryReset => f.write_str("asked for a factory reset"),
             Self::Mail {
@@ -481,6 +507,20 @@ mod tests {
             (Actor::Laptop, Event::RelaySet { known: false }),
             (Actor::Laptop, Event::RelayRemoved { known: true }),
             (Actor::Owner, Event::RelayRemoved { known: false }),
+            (
+                Actor::Owner,
+                Event::RecordsSet {
+                    domain: "example.org".into(),
+                    known: true,
+                },
+            ),
+            (
+                Actor::Laptop,
+                Event::KeyReplaced {
+                    domain: "example.org".into(),
+                    known: false,
+                },
+            ),
             (Actor::Laptop, Event::FactoryReset),
         ];
         let mail = mail::tests::one_of_each().into_iter().map(|change| {

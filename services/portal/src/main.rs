@@ -16,7 +16,7 @@ use roost_portal::web;
 use roost_service::card::Card;
 use roost_service::notifier::Notifier;
 use roost_service::settings::Settings;
-use roost_service::{control, mail, spec, tunnel, update};
+use roost_service::{control, dns, mail, spec, tunnel, update};
 use std::future::{pending, ready};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -41,6 +41,8 @@ const MAIL_ENV: &str = "ROOST_MAIL";
 const TUNNEL_ENV: &str = "ROOST_TUNNEL_SOCKET";
 /// Another place for mail's HTTP, e.g. `127.0.0.1:9080`, for the same.
 const MAIL_HTTP_ENV: &str = "ROOST_MAIL_HTTP";
+/// Another socket of the name server, for the same.
+const DNS_ENV: &str = "ROOST_DNS";
 /// Another resolv.conf, for the same.
 const RESOLV_CONF_ENV: &str = "ROOST_RESOLV_CONF";
 /// Argument of the process that answers for the box's name.
@@ -210,6 +212,7 @@ fn places() -> Result<Places> {
         updater: env(UPDATER_ENV).unwrap_or_else(update::socket),
         mail: env(MAIL_ENV).unwrap_or_else(mail::socket),
         tunnel: env(TUNNEL_ENV).unwrap_or_else(tunnel::socket),
+        dns: env(DNS_ENV).unwrap_or_else(dns::socket),
         mail_http: match std::env::var(MAIL_HTTP_ENV) {
             Ok(text) => text
                 .parse()

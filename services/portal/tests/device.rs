@@ -1,6 +1,8 @@
-//! The device API over loopback: real TLS on both doors, a real store. Init, the updater, mail and the
-//! tunnel are played by threads behind real sockets.
+//! The device API over loopback: real TLS on both doors, a real store. Init, the updater, mail, the name
+//! server and the tunnel are played by threads behind real sockets.
 
+#[path = "device/dns.rs"]
+mod dns;
 #[path = "device/mail.rs"]
 mod mail;
 #[path = "device/outside.rs"]
@@ -164,6 +166,7 @@ impl Played {
             updater: at("updater.sock"),
             mail: at("mail.sock"),
             tunnel: at("tunnel.sock"),
+            dns: at("dns.sock"),
             mail_http: ([127, 0, 0, 1], 9).into(),
             resolv_conf: at("resolv.conf"),
             dns_port: resolver::PORT,

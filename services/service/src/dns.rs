@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// The spec's name of the name server.
 pub const SERVICE: &str = "dns";
 /// Longest [`Call`] as JSON, in bytes, the line feed included.
-pub const MAX_CALL: usize = 64 << 10;
+pub const MAX_CALL: usize = 256 << 10;
 /// Longest [`Answer`] as JSON, in bytes, the line feed included.
 pub const MAX_ANSWER: usize = 2 << 20;
 

@@ -1,5 +1,6 @@
 //! How the API refuses.
 
+use crate::actions::dns;
 use crate::actions::mail::No;
 use crate::actions::relay;
 use crate::actions::sign_in::NotOwner;
@@ -210,6 +211,18 @@ impl From<relay::NotDone> for Fault {
                 hint: reason.hint,
                 ..refused(reason.message)
             },
+        }
+    }
+}
+
+impl From<dns::NotDone> for Fault {
+    fn from(not: dns::NotDone) -> Self {
+        match not {
+            dns::NotDone::NoAnswer(error) => Self::of_service(&error),
+            dns::NotDone::Store(error) => error.into(),
+            dns::NotDone::Refused { why } => {
+                Self::unusable("dns_refused", "the name server refuses").because(why)
+            }
         }
     }
 }

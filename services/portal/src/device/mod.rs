@@ -9,6 +9,7 @@
 //!
 //! Errors are [`fault::Fault`]s: what, because, hint.
 
+mod dns;
 pub mod door;
 pub(crate) mod fault;
 mod laptops;
@@ -47,6 +48,7 @@ pub const BASE: &str = "/api/v1";
         (name = "updates", description = "Which version it runs"),
         (name = "relay", description = "By which way mail reaches it from outside"),
         (name = "outside", description = "Whether mail gets out, and whether receivers may refuse it"),
+        (name = "dns", description = "The zones of its domains"),
         (name = "mail", description = "Accounts, addresses, passwords, domains and what waits for delivery"),
     )
 )]
@@ -70,6 +72,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(tunnel::set_relay, tunnel::remove_relay))
         .routes(routes!(outside::blocklists))
         .routes(routes!(outside::port25))
+        .merge(dns::routes())
         .routes(routes!(document))
         .merge(mail::routes());
     OpenApiRouter::with_openapi(Document::openapi()).nest(BASE, api)
