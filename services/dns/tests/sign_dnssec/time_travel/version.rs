@@ -12,6 +12,8 @@ use roost_dns::sign::clock;
 pub struct Version {
     pub signed: Signed,
     pub keys: BTreeMap<u16, DNSKEY>,
+    /// The first of the versions before it without another key set in between; or itself.
+    pub key_set: usize,
     pub ds: Vec<DS>,
     pub begins: u64,
     pub last_served: u64,
@@ -28,7 +30,7 @@ fn rrsigs(signed: &Signed) -> impl Iterator<Item = (&Record, &RRSIG)> {
 }
 
 impl Version {
-    pub fn new(signed: Signed, ds: Vec<DS>, now: u64) -> Self {
+    pub fn new(signed: Signed, ds: Vec<DS>, now: u64, before: &[Self]) -> Self {
         let keys = signed
             .records
             .iter()
@@ -38,12 +40,15 @@ impl Version {
                 }
                 _ => None,
             });
-        let keys = keys.collect();
+        let keys: BTreeMap<u16, DNSKEY> = keys.collect();
+        let same = before.last().filter(|last| last.keys == keys);
+        let key_set = same.map_or(before.len(), |last| last.key_set);
         let begins = rrsigs(&signed)
             .map(|(_, sig)| clock::widen(sig.input().sig_inception.get(), now))
             .max();
         Self {
             keys,
+            key_set,
             ds,
             begins: begins.unwrap(),
             last_served: now,
