@@ -1,7 +1,7 @@
 //! The rows of the state table, one after the other.
 
 use roost_dns::sign::keys::{KeySet, Role};
-use roost_dns::sign::rollover::{self, Event, Observed, Parent, RollError, Served, Timing};
+use roost_dns::sign::rollover::{self, Chain, Event, Observed, Parent, RollError, Served, Timing};
 
 use crate::zones::{self, DAY, NOW};
 
@@ -219,4 +219,26 @@ fn events_in_words() {
         RollError::NotTrusted.to_string(),
     ];
     insta::assert_snapshot!([words, errors.to_vec()].concat().join("\n"));
+}
+
+#[test]
+fn a_chain_is_broken_when_the_parent_names_only_others() {
+    let set = zones::keys();
+    let ds = |set: &KeySet| {
+        set.announced()
+            .map(|key| key.ds(set.origin()).unwrap())
+            .collect::<Vec<_>>()
+    };
+    let parent = |ds| Parent {
+        ds,
+        ttl: 3600,
+        at: NOW,
+    };
+    let (own, other) = (ds(&set), ds(&zones::keys()));
+    assert_eq!(Chain::of(&set, &parent(Vec::new())), Chain::Open);
+    assert_eq!(Chain::of(&set, &parent(other.clone())), Chain::Broken);
+    assert_eq!(
+        Chain::of(&set, &parent([other, own].concat())),
+        Chain::Proven
+    );
 }
