@@ -49,7 +49,7 @@ pub fn answer(zone: &Compiled, ask: &Ask<'_>, reply: &mut Reply<'_>) -> (Code, K
                 }
                 proof_of(zone, &proofs, ask.dnssec, reply);
                 refer(zone, cut, ask.dnssec, reply);
-                return (Code::NoError, first.unwrap_or_else(|| Kind::There(cut.at)));
+                return (Code::NoError, first.unwrap_or(Kind::There(cut.at)));
             }
             Place::Nowhere(covering, no_wildcard) => {
                 reply.authoritative();
@@ -62,7 +62,7 @@ pub fn answer(zone: &Compiled, ask: &Ask<'_>, reply: &mut Reply<'_>) -> (Code, K
             Place::Wildcard(node, covering) => (node, Some(covering)),
         };
         reply.authoritative();
-        let kind = *first.get_or_insert_with(|| Kind::There(node.at));
+        let kind = *first.get_or_insert(Kind::There(node.at));
         if let Some(covering) = wildcard {
             add(&mut proofs, covering);
         }
