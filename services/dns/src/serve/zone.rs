@@ -352,3 +352,6 @@ fn negative(soa: &Set) -> Set {
         signatures: change(&soa.signatures),
     }
 }
+
+#[cfg(test)]
+mod tests;
