@@ -33,15 +33,21 @@ pub fn answer(zone: &Compiled, ask: &Ask<'_>, reply: &mut Reply<'_>) -> (Code, K
     let mut name = ask.name;
     let mut proofs: Vec<&Node> = Vec::new();
     let mut first = None;
-    for alias in 0..=MAX_ALIASES {
+    // Aliases that were followed: one that leads back is not followed again.
+    let mut seen: Vec<Vec<u8>> = Vec::new();
+    while seen.len() <= MAX_ALIASES {
         let relative = &name[..name.len() - zone.origin.len()];
-        let asked = alias == 0;
+        let asked = seen.is_empty();
+        let wanted = key(name);
+        if seen.contains(&wanted) {
+            break;
+        }
         let owner = if asked {
             Owner::Question
         } else {
             Owner::Relative(relative)
         };
-        let place = zone.place(&key(name), ask.kind);
+        let place = zone.place(&wanted, ask.kind);
         let (node, wildcard) = match place {
             Place::Cut(cut) => {
                 if !asked {
@@ -82,6 +88,7 @@ pub fn answer(zone: &Compiled, ask: &Ask<'_>, reply: &mut Reply<'_>) -> (Code, K
         };
         reply.set(Section::Answer, owner, set, ask.dnssec);
         name = &set.records[0][DATA..];
+        seen.push(wanted);
         if !key(name).starts_with(&zone.apex().key) {
             proof_of(zone, &proofs, ask.dnssec, reply);
             return (Code::NoError, kind);
