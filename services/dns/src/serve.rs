@@ -11,6 +11,7 @@
 //! longer than it takes to copy a pointer. Only NSEC is served, not NSEC3, and no DNAME is followed. There
 //! are no DNS cookies: who sends spoofed requests gets at most [`Limits::rate`] answers to a network.
 
+mod core;
 mod handle;
 mod listen;
 mod lookup;
@@ -22,6 +23,8 @@ mod udp;
 mod wire;
 mod zone;
 
+pub use self::core::Core;
+pub use handle::Transport;
 pub use listen::{Listener, listen};
 pub use zone::Unfit;
 

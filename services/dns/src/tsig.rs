@@ -8,7 +8,7 @@
 use base64::Engine;
 use hickory_proto::rr::rdata::TSIG;
 use hickory_proto::rr::rdata::tsig::{TsigAlgorithm, TsigError};
-use hickory_proto::rr::{Name, RData, Record};
+use hickory_proto::rr::{DNSClass, Name, RData, Record};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncodable, BinEncoder};
 use std::fmt;
 use std::sync::Arc;
@@ -172,7 +172,12 @@ fn read(message: &[u8], at: usize) -> Option<(Name, TSIG)> {
     let mut decoder = BinDecoder::new(message).clone(u16::try_from(at).ok()?);
     let record = Record::<RData>::read(&mut decoder).ok()?;
     match record.data {
-        RData::TSIG(tsig) if decoder.is_empty() => Some((record.name, tsig)),
+        // Both are covered as what they must be, not as what they are (RFC 8945, section 4.2).
+        RData::TSIG(tsig)
+            if decoder.is_empty() && record.dns_class == DNSClass::ANY && record.ttl == 0 =>
+        {
+            Some((record.name, tsig))
+        }
         _ => None,
     }
 }
@@ -305,3 +310,6 @@ pub fn length(name: &Name) -> usize {
     // Name, fixed part of a record, hmac-sha256's name, fixed part of a TSIG, code, BADTIME's six bytes.
     name.len() + 1 + 10 + 13 + 16 + MAC + 6
 }
+
+#[cfg(test)]
+mod tests;

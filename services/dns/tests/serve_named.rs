@@ -102,11 +102,9 @@ fn normal(message: &Message) -> String {
                 record.data
             )
         });
-        lines
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect::<Vec<_>>()
-            .join("\n")
+        let mut lines: Vec<_> = lines.collect();
+        lines.sort();
+        lines.join("\n")
     };
     let head = &message.metadata;
     let edns = message

@@ -32,7 +32,9 @@ pub struct Shared {
 /// How a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
+    /// As a datagram.
     Udp,
+    /// Over a connection.
     Tcp,
 }
 

@@ -33,15 +33,21 @@ pub fn answer(zone: &Compiled, ask: &Ask<'_>, reply: &mut Reply<'_>) -> (Code, K
     let mut name = ask.name;
     let mut proofs: Vec<&Node> = Vec::new();
     let mut first = None;
-    for alias in 0..=MAX_ALIASES {
+    // Aliases that were followed: one that leads back is not followed again.
+    let mut seen: Vec<Vec<u8>> = Vec::new();
+    while seen.len() <= MAX_ALIASES {
         let relative = &name[..name.len() - zone.origin.len()];
-        let asked = alias == 0;
+        let asked = seen.is_empty();
+        let wanted = key(name);
+        if seen.contains(&wanted) {
+            break;
+        }
         let owner = if asked {
             Owner::Question
         } else {
             Owner::Relative(relative)
         };
-        let place = zone.place(&key(name), ask.kind);
+        let place = zone.place(&wanted, ask.kind);
         let (node, wildcard) = match place {
             Place::Cut(cut) => {
                 if !asked {
@@ -49,7 +55,7 @@ pub fn answer(zone: &Compiled, ask: &Ask<'_>, reply: &mut Reply<'_>) -> (Code, K
                 }
                 proof_of(zone, &proofs, ask.dnssec, reply);
                 refer(zone, cut, ask.dnssec, reply);
-                return (Code::NoError, first.unwrap_or_else(|| Kind::There(cut.at)));
+                return (Code::NoError, first.unwrap_or(Kind::There(cut.at)));
             }
             Place::Nowhere(covering, no_wildcard) => {
                 reply.authoritative();
@@ -62,7 +68,7 @@ pub fn answer(zone: &Compiled, ask: &Ask<'_>, reply: &mut Reply<'_>) -> (Code, K
             Place::Wildcard(node, covering) => (node, Some(covering)),
         };
         reply.authoritative();
-        let kind = *first.get_or_insert_with(|| Kind::There(node.at));
+        let kind = *first.get_or_insert(Kind::There(node.at));
         if let Some(covering) = wildcard {
             add(&mut proofs, covering);
         }
@@ -82,6 +88,7 @@ pub fn answer(zone: &Compiled, ask: &Ask<'_>, reply: &mut Reply<'_>) -> (Code, K
         };
         reply.set(Section::Answer, owner, set, ask.dnssec);
         name = &set.records[0][DATA..];
+        seen.push(wanted);
         if !key(name).starts_with(&zone.apex().key) {
             proof_of(zone, &proofs, ask.dnssec, reply);
             return (Code::NoError, kind);

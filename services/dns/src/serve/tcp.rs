@@ -46,6 +46,20 @@ impl Connections {
     }
 }
 
+impl Seat {
+    /// How long this connection may be idle: less once more than half of all seats are taken (RFC 7766,
+    /// section 6.2.3), so that idle ones keep nobody out for long.
+    fn idle(&self, limits: &Limits) -> Duration {
+        let counts = self.of.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = counts.values().sum();
+        if all > limits.connections / 2 {
+            limits.idle / 10
+        } else {
+            limits.idle
+        }
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut counts = self.of.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -72,20 +86,24 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, connections: Arc<
             let shared = Arc::clone(&shared);
             tasks.spawn(async move {
                 // Why a client's connection ended is nothing that anybody here could act on.
-                let _ = converse(stream, from, &shared).await;
-                drop(seat);
+                let _ = converse(stream, from, &shared, &seat).await;
             });
         }
     }
 }
 
-async fn converse(mut stream: TcpStream, from: SocketAddr, shared: &Shared) -> io::Result<()> {
+async fn converse(
+    mut stream: TcpStream,
+    from: SocketAddr,
+    shared: &Shared,
+    seat: &Seat,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let limits = &shared.options.limits;
     let mut answer = Vec::new();
     loop {
         let mut length = [0; 2];
-        timeout(limits.idle, stream.read_exact(&mut length[..1])).await??;
+        timeout(seat.idle(limits), stream.read_exact(&mut length[..1])).await??;
         let request = timeout(limits.message, async {
             stream.read_exact(&mut length[1..]).await?;
             let mut request = vec![0; usize::from(u16::from_be_bytes(length))];
@@ -130,4 +148,30 @@ async fn send(stream: &mut TcpStream, message: &[u8], limits: &Limits) -> io::Re
     whole.extend_from_slice(&length.to_be_bytes());
     whole.extend_from_slice(message);
     timeout(limits.write, stream.write_all(&whole)).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seats_are_shared_out_and_given_back() {
+        let limits = Limits {
+            connections: 4,
+            connections_per_network: 3,
+            ..Limits::default()
+        };
+        let all = Arc::new(Connections::default());
+        let seat = |last: u8, network: u8| all.seat(IpAddr::from([192, 0, network, last]), &limits);
+        let mut own: Vec<_> = (0..3).map(|last| seat(last, 2).expect("a seat")).collect();
+        assert!(seat(9, 2).is_none(), "a network has three");
+        assert_eq!(own[0].idle(&limits), limits.idle / 10);
+        let other = seat(1, 3).expect("the fourth");
+        assert!(seat(1, 4).is_none(), "there are four");
+        own.truncate(1);
+        assert_eq!(other.idle(&limits), limits.idle);
+        assert!(seat(1, 4).is_some());
+        drop((own, other));
+        assert!(all.0.lock().unwrap().is_empty(), "nothing is remembered");
+    }
 }

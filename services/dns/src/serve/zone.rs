@@ -72,16 +72,16 @@ pub struct Compiled {
 pub enum Unfit {
     /// A record's owner is not in the zone.
     #[error("{0} is not in zone {1}")]
-    Outside(Name, Name),
+    Outside(String, String),
     /// No SOA at the zone's name, or several.
     #[error("zone {0} has {1} SOA records; it needs one")]
-    Soa(Name, usize),
+    Soa(String, usize),
     /// A record does not fit into a message.
     #[error("record {1} of {0} cannot be sent: {2}")]
-    Record(Name, RecordType, ProtoError),
+    Record(String, RecordType, Box<ProtoError>),
     /// NSEC3 is not served.
     #[error("zone {0} has NSEC3 records; only NSEC is served")]
-    Nsec3(Name),
+    Nsec3(String),
 }
 
 /// A name as sent, without compression.
@@ -124,7 +124,7 @@ impl Compiled {
         let soa = soa.and_then(|node| node.set(TYPE_SOA));
         let count = soa.map_or(0, |soa| soa.records.len());
         let Some(soa) = soa.filter(|_| count == 1) else {
-            return Err(Unfit::Soa(signed.origin.clone(), count));
+            return Err(Unfit::Soa(signed.origin.to_string(), count));
         };
         let negative = negative(soa);
         let proves = nodes[0].set(TYPE_NSEC).is_some();
@@ -213,7 +213,10 @@ fn collect(signed: &Signed, origin: &[u8]) -> Result<Vec<Node>, Unfit> {
         let name = wire(&record.name);
         let own = key(&name);
         if !own.starts_with(&top) {
-            return Err(Unfit::Outside(record.name.clone(), signed.origin.clone()));
+            return Err(Unfit::Outside(
+                record.name.to_string(),
+                signed.origin.to_string(),
+            ));
         }
         let at = *index.entry(own.clone()).or_insert(nodes.len());
         if at == nodes.len() {
@@ -239,9 +242,10 @@ fn new_node(key: Box<[u8]>, relative: Box<[u8]>) -> Node {
 fn add(node: &mut Node, record: &Record, signed: &Signed) -> Result<(), Unfit> {
     let kind = record.record_type();
     if matches!(kind, RecordType::NSEC3 | RecordType::NSEC3PARAM) {
-        return Err(Unfit::Nsec3(signed.origin.clone()));
+        return Err(Unfit::Nsec3(signed.origin.to_string()));
     }
-    let bytes = tail(record).map_err(|error| Unfit::Record(record.name.clone(), kind, error))?;
+    let bytes = tail(record)
+        .map_err(|error| Unfit::Record(record.name.to_string(), kind, Box::new(error)))?;
     let own = u16::from(kind);
     // A signature says which type it covers in its first two bytes.
     let kind = if own == TYPE_RRSIG {
@@ -348,3 +352,6 @@ fn negative(soa: &Set) -> Set {
         signatures: change(&soa.signatures),
     }
 }
+
+#[cfg(test)]
+mod tests;

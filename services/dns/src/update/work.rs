@@ -189,6 +189,3 @@ fn delete(sets: &mut Sets, key: (Name, RecordType), data: &RData) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

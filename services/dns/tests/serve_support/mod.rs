@@ -66,7 +66,9 @@ impl Fixture {
         fs::write(&file, zone + more).unwrap();
         let folder = self.folder.path().to_str().unwrap();
         let [file, out] = [&file, &signed].map(|path| path.to_str().unwrap());
-        let arguments = ["-q", "-S", "-K", folder, "-o", ORIGIN, "-f", out, file];
+        let arguments = [
+            "-q", "-S", "-d", folder, "-K", folder, "-o", ORIGIN, "-f", out, file,
+        ];
         let output = run("bind9-utils", "dnssec-signzone", &arguments);
         assert!(output.status.success(), "{}", text(&output));
         signed
