@@ -23,8 +23,7 @@ use super::rollover::{Ksk, Stage, Zsk};
 /// Algorithm of all keys.
 pub const ALGORITHM: Algorithm = Algorithm::ECDSAP256SHA256;
 
-/// How often a new key is drawn when its tag is taken. The chance of one collision in a set of five keys is
-/// 1 in 13,000.
+/// How often a new key is drawn while its tag is taken: beside four others, one in 16,000 is.
 const DRAWS: usize = 16;
 
 /// What a key signs.

@@ -13,8 +13,8 @@ pub const EXPIRE: u32 = 14 * 86_400;
 pub const NEGATIVE_TTL: u32 = 900;
 /// TTL of SOA, DNSKEY, CDS and CDNSKEY, in seconds. Keys are replaced in steps that each wait this long.
 pub const APEX_TTL: u32 = 3600;
-/// The largest TTL in a signed zone, in seconds; a larger one is lowered to it (RFC 8767 has caches do the
-/// same). It bounds how long a withdrawn key is needed.
+/// The largest TTL in a signed zone, in seconds; a larger one is lowered to it. It bounds how long a withdrawn key
+/// is needed, and how much longer than [`EXPIRE`] a signature must hold.
 pub const MAX_TTL: u32 = 86_400;
 
 const DAY: u64 = 86_400;

@@ -172,7 +172,7 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            // As long as most who replace it by program do (RFC 6781, section 3.3 gives no reason for less).
+            // A quarter: each replacement costs a few transfers of the zone, and nobody has to do anything.
             zsk_lifetime: 90 * 86_400,
             margin: 3600,
             ds_ttl: 86_400,
