@@ -30,7 +30,12 @@ pub fn zone(serial: u32) -> Signed {
         ("ns.cut.z.", a()),
     ];
     let records = records.map(|(owner, data)| Record::from_rdata(name(owner), 60, data));
-    Signed { origin: name("z."), serial, records: records.to_vec(), expires: None }
+    Signed {
+        origin: name("z."),
+        serial,
+        records: records.to_vec(),
+        expires: None,
+    }
 }
 
 /// Whatever was worked out must be a zone still.
@@ -40,12 +45,15 @@ impl Apply for Publish {
     async fn apply(&self, zone: &Name, changes: Changes) -> Result<(), ApplyError> {
         let mut new = Signed::clone(&self.0.current(zone).unwrap());
         for set in changes.sets {
-            let of_set = |record: &Record| record.name == set.name && record.record_type() == set.kind;
+            let of_set =
+                |record: &Record| record.name == set.name && record.record_type() == set.kind;
             new.records.retain(|record| !of_set(record));
             assert!(set.records.iter().all(of_set), "all of a set are of it");
             new.records.extend(set.records);
         }
-        self.0.publish(Arc::new(new)).expect("an update never breaks a zone");
+        self.0
+            .publish(Arc::new(new))
+            .expect("an update never breaks a zone");
         Ok(())
     }
 }
@@ -53,11 +61,20 @@ impl Apply for Publish {
 pub fn world(key: &Arc<Key>) -> (Core, Zones) {
     let zones = Zones::new();
     zones.publish(Arc::new(zone(7))).unwrap();
-    let types = (1..65000).map(RecordType::from).collect();
-    let writer = Writer { key: Arc::clone(key), rules: vec![Rule { names: "**".parse().unwrap(), types }] };
+    let types = (1..300).map(RecordType::from).collect();
+    let writer = Writer {
+        key: Arc::clone(key),
+        rules: vec![Rule {
+            names: "**".parse().unwrap(),
+            types,
+        }],
+    };
     let options = Options {
         zones: zones.clone(),
-        access: Access { secondaries: vec![Arc::clone(key)], writers: vec![writer] },
+        access: Access {
+            secondaries: vec![Arc::clone(key)],
+            writers: vec![writer],
+        },
         updates: Some(Applier::new(Publish(zones.clone()))),
         ..Options::default()
     };
