@@ -1,6 +1,7 @@
 //! The command line, defined once: parser, help and shell completions come from these types.
 
 mod device;
+mod dns;
 mod flash;
 mod relay;
 
@@ -8,6 +9,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use device::{
     BoxArgs, FindArgs, LogsArgs, PairArgs, RebootArgs, ResetArgs, RollbackArgs, ServeArgs,
     StatusArgs, UpdateArgs,
+};
+pub use dns::{
+    DnsArgs, DnsCommand, DnsExportArgs, DnsImportArgs, DnsOwnArgs, DnsReplaceKeyArgs, DnsShowArgs,
+    DnsZoneArgs,
 };
 pub use flash::FlashArgs;
 pub use relay::{
@@ -187,6 +192,8 @@ pub enum Command {
     /// The box at home has no public address. A small machine at AWS lends it one, for about seven
     /// dollars a month: it passes mail, web and DNS through a tunnel and stores nothing.
     Relay(Box<RelayArgs>),
+    /// Look after your domain's zone: the box is its name server
+    Dns(DnsArgs),
     /// Print a completion script for your shell
     Completions(CompletionsArgs),
 }

@@ -10,6 +10,7 @@ mod cpio;
 mod debian;
 mod device;
 mod disk;
+mod dns;
 mod error;
 mod extras;
 mod fat;
@@ -87,6 +88,7 @@ fn dispatch(command: &cli::Command, ui: &Ui) -> Result<(), Failure> {
         cli::Command::Reset(args) => reset::run(args, ui),
         cli::Command::Serve(args) => serve::run(args, ui),
         cli::Command::Relay(args) => relay::run(args, ui),
+        cli::Command::Dns(args) => dns::run(args, ui),
         cli::Command::Completions(args) => completions::run(args, ui),
     }
 }

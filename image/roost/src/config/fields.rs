@@ -84,7 +84,9 @@ pub static SECTIONS: &[Section] = &[
         name: "components",
         doc: "Programs built elsewhere that replace those of Roost, one table for each: \
               static programs for 64-bit ARM Linux.",
-        members: &["mail", "init", "stage1", "updater", "portal", "tunnel", "dns"],
+        members: &[
+            "mail", "init", "stage1", "updater", "portal", "tunnel", "dns",
+        ],
         fields: &[&COMPONENT_PATH, &COMPONENT_SHA256],
     },
 ];
