@@ -25,6 +25,8 @@ BOX4, BOX6, RELAY4, RELAY6 = "10.77.0.2", "fd77:77::2", "10.77.0.1", "fd77:77::1
 PORT = 51820
 MTU = "1380"
 ZONE = "example.org"
+#: Name of the key of zone transfers.
+TRANSFER_KEY = "roost-relay"
 
 #: What the module that renders the user data is told.
 VARIABLES = {
@@ -72,6 +74,11 @@ def connect_relay(relay: Machine, internet: Machine) -> None:
         }}""")
 
 
+def knot_key(secret: str) -> str:
+    """The key of transfers as knot reads it; on the relay this file is written by the script `key`."""
+    return f"key:\n  - id: {TRANSFER_KEY}\n    algorithm: hmac-sha256\n    secret: {secret}\n"
+
+
 def enforce(relay: Machine) -> None:
     """Puts the relay's own rules and kernel parameters in force, as its units do at a start."""
     relay.run("/lib/systemd/systemd-sysctl", "/etc/sysctl.d/90-roost.conf", check=False)
@@ -83,6 +90,8 @@ class Relay:
 
     def __init__(self, internet: Machine, box_public_key: str, folder: Path) -> None:
         """Makes it as its user data says, and switches it on."""
+        self._folder = folder
+        self._programs: list[subprocess.Popen[bytes]] = []
         self._outputs = relay_files.render({**VARIABLES, "box_public_key": box_public_key})
         files = folder / "files"
         relay_files.write(str(self._outputs["user_data"]), files)
@@ -99,6 +108,18 @@ class Relay:
         except BaseException:
             self.machine.__exit__(None, None, None)
             raise
+
+    def answer_dns(self, secret: str) -> None:
+        """Starts its name server, as its package's unit does, and what decides who answers."""
+        self.machine.run("sh", "-c", """
+            mkdir -p /run/knot /run/roost && chown knot: /run/knot
+            cat > /etc/knot/roost-tsig.conf && chgrp knot /etc/knot/roost-tsig.conf && chmod 640 /etc/knot/roost-tsig.conf
+        """, stdin=knot_key(secret))
+        for name, command in (
+            ("knotd", ("/usr/sbin/knotd", "-c", "/etc/knot/knot.conf")),
+            ("dns-watch", ("/usr/local/lib/roost/dns-watch",)),
+        ):
+            self._programs.append(self.machine.start(*command, log=self._folder / f"{name}.log"))
 
     @property
     def text(self) -> dict[str, object]:
@@ -128,6 +149,7 @@ class Relay:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Switches it off."""
+        namespaces.stop(self._programs)
         self.down()
         self.machine.__exit__(kind, error, trace)
 

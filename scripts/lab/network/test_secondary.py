@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from conftest import TSIG, World
-from internet import PUBLIC4, PUBLIC6, RELAY4, SECOND6, ZONE
+from internet import PUBLIC4, PUBLIC6, RELAY4, SECOND6, ZONE, knot_key
 from namespaces import Machine
 from waiting import wait_until
 
@@ -16,14 +16,9 @@ from waiting import wait_until
 PATIENCE = 60.0
 
 
-def tsig(secret: str) -> str:
-    """A key as knot reads it; on the relay this file is written by the script `key`."""
-    return f"key:\n  - id: roost-relay\n    algorithm: hmac-sha256\n    secret: {secret}\n"
-
-
 def box_settings(secret: str) -> str:
     """A primary in the place of the box's own name server."""
-    return tsig(secret) + f"""
+    return knot_key(secret) + f"""
 server:
   rundir: /run/knot
   user: knot:knot
@@ -78,7 +73,7 @@ def start_relay(world: World) -> None:
     world.relay.run("sh", "-c", """
         mkdir -p /run/knot && chown knot: /run/knot
         cat > /etc/knot/roost-tsig.conf && chgrp knot /etc/knot/roost-tsig.conf && chmod 640 /etc/knot/roost-tsig.conf
-    """, stdin=tsig(TSIG))
+    """, stdin=knot_key(TSIG))
     world.relay.run("knotc", "-c", "/etc/knot/knot.conf", "conf-check")
     world.start("relay", world.relay, "/usr/sbin/knotd", "-c", "/etc/knot/knot.conf")
 

@@ -14,7 +14,7 @@
 //! acknowledged. What is served has passed [`sign::verify`], which shares no code with the signing.
 
 use crate::extra::{self, Given, Problem};
-use crate::generate::{self, Facts};
+use crate::generate::{self, Facts, NameServer};
 use crate::records::{Entry, Source, Zone};
 use crate::serve::Zones;
 use crate::sign::rollover::{self, Ksk, Observed, Served, Stage, Timing, Zsk};
@@ -28,6 +28,8 @@ use std::sync::Arc;
 
 /// No box has an earlier time: this is when this program was written, in seconds since 1970 (2026-11-26).
 const WRITTEN: u64 = 1_795_651_200;
+/// A zone needs a name server that others can reach.
+const NOWHERE: &str = "the box has no address on the internet yet: make a relay first";
 /// The reason of a record that a program set.
 const BY_PROGRAM: &str = "Set by a program on the box, and removed by it.";
 
@@ -400,6 +402,10 @@ impl Keeper {
 
 /// What the zone consists of; and which of the owner's records do not fit any more.
 fn entries(facts: &Facts, kept: &Kept) -> Result<(Vec<Entry>, Option<String>), String> {
+    let nowhere = |server: &NameServer| server.ipv4.is_empty() && server.ipv6.is_empty();
+    if facts.name_servers.iter().all(nowhere) {
+        return Err(NOWHERE.into());
+    }
     let made = generate::zone(facts).map_err(|e| e.to_string())?;
     let origin = made.origin.clone();
     let (given, mut left_out) = match read(&origin, &kept.own) {

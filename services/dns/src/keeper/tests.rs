@@ -233,6 +233,24 @@ fn a_domain_that_comes_back_has_its_keys() {
 }
 
 #[test]
+fn without_an_address_on_the_internet_there_is_no_zone_until_there_is_one() {
+    let mut world = World::over(tempfile::tempdir().unwrap());
+    let published = Published {
+        host: "mail.example.org".into(),
+        domains: vec!["example.org".into()],
+        dkim: Vec::new(),
+    };
+    world.keeper.set_facts(facts::facts(&published, None), NOW);
+    assert_eq!(world.status().fault.as_deref(), Some(NOWHERE));
+    assert!(world.zones.serials().is_empty());
+    world.keeper.set_facts(known(&["example.org"]), NOW);
+    assert_eq!(world.status().fault, None);
+    // The relay is gone: the world still has the addresses in its caches, and the copies answer.
+    world.keeper.set_facts(facts::facts(&published, None), NOW);
+    assert!(world.zones.current(&origin()).is_some());
+}
+
+#[test]
 fn a_damaged_card_is_told_and_other_domains_are_served() {
     let world = World::new();
     let path = world.folder.path().join("zone-example.org.json");
