@@ -8,14 +8,23 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// A running server. It ends when this is dropped.
 pub struct Listener {
     shared: Arc<Shared>,
     connections: Arc<Connections>,
-    // A set's tasks end when it is dropped.
-    running: Mutex<BTreeMap<SocketAddr, JoinSet<()>>>,
+    running: Mutex<BTreeMap<SocketAddr, Running>>,
+}
+
+/// An address that is served.
+struct Running {
+    // Its tasks end when it is dropped.
+    tasks: JoinSet<()>,
+    datagrams: AbortHandle,
+    /// Dropped to end what runs over TCP.
+    stop: watch::Sender<()>,
 }
 
 /// Starts a server on these addresses, UDP and TCP.
@@ -59,18 +68,35 @@ impl Listener {
         let (datagrams, streams) = bind(address).await?;
         let bound = datagrams.local_addr()?;
         let mut tasks = JoinSet::new();
-        tasks.spawn(udp::serve(Arc::new(datagrams), Arc::clone(&self.shared)));
+        let datagrams = tasks.spawn(udp::serve(Arc::new(datagrams), Arc::clone(&self.shared)));
+        let (stop, stopped) = watch::channel(());
         let connections = Arc::clone(&self.connections);
-        tasks.spawn(tcp::serve(streams, Arc::clone(&self.shared), connections));
-        self.lock().insert(bound, tasks);
+        tasks.spawn(tcp::serve(
+            streams,
+            Arc::clone(&self.shared),
+            connections,
+            stopped,
+        ));
+        self.lock().insert(
+            bound,
+            Running {
+                tasks,
+                datagrams,
+                stop,
+            },
+        );
         Ok(bound)
     }
 
     /// Serves an address no longer, closes its connections; says whether it was served.
     pub async fn remove(&self, address: SocketAddr) -> bool {
-        let tasks = self.lock().remove(&address);
-        let Some(mut tasks) = tasks else { return false };
-        tasks.shutdown().await;
+        let running = self.lock().remove(&address);
+        let Some(mut running) = running else {
+            return false;
+        };
+        running.datagrams.abort();
+        drop(running.stop);
+        while running.tasks.join_next().await.is_some() {}
         true
     }
 
@@ -84,7 +110,7 @@ impl Listener {
         self.shared.set_access(access);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<SocketAddr, JoinSet<()>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<SocketAddr, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -72,12 +73,21 @@ impl Drop for Seat {
     }
 }
 
-/// Serves a listener until the task is dropped; its connections end with it.
-pub async fn serve(listener: TcpListener, shared: Arc<Shared>, connections: Arc<Connections>) {
+/// Serves a listener until nobody holds the other end of `stop`; no connection is left once this returns.
+pub async fn serve(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    connections: Arc<Connections>,
+    mut stop: watch::Receiver<()>,
+) {
     let mut tasks = JoinSet::new();
     loop {
         while tasks.try_join_next().is_some() {}
-        let Ok((stream, from)) = listener.accept().await else {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.changed() => break tasks.shutdown().await,
+        };
+        let Ok((stream, from)) = accepted else {
             // No descriptors left, or the network is going down.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
