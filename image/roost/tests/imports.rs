@@ -35,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("roost-board", &[]),
     ("roost-bundle", &[]),
+    ("roost-certificates", &["roost-service"]),
     ("roost-emulator", &["roost-board"]),
     ("roost-init", &["roost-board", "roost-service"]),
     (

@@ -10,9 +10,11 @@
 //! - `fingerprint` (a feature): a certificate's fingerprint, for people to compare.
 //! - [`update`]: what the owner's laptop says to the box.
 //! - [`mail`]: what the portal says to the mail service.
+//! - [`certificates`]: what the certificate service gives away, and to whom.
 //! - [`tunnel`]: how the box reaches its relay, and how that stands.
 
 pub mod card;
+pub mod certificates;
 pub mod control;
 #[cfg(feature = "fingerprint")]
 pub mod fingerprint;
