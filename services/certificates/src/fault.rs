@@ -96,7 +96,10 @@ impl Fault {
             }
             _ => Account::Fine,
         };
-        fault
+        match fault.account {
+            Account::Fine => fault,
+            _ => fault.hint("Nothing: another account is made by itself."),
+        }
     }
 }
 
@@ -124,7 +127,6 @@ fn hint(kind: &str) -> &'static str {
         }
         "invalidContact" | "unsupportedContact" => "Choose another contact address, or none.",
         "invalidProfile" => "This authority has no such profile. Choose another, or none.",
-        "accountDoesNotExist" => "Nothing: another account is made by itself.",
         _ => WAIT,
     }
 }
@@ -180,7 +182,13 @@ mod tests {
                 f.account
             )
         });
-        insta::assert_snapshot!(faults.join("\n"), @"");
+        insta::assert_snapshot!(faults.join("\n"), @"
+        Order a certificate [a.example]: the certificate authority says: CAA forbids; CAA record for a.example. Look at the domain's CAA records: they name who may give certificates, and for which account. (Fine)
+        Order a certificate []: the certificate authority says: too many. Nothing: the authority has limits, and is left alone for as long as it says. (Fine)
+        Order a certificate []: the certificate authority says: Account has been deactivated. Nothing: another account is made by itself. (Closed)
+        Order a certificate []: the certificate authority says: no such account. Nothing: another account is made by itself. (Unknown)
+        Order a certificate []: the certificate authority says: no reason given. Nothing: it is tried again by itself. (Fine)
+        ");
     }
 
     #[test]

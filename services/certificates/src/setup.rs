@@ -154,8 +154,8 @@ mod tests {
     #[test]
     fn each_certificate_has_its_names_and_readers() {
         let setup = setup(
-            r#"{"mail_host": "mx.a.example", "domains": ["a.example", "b.a.example"],
-                "portal": "box.b.a.example", "terms_agreed": true}"#,
+            r#"{"mail_host": "mx.a.org", "domains": ["a.org", "b.a.org"],
+                "portal": "box.b.a.org", "terms_agreed": true}"#,
         );
         let lines: Vec<_> = (wanted(&setup).unwrap().iter())
             .map(|w| {
@@ -170,16 +170,28 @@ mod tests {
                 )
             })
             .collect();
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @"
+        mail: mx.a.org in a.org for mail and portal
+        portal: box.b.a.org in b.a.org for portal
+        a.org: mta-sts.a.org in a.org, autoconfig.a.org in a.org, autodiscover.a.org in a.org for portal
+        b.a.org: mta-sts.b.a.org in b.a.org, autoconfig.b.a.org in b.a.org, autodiscover.b.a.org in b.a.org for portal
+        ");
     }
 
     #[test]
     fn all_faults_are_told_at_once() {
         let setup = setup(
-            r#"{"mail_host": "mail.other.example", "domains": ["-x"], "portal": "..", "contact": "me",
-                "directory": {"url": "http://ca.example"}, "profile": "", "terms_agreed": true}"#,
+            r#"{"mail_host": "mail.other.org", "domains": ["-x"], "portal": "..", "contact": "me",
+                "directory": {"url": "http://ca.org"}, "profile": "", "terms_agreed": true}"#,
         );
-        insta::assert_snapshot!(wanted(&setup).unwrap_err().replace(". ", ".\n"), @"");
+        insta::assert_snapshot!(wanted(&setup).unwrap_err().replace(". ", ".\n"), @r#"
+        domains: "-x": "-x" begins or ends with a hyphen.
+        mail_host: mail.other.org is in none of the domains.
+        portal: "..": ".." has two dots in a row or one at its start.
+        directory: "http://ca.org" is no https address.
+        contact: "me" is no mail address.
+        profile: "" is no profile's name.
+        "#);
     }
 
     proptest! {

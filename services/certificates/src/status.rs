@@ -94,25 +94,24 @@ fn summary(
     });
     let then = match next {
         Some(Next::Wait { until, pause }) => {
-            let left =
-                left(Some(until)).map_or_else(String::new, |left| format!(" in {}", span(left)));
+            let left = left(Some(until)).map_or_else(|| "a while".into(), span);
             match pause {
                 Pause::NoClock => " It waits for the clock to be set.".into(),
                 // Advice is asked for in between; that is nothing to tell.
                 Pause::NotDue => String::new(),
-                Pause::Failed => format!(" The next try is{left}."),
+                Pause::Failed => format!(" The next try is in {left}."),
                 Pause::Banned => {
-                    format!(" The certificate authority wants no other try before{left}.")
+                    format!(" The certificate authority wants to be left alone for {left}.")
                 }
                 Pause::Budget => {
-                    format!(" There were many orders within a week; the next one is{left}.")
+                    format!(" There were many orders within a week; the next one is in {left}.")
                 }
             }
         }
         Some(Next::Order(_)) => " It is being ordered.".into(),
         Some(Next::AskAdvice) | None => String::new(),
     };
-    format!("{there}{}{then}", failed.unwrap_or_default()).replace("before in", "before")
+    format!("{there}{}{then}", failed.unwrap_or_default())
 }
 
 /// A span of time in words, rounded down.
@@ -188,6 +187,14 @@ mod tests {
             Some(now - 1),
             Some(now),
         ));
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @"
+        There is no certificate yet. It waits for the clock to be set.
+        There is no certificate yet. It is being ordered.
+        The certificate holds for 80 days.
+        The certificate holds for 29 days. Order a certificate for mail.example.org failed: the certificate authority says: no. Ask it. The next try is in 5 minutes.
+        The certificate holds for 29 days. Order a certificate for mail.example.org failed: the certificate authority says: no. Ask it. The certificate authority wants to be left alone for 2 hours.
+        The certificate holds for 29 days. Order a certificate for mail.example.org failed: the certificate authority says: no. Ask it. There were many orders within a week; the next one is in a moment.
+        The certificate has expired. Order a certificate for mail.example.org failed: the certificate authority says: no. Ask it.
+        ");
     }
 }

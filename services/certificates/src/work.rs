@@ -129,14 +129,17 @@ impl Worker {
             wanted.names().join(", ")
         );
         self.change(wanted, |kept| kept.renewal.ordered(crate::now()))?;
-        let authority = self.authority(setup, https.clone());
-        let got = timeout(LONGEST_ORDER, authority.certificate(wanted)).await;
-        let got =
-            got.unwrap_or_else(|_| Err(Fault::new("Order a certificate", "it took too long")));
+        let mut got = self.certificate(wanted, setup, &https).await;
+        if let Err(fault) = &got
+            && fault.account != Account::Fine
+        {
+            println!("certificates: {}; another account is made", fault.why);
+            self.forget(fault, setup)?;
+            got = self.certificate(wanted, setup, &https).await;
+        }
         let told = match got {
             Ok((chain, sha256)) => self.issued(wanted, setup, chain, &sha256),
             Err(fault) => {
-                self.forget(&fault, setup)?;
                 self.failed(wanted, &fault, https.take_retry_after());
                 Ok(())
             }
@@ -146,6 +149,17 @@ impl Worker {
             println!("certificates: {}: {why}", wanted.id);
         }
         told
+    }
+
+    async fn certificate(
+        &self,
+        wanted: &Wanted,
+        setup: &Setup,
+        https: &Https,
+    ) -> Result<(String, String), Fault> {
+        let authority = self.authority(setup, https.clone());
+        let got = timeout(LONGEST_ORDER, authority.certificate(wanted)).await;
+        got.unwrap_or_else(|_| Err(Fault::new("Order a certificate", "it took too long")))
     }
 
     fn issued(
@@ -179,7 +193,7 @@ impl Worker {
         Ok(())
     }
 
-    /// An account that is gone is made again at the next try; a closed one with another key.
+    /// An account that is gone is made again with its key; a closed one with another.
     fn forget(&self, fault: &Fault, setup: &Setup) -> Result<(), String> {
         let directory = setup.directory.url();
         let told = match fault.account {
