@@ -13,19 +13,21 @@ pub struct Fault {
     pub why: String,
     /// What to do about it.
     pub hint: String,
-    /// What it means for the account.
-    pub account: Account,
+    /// What the program does about it.
+    pub remedy: Remedy,
 }
 
-/// What a failure means for the account at the certificate authority.
+/// What the program does about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Account {
-    /// Nothing.
-    Fine,
-    /// The authority does not know it any more: it can be made again, with the same key.
-    Unknown,
-    /// It is closed for good: another is needed, with another key (RFC 8555, section 7.3.6).
-    Closed,
+pub enum Remedy {
+    /// It waits before it tries again.
+    Wait,
+    /// It goes on at once: a nonce was used up, which is everyday life (RFC 8555, section 6.5).
+    Repeat,
+    /// The authority does not know the account any more: it is made again, with the same key.
+    SameAccount,
+    /// The account is closed for good: another is made, with another key (RFC 8555, section 7.3.6).
+    OtherAccount,
 }
 
 const WAIT: &str = "Nothing: it is tried again by itself.";
@@ -38,7 +40,7 @@ impl Fault {
             name: None,
             why: why.into(),
             hint: WAIT.into(),
-            account: Account::Fine,
+            remedy: Remedy::Wait,
         }
     }
 
@@ -66,9 +68,16 @@ impl Fault {
                 "the certificate authority's answer is none of the ACME protocol",
             )
             .hint("Check the directory's address: it has to be that of an ACME directory."),
-            other => Self::new(what, chain(other)).hint(
-                "Check that the box reaches the internet, and the directory's address. It is tried again by itself.",
-            ),
+            other => {
+                let why = format!(
+                    "the certificate authority cannot be reached ({})",
+                    root(other)
+                );
+                Self::new(what, why).hint(
+                    "Check that the box reaches the internet, and the directory's address. It is tried \
+                     again by itself.",
+                )
+            }
         }
     }
 
@@ -89,15 +98,16 @@ impl Fault {
         }
         let mut fault = Self::new(what, bounded(&why)).hint(hint(kind));
         fault.name = name;
-        fault.account = match kind {
-            "accountDoesNotExist" => Account::Unknown,
+        fault.remedy = match kind {
+            "badNonce" => Remedy::Repeat,
+            "accountDoesNotExist" => Remedy::SameAccount,
             "unauthorized" if detail.to_ascii_lowercase().contains("deactivated") => {
-                Account::Closed
+                Remedy::OtherAccount
             }
-            _ => Account::Fine,
+            _ => Remedy::Wait,
         };
-        match fault.account {
-            Account::Fine => fault,
+        match fault.remedy {
+            Remedy::Wait | Remedy::Repeat => fault,
             _ => fault.hint("Nothing: another account is made by itself."),
         }
     }
@@ -146,6 +156,14 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     bounded(&text)
 }
 
+/// What is behind an error and all around it.
+fn root(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => root(source),
+        None => bounded(&error.to_string()),
+    }
+}
+
 /// What others say may be long and strange.
 fn bounded(text: &str) -> String {
     let mut text = text.replace(char::is_control, " ");
@@ -179,15 +197,15 @@ mod tests {
                 f.name.unwrap_or_default(),
                 f.why,
                 f.hint,
-                f.account
+                f.remedy
             )
         });
         insta::assert_snapshot!(faults.join("\n"), @"
-        Order a certificate [a.example]: the certificate authority says: CAA forbids; CAA record for a.example. Look at the domain's CAA records: they name who may give certificates, and for which account. (Fine)
-        Order a certificate []: the certificate authority says: too many. Nothing: the authority has limits, and is left alone for as long as it says. (Fine)
-        Order a certificate []: the certificate authority says: Account has been deactivated. Nothing: another account is made by itself. (Closed)
-        Order a certificate []: the certificate authority says: no such account. Nothing: another account is made by itself. (Unknown)
-        Order a certificate []: the certificate authority says: no reason given. Nothing: it is tried again by itself. (Fine)
+        Order a certificate [a.example]: the certificate authority says: CAA forbids; CAA record for a.example. Look at the domain's CAA records: they name who may give certificates, and for which account. (Wait)
+        Order a certificate []: the certificate authority says: too many. Nothing: the authority has limits, and is left alone for as long as it says. (Wait)
+        Order a certificate []: the certificate authority says: Account has been deactivated. Nothing: another account is made by itself. (OtherAccount)
+        Order a certificate []: the certificate authority says: no such account. Nothing: another account is made by itself. (SameAccount)
+        Order a certificate []: the certificate authority says: no reason given. Nothing: it is tried again by itself. (Wait)
         ");
     }
 

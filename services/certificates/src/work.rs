@@ -3,7 +3,7 @@
 use crate::acme::Authority;
 use crate::book::{Desk, Job};
 use crate::clock::Clock;
-use crate::fault::{Account, Fault};
+use crate::fault::{Fault, Remedy};
 use crate::http::Https;
 use crate::renew::{Next, Why};
 use crate::setup::Wanted;
@@ -17,6 +17,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// Longest that one order may take; what is not done then goes on at the next try.
 const LONGEST_ORDER: Duration = Duration::from_secs(900);
+/// Most times that an order is gone on with at once.
+const MOST_REPEATS: u32 = 8;
 /// Longest sleep: the clock may be set meanwhile.
 const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 /// Rest before the clock is looked at again.
@@ -85,20 +87,19 @@ impl Worker {
             return true;
         };
         self.servers.secondaries.clone_from(&setup.secondaries);
-        let https = match Https::new(setup.roots.as_deref()) {
-            Ok(https) => https,
-            Err(why) => {
-                let hint = "Choose another file, or none.";
-                self.failed(wanted, &Fault::new("Read the roots", why).hint(hint), None);
-                return true;
+        let done = match (job, Https::new(setup.roots.as_deref())) {
+            (Job::Clean, _) => self.clean(wanted).await,
+            (Job::Revoke, Ok(https)) => self.revoke(wanted, &setup, https).await,
+            (Job::Renew(Next::AskAdvice), Ok(https)) => self.advice(wanted, &setup, https).await,
+            (Job::Renew(Next::Order(why)), Ok(https)) => {
+                self.order(wanted, &setup, https, why).await
             }
-        };
-        let done = match job {
-            Job::Clean => self.clean(wanted).await,
-            Job::Revoke => self.revoke(wanted, &setup, https).await,
-            Job::Renew(Next::AskAdvice) => self.advice(wanted, &setup, https).await,
-            Job::Renew(Next::Order(why)) => self.order(wanted, &setup, https, why).await,
-            Job::Renew(Next::Wait { .. }) => Ok(()),
+            (Job::Renew(Next::Order(_)), Err(why)) => {
+                let fault = Fault::new("Read the roots", why).hint("Choose another file, or none.");
+                self.failed(wanted, &fault, None)
+            }
+            (Job::Renew(Next::Wait { .. }), _) => Ok(()),
+            (_, Err(why)) => Err(why),
         };
         if let Err(why) = &done {
             println!("certificates: {}: {why}", wanted.id);
@@ -130,19 +131,16 @@ impl Worker {
         );
         self.change(wanted, |kept| kept.renewal.ordered(crate::now()))?;
         let mut got = self.certificate(wanted, setup, &https).await;
-        if let Err(fault) = &got
-            && fault.account != Account::Fine
-        {
-            println!("certificates: {}; another account is made", fault.why);
-            self.forget(fault, setup)?;
+        for _ in 0..MOST_REPEATS {
+            match &got {
+                Err(fault) if fault.remedy != Remedy::Wait => self.prepare(fault, setup)?,
+                _ => break,
+            }
             got = self.certificate(wanted, setup, &https).await;
         }
         let told = match got {
             Ok((chain, sha256)) => self.issued(wanted, setup, chain, &sha256),
-            Err(fault) => {
-                self.failed(wanted, &fault, https.take_retry_after());
-                Ok(())
-            }
+            Err(fault) => self.failed(wanted, &fault, https.take_retry_after()),
         };
         // At the next round it is tried again, if it fails now.
         if let Err(why) = self.clean(wanted).await {
@@ -193,36 +191,42 @@ impl Worker {
         Ok(())
     }
 
-    /// An account that is gone is made again with its key; a closed one with another.
-    fn forget(&self, fault: &Fault, setup: &Setup) -> Result<(), String> {
+    /// Does what is needed before an order is repeated.
+    fn prepare(&self, fault: &Fault, setup: &Setup) -> Result<(), String> {
         let directory = setup.directory.url();
-        let told = match fault.account {
-            Account::Fine => Ok(()),
-            Account::Unknown => match self.desk.account(directory) {
-                Some(account) => {
-                    let (uri, contact) = (None, None);
-                    let account = crate::store::Account {
-                        uri,
-                        contact,
-                        ..account
-                    };
-                    self.desk.keep_account(account)
-                }
-                None => Ok(()),
-            },
-            Account::Closed => self.desk.forget_account(directory),
+        let told = match (fault.remedy, self.desk.account(directory)) {
+            (Remedy::SameAccount, Some(account)) => {
+                println!("certificates: {}; another account is made", fault.why);
+                let (uri, contact) = (None, None);
+                let account = crate::store::Account {
+                    uri,
+                    contact,
+                    ..account
+                };
+                self.desk.keep_account(account)
+            }
+            (Remedy::OtherAccount, _) => {
+                println!("certificates: {}; another account is made", fault.why);
+                self.desk.forget_account(directory)
+            }
+            _ => Ok(()),
         };
         told.map_err(|error| format!("the card: {error}"))
     }
 
-    fn failed(&self, wanted: &Wanted, fault: &Fault, retry_after: Option<u64>) {
+    fn failed(
+        &self,
+        wanted: &Wanted,
+        fault: &Fault,
+        retry_after: Option<u64>,
+    ) -> Result<(), String> {
         let now = crate::now();
         let of = fault.name.as_ref().unwrap_or(&wanted.id);
         println!(
             "certificates: {of}: {} failed: {}. {}",
             fault.what, fault.why, fault.hint
         );
-        let told = self.change(wanted, |kept| {
+        self.change(wanted, |kept| {
             kept.renewal.failed(now, retry_after);
             kept.failure = Some(Failure {
                 at: now,
@@ -232,10 +236,7 @@ impl Worker {
                 why: fault.why.clone(),
                 hint: fault.hint.clone(),
             });
-        });
-        if let Err(why) = told {
-            println!("certificates: {}: {why}", wanted.id);
-        }
+        })
     }
 
     async fn clean(&self, wanted: &Wanted) -> Result<(), String> {

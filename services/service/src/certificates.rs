@@ -3,7 +3,7 @@
 //!
 //! A Unix socket, [`socket`]; who connects is asked of the kernel (`SO_PEERCRED`) and looked up in the
 //! services table. Whoever connects writes one [`Call`] as a line of JSON, and gets one [`Answer`] as a
-//! line and then the end. Each call says who may make it; others are refused.
+//! line and then the end; it keeps its own side open until then. Each call says who may make it; others are refused.
 //!
 //! A service that uses a certificate asks [`Call::Get`] when it starts, and has from then on a
 //! [`Call::Wait`] open with the version that it has. It takes what comes for new connections, and
