@@ -181,8 +181,9 @@ impl Authority<'_> {
         };
         let order = match self.replaced(&kept) {
             Some(old) => match account.new_order(&plain().replaces(old)).await {
-                // Not every authority knows this field, and some refuse an order that replaces what was
-                // replaced already (RFC 9773, section 5). It is a courtesy, no need.
+                // Not every authority knows this field, and an order is refused that replaces what was
+                // replaced already, or came to another account (RFC 9773, section 5). It is a courtesy,
+                // no need.
                 Err(error) if !is_final(&error) => account.new_order(&plain()).await,
                 told => told,
             },
@@ -361,7 +362,6 @@ fn is_final(error: &Error) -> bool {
     let last = [
         "rateLimited",
         "accountDoesNotExist",
-        "unauthorized",
         "rejectedIdentifier",
         "caa",
         "userActionRequired",

@@ -97,9 +97,10 @@ impl HttpClient for Https {
         &self,
         request: Request<BodyWrapper<Bytes>>,
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
-        let asked = tokio::time::timeout(PATIENCE, self.clone().ask(request));
+        let asked = self.clone().ask(request);
         Box::pin(async move {
-            asked.await.unwrap_or_else(|_| {
+            let asked = tokio::time::timeout(PATIENCE, asked).await;
+            asked.unwrap_or_else(|_| {
                 let why = "no answer came in time";
                 Err(Error::Other(why.into()))
             })

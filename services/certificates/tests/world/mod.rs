@@ -2,19 +2,29 @@
 //! for the right names alone; Pebble as the certificate authority, which asks it; the program; and
 //! something in the place of init that tells whether the clock is set.
 
+#![allow(dead_code, reason = "each file of tests has its own need of it")]
+
+mod init;
+mod named;
+
+use base64::Engine;
+use instant_acme::Account;
 use rcgen::{CertificateParams, KeyPair};
+use roost_certificates::http::Https;
 use roost_service::certificates::{
     Answer, Call, Certificate, CertificateStatus, Directory, Setup, Status,
 };
-use roost_service::control::{BoxStatus, Response};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -30,6 +40,10 @@ pub struct Options {
     pub pebble: Vec<(&'static str, &'static str)>,
     /// Where Pebble looks challenges up, if not at the box's name server.
     pub pebble_asks: Option<SocketAddr>,
+    /// Whether there is another name server that has the zone from the box's.
+    pub secondary: bool,
+    /// Whether Pebble looks challenges up at the other name server.
+    pub pebble_asks_secondary: bool,
     /// How long its certificates live, in seconds.
     pub lifetime_s: u64,
 }
@@ -37,8 +51,10 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            pebble: vec![("PEBBLE_VA_NOSLEEP", "1")],
+            pebble: vec![("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_WFE_NONCEREJECT", "0")],
             pebble_asks: None,
+            secondary: false,
+            pebble_asks_secondary: false,
             lifetime_s: 90 * 86_400,
         }
     }
@@ -57,35 +73,37 @@ impl Drop for Running {
 pub struct World {
     pub folder: TempDir,
     pub name_server: SocketAddr,
+    pub secondary: Option<SocketAddr>,
     pub clock: Arc<AtomicBool>,
     options: Options,
     directory_port: u16,
     program: Option<Running>,
     pebble: Option<Running>,
-    named: Option<Running>,
+    named: Vec<Running>,
 }
 
 impl World {
     /// A name server and an authority, and no program yet.
     pub fn new(options: Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["run", "data", "named"] {
+        for name in ["run", "data"] {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
         let (name_server, directory_port) = (local(free()), free());
         let mut world = Self {
             folder,
             name_server,
+            secondary: options.secondary.then(named::place),
             clock: Arc::new(AtomicBool::new(true)),
             options,
             directory_port,
             program: None,
             pebble: None,
-            named: None,
+            named: vec![],
         };
-        world.be_init();
+        init::listen(&world.path("init.sock"), &world.clock);
         world.certify();
-        world.start_named();
+        world.start_name_servers();
         world.start_pebble();
         world
     }
@@ -105,24 +123,8 @@ impl World {
             contact: Some(format!("owner@{ZONE}")),
             profile: None,
             roots: Some(self.path("pebble.pem")),
-            secondaries: vec![],
+            secondaries: self.secondary.into_iter().collect(),
         }
-    }
-
-    /// Something in the place of init.
-    fn be_init(&self) {
-        let listener = UnixListener::bind(self.path("init.sock")).unwrap();
-        let clock = self.clock.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let mut line = String::new();
-                let _ = BufReader::new(stream.try_clone().unwrap()).read_line(&mut line);
-                let status = box_status(clock.load(Ordering::SeqCst));
-                let _ = serde_json::to_writer(&stream, &Response::Status(status));
-                let _ = stream.write_all(b"\n");
-            }
-        });
     }
 
     /// Pebble's own certificate.
@@ -132,36 +134,6 @@ impl World {
         let certificate = params.self_signed(&key).unwrap();
         fs::write(self.path("pebble.pem"), certificate.pem()).unwrap();
         fs::write(self.path("pebble.key"), key.serialize_pem()).unwrap();
-    }
-
-    fn start_named(&mut self) {
-        // The service's own secret, in the folder where it looks first.
-        let secret = "cm9vc3Qgcm9vc3Qgcm9vc3Qgcm9vc3Qgcm9vc3QhISE=";
-        fs::write(self.path("run/acme.key"), secret).unwrap();
-        let folder = self.path("named");
-        let grants: String = ["mail", "box", "mta-sts", "autoconfig", "autodiscover"]
-            .map(|name| format!("grant acme name _acme-challenge.{name}.{ZONE}. TXT;"))
-            .join(" ");
-        let zone = format!(
-            "$TTL 60\n@ SOA ns.{ZONE}. owner.{ZONE}. 1 600 600 86400 60\n@ NS ns\nns A 127.0.0.1\n"
-        );
-        fs::write(folder.join("zone"), zone).unwrap();
-        let (ip, port) = (self.name_server.ip(), self.name_server.port());
-        let config = format!(
-            "options {{ directory \"{}\"; pid-file none; session-keyfile none; recursion no;
-               listen-on port {port} {{ {ip}; }}; listen-on-v6 {{ none; }}; dnssec-validation no; }};
-             controls {{ }};
-             key acme {{ algorithm hmac-sha256; secret \"{secret}\"; }};
-             zone \"{ZONE}\" {{ type primary; file \"zone\"; update-policy {{ {grants} }}; }};",
-            folder.display()
-        );
-        fs::write(folder.join("named.conf"), config).unwrap();
-        let mut command = Command::new("named");
-        command
-            .args(["-g", "-n", "1", "-c"])
-            .arg(folder.join("named.conf"));
-        self.named = Some(self.start(command, "named", "bind9"));
-        self.until("named answers", |world| !world.dig("SOA", ZONE).is_empty());
     }
 
     /// Starts the authority, which has forgotten everything.
@@ -178,7 +150,14 @@ impl World {
             "certificateValidityPeriod": self.options.lifetime_s,
         }});
         fs::write(self.path("pebble.json"), config.to_string()).unwrap();
-        let asks = self.options.pebble_asks.unwrap_or(self.name_server);
+        let other = self
+            .secondary
+            .filter(|_| self.options.pebble_asks_secondary);
+        let asks = self
+            .options
+            .pebble_asks
+            .or(other)
+            .unwrap_or(self.name_server);
         let mut command = Command::new("pebble");
         command
             .envs(self.options.pebble.iter().copied())
@@ -300,32 +279,30 @@ impl World {
         }
     }
 
-    /// What the name server has.
-    pub fn dig(&self, kind: &str, name: &str) -> String {
-        let mut command = Command::new("dig");
-        command.args([
-            "+short",
-            "+tries=1",
-            "+time=2",
-            &format!("@{}", self.name_server.ip()),
-        ]);
-        command.args(["-p", &self.name_server.port().to_string(), name, kind]);
-        let out = command.output();
-        let out =
-            out.unwrap_or_else(|e| panic!("dig: {e}: install the Debian package bind9-dnsutils"));
-        match out.status.success() {
-            true => String::from_utf8(out.stdout).unwrap().trim().to_owned(),
-            false => String::new(),
-        }
-    }
-
-    /// All challenges in the zone.
-    pub fn challenges(&self) -> Vec<String> {
-        ["mail", "box", "mta-sts", "autoconfig", "autodiscover"]
-            .map(|name| self.dig("TXT", &format!("_acme-challenge.{name}.{ZONE}")))
-            .into_iter()
-            .filter(|text| !text.is_empty())
-            .collect()
+    /// Uses the account as somebody else would who has it.
+    pub fn as_account(&self, act: impl AsyncFnOnce(Account)) {
+        let text = fs::read_to_string(self.path("data/accounts.json")).unwrap();
+        let account = &serde_json::from_str::<serde_json::Value>(&text).unwrap()[0];
+        let text = |field: &str| account[field].as_str().unwrap().to_owned();
+        let key = base64::prelude::BASE64_STANDARD
+            .decode(text("key"))
+            .unwrap();
+        let https = Https::new(Some(&self.path("pebble.pem"))).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let account = Account::builder_with_http(Box::new(https))
+                .from_parts(
+                    text("uri"),
+                    PrivatePkcs8KeyDer::from(key),
+                    text("directory"),
+                )
+                .await
+                .unwrap();
+            act(account).await;
+        });
     }
 
     /// Waits for something, and panics with all logs if it does not come.
@@ -364,23 +341,27 @@ fn owner(path: &Path) -> u32 {
     fs::metadata(path).unwrap().uid()
 }
 
-fn box_status(clock_synced: bool) -> BoxStatus {
-    BoxStatus {
-        name: "roost".into(),
-        version: "1".into(),
-        slot: 2,
-        trial_left_s: None,
-        uptime_s: 1.0,
-        rescue: None,
-        ready: true,
-        ready_after_s: None,
-        clock_synced,
-        addresses: vec![],
-        memory_total: 0,
-        memory_available: 0,
-        data_total: 0,
-        data_free: 0,
-        data_written: 0,
-        services: vec![],
-    }
+/// A world in which certificates were chosen.
+pub fn chosen(options: Options) -> World {
+    let mut world = World::new(options);
+    world.start_as("portal");
+    world.done(&Call::Set {
+        setup: world.setup(),
+    });
+    world
+}
+
+/// A TLS server takes both: they belong together.
+pub fn serve(certificate: &Certificate) {
+    let chain = CertificateDer::pem_slice_iter(certificate.chain_pem.as_bytes());
+    let chain: Vec<_> = chain.map(|c| c.unwrap()).collect();
+    assert!(chain.len() > 1, "the issuer is missing");
+    let key = PrivateKeyDer::from_pem_slice(certificate.key_pem.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider);
+    let config = config.with_safe_default_protocol_versions().unwrap();
+    config
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
 }
