@@ -7,6 +7,7 @@
 //! | none, or a wish              |                                  | due now                         |
 //! | a certificate and advice     | fewer than 4 of the last week    | due at a moment of its window   |
 //! | a certificate                |                                  | due when a third of it is left  |
+//! | what is due                  | it came just now                 | wait as after many failures     |
 //! | what is due                  | a try failed                     | wait, longer each time          |
 //! | what is due                  | the authority said when          | wait until then                 |
 //! | what is due                  | 40 orders within a week          | wait until one of them is older |
@@ -59,8 +60,10 @@ pub enum Why {
     Key,
     /// The owner wants it.
     Asked,
-    /// It is in the last part of its life, or the authority advises it.
+    /// It is in the last part of its life.
     Due,
+    /// The authority advises it.
+    Advised,
 }
 
 /// Why nothing is done for now.
@@ -147,30 +150,31 @@ impl Renewal {
         let (due, why) = match (wish, life) {
             (Some(why), _) => (now, why),
             (None, None) => (now, Why::Missing),
-            (None, Some(life)) => (self.due(now, life, seed), Why::Due),
+            (None, Some(life)) => self.due(now, life, seed),
         };
         if due > now {
             let again = self.advice.map_or(due, |advice| advice.ask_again);
             return wait(due.min(again), Pause::NotDue);
         }
-        match self.held_until(now, life, seed) {
+        match self.held_until(now, life, why, seed) {
             Some((until, pause)) => wait(until, pause),
             None => Next::Order(why),
         }
     }
 
-    /// When a certificate is to be renewed.
-    pub fn due(&self, now: u64, life: Lifetime, seed: u64) -> u64 {
+    /// When a certificate is to be renewed, and by whose word.
+    pub fn due(&self, now: u64, life: Lifetime, seed: u64) -> (u64, Why) {
         let (third, quarter) = (life.long() / 3, life.long() / 4);
         let early = recent(&self.issued, now).count() < EARLY_A_WEEK;
         let window = self.advice.and_then(|advice| advice.window);
         let Some(window) = window.filter(|_| early) else {
-            return life.until - third - part(third / 10, seed, life.from);
+            let own = life.until - third - part(third / 10, seed, life.from);
+            return (own, Why::Due);
         };
         let wide = window.end.saturating_sub(window.start);
         let moment = window.start.saturating_add(part(wide, seed, life.from));
         // Advice that leaves no time for failures is not followed to the letter.
-        moment.min(life.until - quarter)
+        (moment.min(life.until - quarter), Why::Advised)
     }
 
     fn advice_is_old(&self, now: u64) -> bool {
@@ -179,7 +183,13 @@ impl Renewal {
     }
 
     /// Until when what is due has to wait.
-    fn held_until(&self, now: u64, life: Option<Lifetime>, seed: u64) -> Option<(u64, Pause)> {
+    fn held_until(
+        &self,
+        now: u64,
+        life: Option<Lifetime>,
+        why: Why,
+        seed: u64,
+    ) -> Option<(u64, Pause)> {
         let mut holds = Vec::new();
         // A failure in the future was by a wrong clock.
         if self.failures > 0 && self.failed_at <= now {
@@ -188,6 +198,10 @@ impl Renewal {
         }
         if self.banned_until <= now.saturating_add(LONGEST_BAN) {
             holds.push((self.banned_until, Pause::Banned));
+        }
+        // One that is due again as soon as it came: the box's clock is ahead, or the authority's behind.
+        if let (Why::Due, Some(last)) = (why, recent(&self.issued, now).max()) {
+            holds.push((last + longest_pause(life), Pause::NotDue));
         }
         let orders: Vec<u64> = recent(&self.orders, now).collect();
         if let Some(last) = orders.len().checked_sub(ORDERS_A_WEEK) {

@@ -32,7 +32,7 @@ fn a_third_before_the_end_without_advice() {
     for days in [6, 47, 90] {
         let mut renewal = Renewal::default();
         let third = days * DAY / 3;
-        let due = renewal.due(START, life(days), 7);
+        let (due, _) = renewal.due(START, life(days), 7);
         assert!(due <= START + 2 * third && due > START + 2 * third - third / 10);
         let before = first(&mut renewal, due - 1, Some(life(days)));
         let pause = Pause::NotDue;
@@ -47,7 +47,7 @@ fn advice_moves_it_both_ways_but_not_past_the_end() {
     let mut renewal = Renewal::default();
     let mut due = |start, end| {
         renewal.advised(START, Some(Window { start, end }), DAY);
-        renewal.due(START, life(90), 7)
+        renewal.due(START, life(90), 7).0
     };
     let (early, late) = (START + 10 * DAY, START + 65 * DAY);
     assert!((early..early + DAY).contains(&due(early, early + DAY)));
@@ -90,6 +90,40 @@ fn the_authority_is_left_alone_as_long_as_it_says() {
         first(&mut renewal, START + 8 * DAY, None),
         Next::Order(Why::Missing)
     );
+}
+
+#[test]
+fn who_asks_again_and_again_gets_so_many_orders_and_no_more() {
+    let mut renewal = Renewal::default();
+    let mut orders = 0;
+    for now in (START..START + WEEK).step_by(60) {
+        renewal.asked();
+        match renewal.next(Some(now), None, Some(Why::Asked), 7) {
+            Next::Order(_) => {
+                orders += 1;
+                renewal.ordered(now);
+                renewal.failed(now, None);
+            }
+            next => {
+                let (until, pause) = (START + WEEK, Pause::Budget);
+                assert_eq!(next, Next::Wait { until, pause });
+            }
+        }
+    }
+    assert_eq!(orders, ORDERS_A_WEEK);
+}
+
+#[test]
+fn a_certificate_that_is_old_when_it_comes_is_not_renewed_at_once() {
+    let mut renewal = Renewal::default();
+    let now = life(6).until - DAY;
+    renewal.issued(now);
+    let (until, pause) = (now + longest_pause(Some(life(6))), Pause::NotDue);
+    let next = first(&mut renewal, now + 60, Some(life(6)));
+    assert_eq!(next, Next::Wait { until, pause });
+    // Whoever wants another has it.
+    let next = renewal.next(Some(now + 60), Some(life(6)), Some(Why::Key), 7);
+    assert_eq!(next, Next::Order(Why::Key));
 }
 
 #[test]

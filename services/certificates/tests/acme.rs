@@ -7,6 +7,7 @@ use roost_certificates::leaf::Leaf;
 use roost_service::certificates::{Answer, Call, Certificate, MAIL, Role, State};
 use rustls::pki_types::CertificateDer;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::Ordering;
 use world::{Options, World, ZONE, chosen, serve};
 
 fn leaf(certificate: &Certificate) -> Leaf {
@@ -127,7 +128,10 @@ fn the_authoritys_advice_is_followed() {
         };
         account.revoke(&request).await.unwrap();
     });
-    forget_advice(&world);
+    // As if it were asked for a day ago.
+    change(&world, |kept| {
+        kept["renewal"]["advice"] = serde_json::Value::Null;
+    });
     world.start_as("portal");
     let second = world.wait(MAIL, &first.version);
     assert_ne!(first.serial, second.serial);
@@ -139,12 +143,12 @@ fn the_authoritys_advice_is_followed() {
     );
 }
 
-/// As if it were asked for a day ago.
-fn forget_advice(world: &World) {
+/// Changes what is kept of the mail host's certificate, while the program does not run.
+fn change(world: &World, change: impl FnOnce(&mut serde_json::Value)) {
     let path = world.path("data/certificate-mail.json");
     let text = std::fs::read_to_string(&path).unwrap();
     let mut kept: serde_json::Value = serde_json::from_str(&text).unwrap();
-    kept["renewal"]["advice"] = serde_json::Value::Null;
+    change(&mut kept);
     std::fs::write(&path, kept.to_string()).unwrap();
 }
 
@@ -197,6 +201,44 @@ fn six_days_are_enough() {
         status.next_at.unwrap() < until - lifetime_s / 4,
         "it is renewed too late"
     );
+}
+
+#[test]
+fn it_is_renewed_by_itself_when_its_time_has_come() {
+    let mut world = chosen(Options::default());
+    let first = world.wait(MAIL, "");
+    world.wait(ZONE, "");
+    for (from, until) in [(-80, 10), (-100, -10)] {
+        world.kill();
+        let old = age(&world, &first, from, until);
+        world.clock.store(false, Ordering::SeqCst);
+        world.start_as("portal");
+        // Nobody knows whether it holds; it is better than none.
+        assert_eq!(world.wait(MAIL, "").version, old);
+        world.clock.store(true, Ordering::SeqCst);
+        let new = world.wait(MAIL, &old);
+        serve(&new);
+        assert_eq!(new.key_pem, first.key_pem);
+        assert_eq!(world.certificate_status(MAIL).state, State::Valid);
+    }
+}
+
+/// As if the box had been away: a certificate for the current key that holds between these days from
+/// now is in place of the one that there is.
+fn age(world: &World, certificate: &Certificate, from: i64, until: i64) -> String {
+    let key = rcgen::KeyPair::from_pem(&certificate.key_pem).unwrap();
+    let mut params = rcgen::CertificateParams::new(certificate.names.clone()).unwrap();
+    let day = |days: i64| time::OffsetDateTime::now_utc() + time::Duration::days(days);
+    params.not_before = day(from);
+    params.not_after = day(until);
+    params.serial_number = Some(1.into());
+    let chain = params.self_signed(&key).unwrap().pem();
+    change(world, |kept| {
+        kept["chain"] = chain.clone().into();
+        kept["renewal"]["issued"] = serde_json::json!([]);
+        kept["renewal"]["advice"] = serde_json::Value::Null;
+    });
+    Leaf::parse(&chain).unwrap().version
 }
 
 #[test]
