@@ -21,26 +21,28 @@ const MAX_ANSWER: u64 = 1 << 20;
 pub struct Clock {
     init: PathBuf,
     set: AtomicBool,
+    /// Whether it was said that init does not answer; once is enough.
+    said: AtomicBool,
 }
 
 impl Clock {
     /// Asks init at this socket whether a time server has set the clock.
     pub fn new(init: PathBuf) -> Self {
-        let set = AtomicBool::new(false);
-        Self { init, set }
+        let (set, said) = Default::default();
+        Self { init, set, said }
     }
 
     /// Seconds since 1970; `None` as long as nobody has set the clock.
     pub async fn now(&self) -> Option<u64> {
         if !self.set.load(Ordering::Relaxed) {
-            match timeout(PATIENCE, self.ask()).await {
+            let told = timeout(PATIENCE, self.ask()).await;
+            match told.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 // Once set it runs on.
-                Ok(Ok(true)) => self.set.store(true, Ordering::Relaxed),
-                Ok(Ok(false)) => {}
-                Ok(Err(error)) => {
-                    println!("certificates: init does not tell of the clock: {error}")
+                Ok(set) => self.set.store(set, Ordering::Relaxed),
+                Err(error) if !self.said.swap(true, Ordering::Relaxed) => {
+                    println!("certificates: init does not tell of the clock: {error}");
                 }
-                Err(_) => println!("certificates: init does not tell of the clock in time"),
+                Err(_) => {}
             }
         }
         self.last()
