@@ -36,6 +36,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("roost-board", &[]),
     ("roost-bundle", &[]),
     ("roost-dns", &["roost-service"]),
+    ("roost-certificates", &["roost-service"]),
     ("roost-emulator", &["roost-board"]),
     ("roost-init", &["roost-board", "roost-service"]),
     (

@@ -13,9 +13,11 @@
 //! - [`dns`]: what the box tells of its zones, and what the owner changes there.
 //! - [`update`]: what the owner's laptop says to the box.
 //! - [`mail`]: what the portal says to the mail service.
+//! - [`certificates`]: what the certificate service gives away, and to whom.
 //! - [`tunnel`]: how the box reaches its relay, and how that stands.
 
 pub mod card;
+pub mod certificates;
 pub mod control;
 pub mod dns;
 #[cfg(feature = "door")]

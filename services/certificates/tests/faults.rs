@@ -1,0 +1,243 @@
+//! The program against Pebble and BIND, when something is wrong.
+
+mod world;
+
+use roost_service::certificates::{Answer, Call, Directory, MAIL, State};
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use world::{Options, World, ZONE, chosen, serve};
+
+/// Whatever failed, without what differs from run to run.
+fn failure(world: &World, id: &str) -> String {
+    world.until("it fails", |w| w.certificate_status(id).failure.is_some());
+    let f = world.certificate_status(id).failure.unwrap();
+    let name = f.name.unwrap_or_default();
+    let text = format!("{}\n{name}\n{}\n{}", f.what, f.why, f.hint);
+    let mut clean = String::new();
+    for part in text.split_inclusive(|c: char| !c.is_ascii_digit()) {
+        let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        // Ports and the like.
+        clean += if digits >= 4 { "N" } else { &part[..digits] };
+        clean += &part[digits..];
+    }
+    clean
+}
+
+#[test]
+fn a_directory_that_is_none_is_told() {
+    let mut world = World::new(Options::default());
+    world.start_as("portal");
+    let mut setup = world.setup();
+    let right = setup.directory.clone();
+    setup.directory = Directory::Url(right.url().replace("/dir", "/elsewhere"));
+    world.done(&Call::Set {
+        setup: setup.clone(),
+    });
+    insta::assert_snapshot!(failure(&world, MAIL), @"
+    Open an account at the certificate authority
+
+    the certificate authority's answer is none of the ACME protocol
+    Check the directory's address: it has to be that of an ACME directory.
+    ");
+
+    setup.directory = Directory::Url("https://127.0.0.1:1/dir".into());
+    world.done(&Call::Set {
+        setup: setup.clone(),
+    });
+    world.until("another failure", |w| failure(w, MAIL).contains("refused"));
+    insta::assert_snapshot!(failure(&world, MAIL), @"
+    Open an account at the certificate authority
+
+    the certificate authority cannot be reached (Connection refused (os error 111))
+    Check that the box reaches the internet, and the directory's address. It is tried again by itself.
+    ");
+
+    // Mended, it goes on at once.
+    setup.directory = right;
+    world.done(&Call::Set { setup });
+    serve(&world.wait(MAIL, ""));
+    assert!(world.certificate_status(MAIL).failure.is_none());
+}
+
+#[test]
+fn a_refused_challenge_is_told_and_not_tried_again_at_once() {
+    // Nobody answers there.
+    let pebble_asks = Some(SocketAddr::from(([127, 0, 0, 1], 1)));
+    let world = chosen(Options {
+        pebble_asks,
+        ..Options::default()
+    });
+    insta::assert_snapshot!(failure(&world, MAIL), @r#"
+    Prove that the name is the box's
+    mail.roost-lab.org
+    the certificate authority says: Error retrieving TXT records for DNS challenge ("read udp 127.0.0.1:N->127.0.0.1:1: read: connection refused")
+    Check that the domain is delegated to this box, and that its name servers answer from the internet.
+    "#);
+    world.until("both have failed", |w| {
+        w.certificate_status(ZONE).failure.is_some()
+    });
+    world.until("challenges are taken out", |w| w.challenges().is_empty());
+    let status = world.certificate_status(MAIL);
+    assert_eq!(
+        (status.state, status.failure.unwrap().times),
+        (State::Missing, 1)
+    );
+    assert!(status.next_at.unwrap() >= roost_certificates::now() + 200);
+    let orders = world.log("pebble").matches("POST /order-plz").count();
+    assert_eq!(orders, 2, "one for each certificate");
+}
+
+#[test]
+fn the_authority_is_not_asked_while_a_name_server_has_not_got_the_challenge() {
+    let mut world = World::new(Options::default());
+    world.start_as("portal");
+    let mut setup = world.setup();
+    setup.secondaries = vec![SocketAddr::from(([127, 0, 0, 1], 1))];
+    world.done(&Call::Set {
+        setup: setup.clone(),
+    });
+    world.until("the challenge is published", |w| !w.challenges().is_empty());
+    let asked = |w: &World| w.log("pebble").matches("POST /chalZ").count();
+    assert_eq!(asked(&world), 0);
+    world.kill();
+    assert_eq!(asked(&world), 0);
+    assert!(
+        !world.challenges().is_empty(),
+        "nothing is left to take out"
+    );
+
+    // What a crash left in the zone goes at the next start, whatever else happens.
+    world.clock.store(false, Ordering::SeqCst);
+    world.start_as("portal");
+    world.until("it is taken out", |w| w.challenges().is_empty());
+}
+
+#[test]
+fn an_order_goes_on_after_a_crash() {
+    let pebble = vec![
+        ("PEBBLE_VA_SLEEPTIME", "8"),
+        ("PEBBLE_WFE_NONCEREJECT", "0"),
+    ];
+    let mut world = chosen(Options {
+        pebble,
+        ..Options::default()
+    });
+    world.until("the authority looks", |w| {
+        w.log("pebble").contains("POST /chalZ")
+    });
+    world.kill();
+    assert_eq!(world.log("pebble").matches("POST /order-plz").count(), 1);
+    world.start_as("portal");
+    serve(&world.wait(MAIL, ""));
+    serve(&world.wait(ZONE, ""));
+    world.until("challenges are taken out", |w| w.challenges().is_empty());
+    let orders = world.log("pebble").matches("POST /order-plz").count();
+    assert_eq!(orders, 2, "one for each certificate, in spite of the crash");
+}
+
+#[test]
+fn an_account_that_is_gone_is_made_again() {
+    let mut world = chosen(Options::default());
+    let first = world.wait(MAIL, "");
+    world.wait(ZONE, "");
+    world.start_pebble();
+    world.done(&Call::Renew { id: MAIL.into() });
+    let second = world.wait(MAIL, &first.version);
+    assert_eq!(first.key_pem, second.key_pem);
+    assert!(world.log("program").contains("another account is made"));
+    assert!(world.status().account.is_some());
+}
+
+#[test]
+fn nothing_is_ordered_before_the_clock_is_set() {
+    let mut world = World::new(Options::default());
+    world.clock.store(false, Ordering::SeqCst);
+    world.start_as("portal");
+    world.done(&Call::Set {
+        setup: world.setup(),
+    });
+    let status = world.status();
+    assert_eq!(
+        status.summary,
+        "The clock is not set yet; nothing is ordered before."
+    );
+    assert_eq!(status.certificates[0].next_at, None);
+    world.done(&Call::Renew { id: MAIL.into() });
+    world.status();
+    assert!(
+        !world.log("pebble").contains("GET /dir"),
+        "{}",
+        world.log("pebble")
+    );
+    world.clock.store(true, Ordering::SeqCst);
+    serve(&world.wait(MAIL, ""));
+}
+
+#[test]
+fn an_account_that_was_closed_is_replaced() {
+    let world = chosen(Options::default());
+    let first = world.wait(MAIL, "");
+    world.wait(ZONE, "");
+    let account = world.status().account.unwrap();
+    world.as_account(async |account| account.deactivate().await.unwrap());
+    world.done(&Call::Renew { id: MAIL.into() });
+    let second = world.wait(MAIL, &first.version);
+    assert_eq!(first.key_pem, second.key_pem);
+    assert_ne!(world.status().account.unwrap(), account);
+}
+
+#[test]
+fn another_secret_is_told() {
+    let mut world = World::new(Options::default());
+    let other = "b3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIhISE=";
+    std::fs::write(world.path("run/acme.key"), other).unwrap();
+    world.start_as("portal");
+    world.done(&Call::Set {
+        setup: world.setup(),
+    });
+    insta::assert_snapshot!(failure(&world, MAIL), @"
+    Publish the proof that the name is the box's
+    mail.roost-lab.org
+    the box's own name server: it refuses the update (NOTAUTH)
+    Look whether the dns service runs, and serves the domain. It is tried again by itself.
+    ");
+    assert_eq!(world.log("pebble").matches("POST /chalZ").count(), 0);
+}
+
+#[test]
+fn a_name_outside_of_what_it_may_change_is_told() {
+    let mut world = World::new(Options::default());
+    world.start_as("portal");
+    let mut setup = world.setup();
+    setup.portal = Some(format!("elsewhere.{ZONE}"));
+    world.done(&Call::Set { setup });
+    insta::assert_snapshot!(failure(&world, "portal"), @"
+    Publish the proof that the name is the box's
+    elsewhere.roost-lab.org
+    the box's own name server: it refuses the update (REFUSED)
+    Look whether the dns service runs, and serves the domain. It is tried again by itself.
+    ");
+    // The others are not held up.
+    serve(&world.wait(MAIL, ""));
+    serve(&world.wait(ZONE, ""));
+}
+
+#[test]
+fn a_choice_that_cannot_be_used_changes_nothing() {
+    let mut world = World::new(Options::default());
+    world.start_as("portal");
+    let mut setup = world.setup();
+    setup.mail_host = "mail.elsewhere.org".into();
+    match world.ask(&Call::Set { setup }) {
+        Answer::Refused { why } => {
+            insta::assert_snapshot!(why, @"mail_host: mail.elsewhere.org is in none of the domains.");
+        }
+        _ => panic!("it was taken"),
+    }
+    assert_eq!(world.status().directory, None);
+    let mut setup = world.setup();
+    setup.terms_agreed = false;
+    world.done(&Call::Set { setup });
+    let said = "Nobody has agreed to the certificate authority's terms yet.";
+    assert_eq!(world.status().summary, said);
+}
