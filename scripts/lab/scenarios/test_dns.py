@@ -53,7 +53,7 @@ class Resolver:
 
     def validates(self, server: str, name: str, kind: str, ds: str) -> bool:
         """Whether the answer proves itself to somebody who knows the DS record."""
-        tag, algorithm, digest_type, digest = ds.split(None, 3)[-1].split(None, 3) if " DS " not in ds else ds.split(" DS ")[1].split(None, 3)
+        tag, algorithm, digest_type, digest = ds.partition(" DS ")[2].split(None, 3)
         anchors = self._folder / "anchors.conf"
         anchors.write_text(
             f'trust-anchors {{ "{self._domain}." static-ds {tag} {algorithm} {digest_type} "{digest.replace(" ", "")}"; }};\n'
@@ -90,10 +90,15 @@ def test_the_box_answers_for_its_domain(boot: Boot, subject: Subject, tmp_path: 
         def zone() -> dict[str, Any]:
             status, told = api.call("GET", "dns")
             assert status == 200, told
-            return next(zone for zone in told["zones"] if zone["domain"] == domain)
+            # The name server asks the mail service every ten seconds which domains there are.
+            nothing = {"domain": domain, "fault": None, "serial": None, "secondary": None}
+            return next((zone for zone in told["zones"] if zone["domain"] == domain), nothing)
 
         def wait_zone(what: str, so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-            return wait_until(what, lambda: found if so(found := zone()) else None, PATIENCE)
+            try:
+                return wait_until(what, lambda: found if so(found := zone()) else None, PATIENCE)
+            except AssertionError as late:
+                raise AssertionError(f"{late}\n{zone()}\n" + "\n".join(machine.logs("dns"))) from late
 
         nowhere = wait_zone("the zone's fault", lambda zone: zone["fault"] is not None)
         assert "no address on the internet" in nowhere["fault"] and nowhere["serial"] is None, nowhere
@@ -124,10 +129,9 @@ def test_the_box_answers_for_its_domain(boot: Boot, subject: Subject, tmp_path: 
             assert resolver.answer(PUBLIC4, f"mail.{domain}", "AAAA") == [PUBLIC6]
             assert resolver.answer(PUBLIC4, domain, "NS") == [f"ns1.{domain}.", f"ns2.{domain}."]
             assert any("v=spf1" in text for text in resolver.answer(PUBLIC4, domain, "TXT"))
-            for selector in ("rsa", "ed25519"):
-                names = [record["name"] for record in api.call("GET", f"dns/{domain}/records")[1]["records"]]
-                keys = [name for name in names if name.endswith(f"._domainkey.{domain}")]
-                assert len(keys) == 2, (selector, names)
+            names = [record["name"] for record in api.call("GET", f"dns/{domain}/records")[1]["records"]]
+            keys = [name for name in names if name.endswith(f"._domainkey.{domain}")]
+            assert len(keys) == 2, names
             for key in keys:
                 assert any("v=DKIM1" in text for text in resolver.answer(PUBLIC4, key, "TXT", "+tcp")), key
             for name, kind in ((domain, "MX"), (f"mail.{domain}", "A"), (keys[0], "TXT"), (f"nobody.{domain}", "A"), (domain, "CAA")):

@@ -47,7 +47,7 @@ impl Sources {
     /// The tunnel service cannot be asked.
     pub async fn reached(&self) -> io::Result<Option<Reached>> {
         match ask(&self.tunnel, &tunnel::Call::Outside, tunnel::MAX_LINE).await? {
-            tunnel::Answer::Outside(reached) => Ok(reached.map(|reached| *reached)),
+            tunnel::Answer::Outside { reached } => Ok(reached.map(|reached| *reached)),
             _ => Err(io::Error::other("the tunnel service answers in riddles")),
         }
     }

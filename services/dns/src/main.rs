@@ -5,15 +5,12 @@ use roost_dns::facts::Sources;
 use roost_dns::run::{Places, Service};
 use roost_service::door::{Door, House};
 use roost_service::notifier::Notifier;
-use roost_service::spec::{self, ServiceSpec};
 use roost_service::{dns, mail, tunnel};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The service's data folder; set by init.
 const DATA_ENV: &str = "ROOST_DATA";
-/// Another place for the services table, for tests.
-const SERVICES_ENV: &str = "ROOST_SERVICES";
 /// Another port, for tests.
 const PORT_ENV: &str = "ROOST_DNS_PORT";
 /// Another socket of the mail service, for tests.
@@ -67,7 +64,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
         mail: place(MAIL_ENV).unwrap_or_else(mail::socket),
         tunnel: place(TUNNEL_ENV).unwrap_or_else(tunnel::socket),
     };
-    let mut door = open()?;
+    let mut door = Door::<dns::Call, _>::of_service(&dns::socket(), HOUSE)?;
     let mut service = Service::start(Places {
         data,
         port,
@@ -95,23 +92,4 @@ async fn run(notifier: &Notifier) -> Result<()> {
     }
     println!("dns: stopping");
     Ok(())
-}
-
-/// Opens the socket for the portal, if the image has one.
-fn open() -> Result<Option<Door<dns::Call, dns::Answer>>> {
-    let path = std::env::var(SERVICES_ENV).unwrap_or_else(|_| spec::PATH.to_owned());
-    let table = std::fs::read(&path).with_context(|| format!("read {path}"))?;
-    let table: Vec<ServiceSpec> =
-        serde_json::from_slice(&table).with_context(|| format!("read {path}"))?;
-    let socket = dns::socket();
-    let socket = match std::env::var_os(spec::RUN_ENV) {
-        Some(folder) => Path::new(&folder).join(socket.file_name().unwrap_or_default()),
-        None => socket,
-    };
-    let door = Door::open(&socket, &table, HOUSE)
-        .with_context(|| format!("listen on {}", socket.display()))?;
-    if door.is_none() {
-        println!("dns: this image has no portal: nobody can ask how the zones stand");
-    }
-    Ok(door)
 }

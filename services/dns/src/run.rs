@@ -78,6 +78,8 @@ pub struct Service {
     ask_secondary: Instant,
     /// Addresses that could not be served, so that each is told once.
     failed: BTreeSet<IpAddr>,
+    /// Which services do not answer, as it was told last.
+    silent: String,
 }
 
 impl Service {
@@ -111,6 +113,7 @@ impl Service {
             next: Instant::now(),
             ask_secondary: Instant::now(),
             failed: BTreeSet::new(),
+            silent: String::new(),
         };
         service.use_known().await;
         service.look().await;
@@ -139,10 +142,29 @@ impl Service {
         self.follow_addresses().await;
         let mut known = self.known.clone();
         // A service that does not answer has not changed its mind.
-        if let Ok(published) = self.places.sources.published().await {
+        let (published, reached) = tokio::join!(
+            self.places.sources.published(),
+            self.places.sources.reached()
+        );
+        let silent = [
+            ("mail", published.as_ref().err()),
+            ("tunnel", reached.as_ref().err()),
+        ]
+        .into_iter()
+        .filter_map(|(who, why)| Some(format!("{who} does not answer: {}", why?)))
+        .collect::<Vec<_>>()
+        .join("; ");
+        if silent != self.silent {
+            match silent.as_str() {
+                "" => println!("dns: all services answer again"),
+                silent => eprintln!("dns: {silent}"),
+            }
+            self.silent = silent;
+        }
+        if let Ok(published) = published {
             known.published = published;
         }
-        if let Ok(reached) = self.places.sources.reached().await {
+        if let Ok(reached) = reached {
             known.reached = reached;
         }
         if known != self.known {

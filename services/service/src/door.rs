@@ -3,7 +3,7 @@
 //! Only the users of named services may connect (`SO_PEERCRED`), others are hung up on. Whoever
 //! connects writes one call as a line of JSON, and gets one answer as a line and then the end.
 
-use crate::spec::ServiceSpec;
+use crate::spec::{self, ServiceSpec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
@@ -16,6 +16,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
+/// Another table of services than the image's, for tests.
+const SERVICES_ENV: &str = "ROOST_SERVICES";
 /// Longest that somebody may take to ask, and to read the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Longest that [`ask`] waits for an answer.
@@ -64,6 +66,33 @@ where
     C: DeserializeOwned + Send + 'static,
     A: Serialize + Send + 'static,
 {
+    /// [`Door::open`] for the services of this image, at `socket` or, if init has given a folder for it,
+    /// there under the same name.
+    ///
+    /// # Errors
+    /// Says what could not be done to which file.
+    pub fn of_service(socket: &Path, house: House<A>) -> io::Result<Option<Self>> {
+        let told = |what: String| {
+            move |error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"))
+        };
+        let path = std::env::var(SERVICES_ENV).unwrap_or_else(|_| spec::PATH.to_owned());
+        let table = std::fs::read(&path).map_err(told(format!("read {path}")))?;
+        let table: Vec<ServiceSpec> = serde_json::from_slice(&table)
+            .map_err(io::Error::from)
+            .map_err(told(format!("read {path}")))?;
+        let socket = match (std::env::var_os(spec::RUN_ENV), socket.file_name()) {
+            (Some(folder), Some(name)) => Path::new(&folder).join(name),
+            _ => socket.to_owned(),
+        };
+        let service = house.service;
+        let door = Self::open(&socket, &table, house)
+            .map_err(told(format!("listen on {}", socket.display())))?;
+        if door.is_none() {
+            println!("{service}: this image has no portal: nobody can ask how it stands");
+        }
+        Ok(door)
+    }
+
     /// Makes the socket; what an earlier run left there is in the way and goes. Must be called within
     /// tokio's runtime. `None`: the table has no guest.
     ///

@@ -42,8 +42,11 @@ pub enum Call {
 pub enum Answer {
     /// To [`Call::Status`].
     Status(Box<Status>),
-    /// To [`Call::Outside`]. `None`: there is no relay.
-    Outside(Option<Box<Reached>>),
+    /// To [`Call::Outside`].
+    Outside {
+        /// `None`: there is no relay.
+        reached: Option<Box<Reached>>,
+    },
     /// The change is on the card, and is in force within a second. Connections through the tunnel
     /// are cut by it.
     Done,
@@ -302,6 +305,28 @@ mod tests {
         assert!(tunnel.keep_port_25_closed);
         let again = serde_json::to_string(&tunnel).unwrap();
         assert_eq!(serde_json::from_str::<Tunnel>(&again).unwrap(), tunnel);
+    }
+
+    #[test]
+    fn where_the_box_is_reached_can_be_told() {
+        let reached = Reached {
+            outside: Outside {
+                addresses: vec!["192.0.2.1".parse().unwrap()],
+                second_name_server: Vec::new(),
+                secondary: Some(Secondary {
+                    addresses: vec!["10.77.0.1".parse().unwrap()],
+                    key: "k".into(),
+                    secret: Secret("AAAA".into()),
+                }),
+            },
+            within: vec!["10.77.0.2".parse().unwrap()],
+        };
+        assert!(!format!("{reached:?}").contains("AAAA"));
+        for reached in [None, Some(Box::new(reached))] {
+            let answer = Answer::Outside { reached };
+            let line = serde_json::to_string(&answer).unwrap();
+            assert_eq!(serde_json::from_str::<Answer>(&line).unwrap(), answer);
+        }
     }
 
     #[test]

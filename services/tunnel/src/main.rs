@@ -2,7 +2,6 @@
 
 use anyhow::{Context, Result};
 use roost_service::notifier::Notifier;
-use roost_service::spec::{self, ServiceSpec};
 use roost_service::tunnel::{self, Backend};
 use roost_tunnel::config::{self, Config};
 use roost_tunnel::kernel::Kernel;
@@ -17,8 +16,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 const DATA_ENV: &str = "ROOST_DATA";
 /// Another place for the configuration.
 const CONFIG_ENV: &str = "ROOST_TUNNEL";
-/// Another place for the services table, for tests.
-const SERVICES_ENV: &str = "ROOST_SERVICES";
 /// The configuration's name in the data folder.
 const CONFIG: &str = "tunnel.json";
 
@@ -60,7 +57,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
     let mut frame = Frame {
         key: key.public(),
         place: &place,
-        door: open()?,
+        door: Door::of_service(&tunnel::socket(), HOUSE)?,
         notifier,
         stop: Box::pin(stopped(terminate, interrupt)),
     };
@@ -134,23 +131,4 @@ async fn stopped(mut terminate: Signal, mut interrupt: Signal) {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-}
-
-/// Opens the socket for the portal, if the image has one.
-fn open() -> Result<Option<Door>> {
-    let path = std::env::var(SERVICES_ENV).unwrap_or_else(|_| spec::PATH.to_owned());
-    let table = std::fs::read(&path).with_context(|| format!("read {path}"))?;
-    let table: Vec<ServiceSpec> =
-        serde_json::from_slice(&table).with_context(|| format!("read {path}"))?;
-    let socket = tunnel::socket();
-    let socket = match std::env::var_os(spec::RUN_ENV) {
-        Some(folder) => Path::new(&folder).join(socket.file_name().unwrap_or_default()),
-        None => socket,
-    };
-    let door = Door::open(&socket, &table, HOUSE)
-        .with_context(|| format!("listen on {}", socket.display()))?;
-    if door.is_none() {
-        println!("tunnel: this image has no portal: nobody can ask how it stands");
-    }
-    Ok(door)
 }

@@ -156,7 +156,9 @@ impl Frame<'_> {
         let done = match &asked.call {
             Call::Outside => {
                 let config = config::load(self.place).ok().flatten();
-                asked.answer(Answer::Outside(config.and_then(reached)));
+                asked.answer(Answer::Outside {
+                    reached: config.and_then(reached),
+                });
                 return false;
             }
             _ if asked.by != PORTAL => Err("only the portal may ask for that".into()),

@@ -206,7 +206,7 @@ async fn change(app: &App, call: &Call) -> Result<(), NotDone> {
     match ask(app, call).await? {
         Answer::Done => Ok(()),
         Answer::Refused { why } => Err(NotDone::Refused { why }),
-        Answer::Status(_) | Answer::Outside(_) => Err(strange()),
+        Answer::Status(_) | Answer::Outside { .. } => Err(strange()),
     }
 }
 

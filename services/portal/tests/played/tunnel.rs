@@ -136,7 +136,7 @@ impl Tunnel {
             self.orders.push(call.clone());
         }
         match call {
-            Call::Outside => Answer::Outside(None),
+            Call::Outside => Answer::Outside { reached: None },
             Call::Status => Answer::Status(Box::new(self.status.clone())),
             Call::Set { tunnel } if tunnel.relay.public_key.len() != 44 => Answer::Refused {
                 why: "relay.public_key: a key has 44 characters of base64".into(),
