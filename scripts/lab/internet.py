@@ -121,6 +121,10 @@ class Relay:
         ):
             self._programs.append(self.machine.start(*command, log=self._folder / f"{name}.log"))
 
+    def zones(self) -> str:
+        """How its name server stands."""
+        return self.machine.run("sh", "-c", "knotc -c /etc/knot/knot.conf zone-status 2>&1", check=False)
+
     @property
     def text(self) -> dict[str, object]:
         """What the box has to know, as the output `box_text` puts it; but by way of IPv6."""

@@ -144,8 +144,11 @@ def test_the_box_answers_for_its_domain(boot: Boot, subject: Subject, tmp_path: 
 
             # The relay's copies follow at once, and the box knows.
             serial = zone()["serial"]
-            wait_until("the copy", lambda: resolver.serial(SECOND6) == serial, PATIENCE)
             wait_zone("the relay's word", lambda zone: (zone["secondary"] or {}).get("told") == serial)
+            try:
+                wait_until("the copy", lambda: resolver.serial(SECOND6) == serial, PATIENCE)
+            except AssertionError as late:
+                raise AssertionError(f"{late}: {relay.zones()}{resolver.dig(SECOND6, domain, 'SOA')}") from late
             own = tmp_path / "own.zone"
             own.write_text(f"; my page\nwww 600 IN A {CLIENT4}\n")
             laptop.run("dns", "own", "--set", str(own))

@@ -255,6 +255,12 @@ impl Service {
                 Ok(_) => {
                     self.failed.remove(address);
                     println!("dns: answers on {address}");
+                    // Attempts before the tunnel was there have made the pauses between them long.
+                    if self.secondaries.iter().any(|s| s.from == Some(*address)) {
+                        let secondaries = self.secondaries.clone();
+                        self.notifier = Notifier::start(&self.zones, secondaries);
+                        self.ask_secondary = Instant::now();
+                    }
                 }
                 // An IPv6 address cannot be bound in its first second (RFC 4862, section 5.4).
                 Err(error) => {
