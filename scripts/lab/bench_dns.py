@@ -78,6 +78,7 @@ server:
   zonelistfile: "{work}/nsd.list"
   xfrdfile: "{work}/nsd.xfrd"
   logfile: "/dev/null"
+  rrl-ratelimit: 0
 remote-control:
   control-enable: no
 zone:
