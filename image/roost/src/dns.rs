@@ -241,6 +241,9 @@ fn ds(args: &DnsZoneArgs, ui: &Ui) -> Result<(), Failure> {
         text.push('\n');
     }
     text += "DS records (DNSSEC), once the name servers above are in force:\n\n";
+    if place.zone.ds.is_empty() {
+        text += "  none yet: the box has not signed the zone so far (`roost dns show` says why)\n";
+    }
     for line in &place.zone.ds {
         writeln!(text, "  {}", plain(line)).expect("writing to a string");
     }

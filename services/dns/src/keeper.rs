@@ -209,6 +209,9 @@ impl Keeper {
             let signed = Arc::new(signed);
             self.zones.publish(signed).map_err(|e| e.to_string())?;
             println!("dns: {origin} is served with serial {number}");
+        } else if kept.own != zone.kept.own || kept.set != zone.kept.set {
+            // Other words for the same records: nothing to sign, yet to be kept.
+            self.save(&kept)?;
         }
         for event in events {
             println!("dns: {origin} {event}");
@@ -258,12 +261,7 @@ impl Keeper {
         extra::merge(&made, &given).map_err(|problems| told(&problems))?;
         let mut kept = zone.kept.clone();
         kept.own = text.to_owned();
-        self.publish(at, kept, now).map_err(Refused)?;
-        // What is as before is not signed anew, yet the text may be another.
-        if self.all[at].kept.own != text {
-            return Err(Refused("the zone was not made anew".into()));
-        }
-        self.save(&self.all[at].kept).map_err(Refused)
+        self.publish(at, kept, now).map_err(Refused)
     }
 
     /// Which records of another server's zone file can be kept as the owner's own.
@@ -386,13 +384,21 @@ impl Keeper {
         let zones = self.all.iter().map(|zone| {
             let keys = &zone.kept.keys;
             let served = self.zones.current(keys.origin());
+            let signed_once = zone.kept.serial.is_some();
             dns::Zone {
                 domain: zone.facts.domain.clone(),
                 serial: served.as_ref().map(|signed| signed.serial),
                 fault: zone.fault.clone().or_else(|| zone.left_out.clone()),
                 signed_until: served.and_then(|signed| signed.expires),
-                ds: sign::keys::ds(keys),
-                keys: keys.keys().iter().map(key).collect(),
+                // Keys that never signed are not on the card: the next start makes others.
+                ds: match signed_once {
+                    true => sign::keys::ds(keys),
+                    false => Vec::new(),
+                },
+                keys: (keys.keys().iter())
+                    .filter(|_| signed_once)
+                    .map(key)
+                    .collect(),
                 secondary: None,
             }
         });

@@ -356,10 +356,19 @@ fn secondaries(reached: &Reached) -> Result<Vec<Secondary>> {
 }
 
 fn remembered(path: &Path) -> Known {
-    let read = std::fs::read(path).map_err(anyhow::Error::from);
-    let known = read.and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
-    // The other services are asked anyway.
-    known.unwrap_or_default()
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Known::default(),
+        Err(error) => {
+            eprintln!("dns: {} cannot be read: {error}", path.display());
+            return Known::default();
+        }
+    };
+    // The other services are asked anyway. The parser's own words could repeat a key.
+    serde_json::from_slice(&bytes).unwrap_or_else(|_| {
+        eprintln!("dns: {} is damaged and begun anew", path.display());
+        Known::default()
+    })
 }
 
 fn now() -> u64 {

@@ -241,7 +241,12 @@ fn without_an_address_on_the_internet_there_is_no_zone_until_there_is_one() {
         dkim: Vec::new(),
     };
     world.keeper.set_facts(facts::facts(&published, None), NOW);
-    assert_eq!(world.status().fault.as_deref(), Some(NOWHERE));
+    let status = world.status();
+    assert_eq!(status.fault.as_deref(), Some(NOWHERE));
+    assert!(
+        status.ds.is_empty() && status.keys.is_empty(),
+        "of keys that nobody keeps"
+    );
     assert!(world.zones.serials().is_empty());
     world.keeper.set_facts(known(&["example.org"]), NOW);
     assert_eq!(world.status().fault, None);
