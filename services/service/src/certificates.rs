@@ -1,5 +1,5 @@
-//! The certificate service: what the owner chose for it ([`Setup`]), what it says of itself
-//! ([`Status`]), and how the services that use a certificate get it.
+//! The certificate service: what the owner chose for it ([`Choice`]), for which names it is ([`Zones`]),
+//! what it says of itself ([`Status`]), and how the services that use a certificate get it.
 //!
 //! A Unix socket, [`socket`]; who connects is asked of the kernel (`SO_PEERCRED`) and looked up in the
 //! services table. Whoever connects writes one [`Call`] as a line of JSON, and gets one [`Answer`] as a
@@ -50,7 +50,12 @@ pub enum Call {
     /// Get certificates this way from now on. For the portal.
     Set {
         /// What was chosen.
-        setup: Setup,
+        choice: Box<Choice>,
+    },
+    /// Get certificates for these names from now on. For dns.
+    Serve {
+        /// What it serves.
+        zones: Zones,
     },
     /// Try now, whatever the reason was to wait; a time that the certificate authority named stays.
     /// For the portal.
@@ -111,33 +116,40 @@ pub enum Answer {
     },
 }
 
-/// How certificates are to be got.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// How certificates are to be got: the owner's choice.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
-pub struct Setup {
-    /// Full name of the mail server; it is in one of the domains.
-    pub mail_host: String,
-    /// The mail domains, each a zone that the box serves. Their names `mta-sts`, `autoconfig` and
-    /// `autodiscover` get a certificate.
-    pub domains: Vec<String>,
-    /// Full name of the portal on the internet, if it is another than the mail host; it is in one of
-    /// the domains.
-    #[serde(default)]
-    pub portal: Option<String>,
+pub struct Choice {
     /// Which certificate authority.
     #[serde(default)]
     pub directory: Directory,
     /// Whether the owner agrees to its terms. Without that nothing is ordered.
     pub terms_agreed: bool,
-    /// Address that it may write to.
+    /// Full name of the portal on the internet, if it is another than the mail host; it is in one of
+    /// the domains.
+    #[serde(default)]
+    pub portal: Option<String>,
+    /// Address that the authority may write to.
     #[serde(default)]
     pub contact: Option<String>,
     /// Certificate profile, where it offers some, e.g. `shortlived`.
     #[serde(default)]
     pub profile: Option<String>,
-    /// PEM file with certificates that sign the directory's own, beside the well-known ones.
+    /// Certificates (PEM) that sign the directory's own, beside the well-known ones.
     #[serde(default)]
-    pub roots: Option<PathBuf>,
+    pub roots_pem: Option<String>,
+}
+
+/// The names that certificates are for: what the name server serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Zones {
+    /// Full name of the mail server; it is in one of the domains.
+    pub mail_host: String,
+    /// The mail domains, each a zone that the box serves. Their names `mta-sts`, `autoconfig` and
+    /// `autodiscover` get a certificate.
+    pub domains: Vec<String>,
     /// Other name servers of the zones. They are to have a challenge before it is answered.
     #[serde(default)]
     pub secondaries: Vec<SocketAddr>,
@@ -145,6 +157,7 @@ pub struct Setup {
 
 /// An ACME directory (RFC 8555, section 7.1.1).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Directory {
     /// Let's Encrypt.
@@ -191,7 +204,11 @@ pub struct Certificate {
 pub struct Status {
     /// In one sentence for people.
     pub summary: String,
-    /// The directory's address; `None` before there is a [`Setup`].
+    /// The owner's choice, once there is one.
+    pub choice: Option<Choice>,
+    /// The names, as dns has told them last.
+    pub zones: Option<Zones>,
+    /// The directory's address; `None` before there is a [`Choice`].
     pub directory: Option<String>,
     /// The account's address at the certificate authority, for `accounturi` in CAA records (RFC 8657).
     pub account: Option<String>,
@@ -201,6 +218,7 @@ pub struct Status {
 
 /// How a certificate stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CertificateStatus {
     /// Which: [`MAIL`], [`PORTAL`], or the domain whose pages it is for.
     pub id: String,
@@ -226,6 +244,7 @@ pub struct CertificateStatus {
 
 /// How a certificate stands, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// There was none yet.
@@ -240,6 +259,7 @@ pub enum State {
 
 /// A key, by its public half.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TlsKey {
     /// What it is.
     pub role: Role,
@@ -251,6 +271,7 @@ pub struct TlsKey {
 
 /// What a key is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// The certificate's.
@@ -263,6 +284,7 @@ pub enum Role {
 
 /// Why something failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Failure {
     /// When, in seconds since 1970.
     pub at: u64,
@@ -284,14 +306,14 @@ mod tests {
 
     #[test]
     fn little_has_to_be_said() {
-        let json = r#"{"mail_host": "mail.example.org", "domains": ["example.org"], "terms_agreed": true}"#;
-        let setup: Setup = serde_json::from_str(json).unwrap();
-        assert_eq!(setup.directory, Directory::LetsEncrypt);
+        let json = r#"{"terms_agreed": true}"#;
+        let choice: Choice = serde_json::from_str(json).unwrap();
+        assert_eq!(choice.directory, Directory::LetsEncrypt);
         let other = json.replace('}', r#", "directory": {"url": "https://ca.example"}}"#);
-        let setup: Setup = serde_json::from_str(&other).unwrap();
-        assert_eq!(setup.directory.url(), "https://ca.example");
-        let again = serde_json::to_string(&setup).unwrap();
-        assert_eq!(serde_json::from_str::<Setup>(&again).unwrap(), setup);
+        let choice: Choice = serde_json::from_str(&other).unwrap();
+        assert_eq!(choice.directory.url(), "https://ca.example");
+        let again = serde_json::to_string(&choice).unwrap();
+        assert_eq!(serde_json::from_str::<Choice>(&again).unwrap(), choice);
     }
 
     #[test]

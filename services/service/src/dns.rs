@@ -61,6 +61,35 @@ pub enum Call {
         /// The zone.
         domain: String,
     },
+    /// What should be answered, what each name server answers, what the parent says; asks the network
+    /// and takes some seconds: [`Answer::Check`].
+    Check {
+        /// The zone.
+        domain: String,
+    },
+    /// What receivers shall do with mail that is forged in the domain's name: [`Answer::Done`].
+    SetDmarc {
+        /// The zone.
+        domain: String,
+        /// Always this; `None`: as the box thinks fit, more strictly as time goes by.
+        stage: Option<Dmarc>,
+    },
+    /// Policies for `https://mta-sts.DOMAIN/.well-known/mta-sts.txt` (RFC 8461), of those domains whose
+    /// zone announces one: [`Answer::Policies`].
+    Policies,
+}
+
+/// What receivers shall do with forged mail (RFC 7489, section 6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Dmarc {
+    /// Only report it.
+    None,
+    /// Put it into the junk folder.
+    Quarantine,
+    /// Refuse it. Mailing lists that change messages lose their members' (RFC 7960).
+    Reject,
 }
 
 /// What comes back.
@@ -85,6 +114,13 @@ pub enum Answer {
         keep: String,
         /// The others, each with the reason.
         left_out: Vec<LeftOut>,
+    },
+    /// To [`Call::Check`].
+    Check(Box<Check>),
+    /// To [`Call::Policies`].
+    Policies {
+        /// One for each domain that has one.
+        policies: Vec<StsPolicy>,
     },
     /// The change is on the card and is served.
     Done,
@@ -124,6 +160,114 @@ pub struct Zone {
     pub keys: Vec<ZoneKey>,
     /// What the secondary name server has.
     pub secondary: Option<Secondary>,
+    /// What the parent zone says of it; none: it was not asked yet.
+    #[serde(default)]
+    pub delegation: Option<Delegation>,
+    /// What receivers are told to do with forged mail.
+    #[serde(default)]
+    pub dmarc: Option<DmarcState>,
+}
+
+/// What receivers are told to do with forged mail, and what comes next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DmarcState {
+    /// What they are told now.
+    pub stage: Dmarc,
+    /// Whether the owner has chosen it.
+    pub chosen: bool,
+    /// When the box makes it stricter, in seconds since 1970, if it does.
+    pub next_at: Option<u64>,
+}
+
+/// What the parent zone says of a zone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Delegation {
+    /// When it was asked, in seconds since 1970.
+    pub at: u64,
+    /// The parent zone, if it was found.
+    pub parent: Option<String>,
+    /// In one word.
+    pub state: DelegationState,
+    /// Name servers that the parent names.
+    pub name_servers: Vec<String>,
+    /// DS records that the parent has, as text.
+    pub ds: Vec<String>,
+    /// What is wrong and what to do about it, in whole sentences; empty: nothing.
+    pub advice: String,
+}
+
+/// What the parent zone says of a zone, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum DelegationState {
+    /// The parent could not be asked.
+    Unknown,
+    /// The parent names no name server, or others.
+    Elsewhere,
+    /// It names the box's; there is no DS record yet, so nobody validates.
+    Unsigned,
+    /// It names the box's name servers and their key.
+    Secure,
+    /// It has DS records of keys that the zone does not have: those who validate see nothing.
+    Broken,
+}
+
+/// What should be answered for a zone, and what is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Check {
+    /// The zone.
+    pub domain: String,
+    /// When it was looked at, in seconds since 1970.
+    pub at: u64,
+    /// Who was asked: the columns.
+    pub places: Vec<Place>,
+    /// What was asked: the rows.
+    pub rows: Vec<Row>,
+}
+
+/// Somebody who was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Place {
+    /// `box`, `secondary` (within the tunnel), `ns1`, `ns2` (at their public addresses) or `parent`.
+    pub name: String,
+    /// Address that was asked, if one is known.
+    pub address: Option<String>,
+    /// Serial number of the zone there.
+    pub serial: Option<u32>,
+    /// Why there is no answer, if so.
+    pub fault: Option<String>,
+}
+
+/// A name and type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Row {
+    /// Whole owner name without a dot at its end.
+    pub name: String,
+    /// Type, e.g. `TXT`.
+    pub kind: String,
+    /// Contents that there should be, as in a zone file, sorted.
+    pub expected: Vec<String>,
+    /// What each place answers, in the order of [`Check::places`]; `None`: it was not asked, or did not answer.
+    pub found: Vec<Option<Vec<String>>>,
+    /// Whether all that were asked answer what is expected.
+    pub right: bool,
+    /// What to do about it, in whole sentences; empty: nothing.
+    pub advice: String,
+}
+
+/// A policy on encrypted delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StsPolicy {
+    /// The domain.
+    pub domain: String,
+    /// Text of the file (RFC 8461, section 3.2), with its line ends.
+    pub text: String,
 }
 
 /// A key of a zone.

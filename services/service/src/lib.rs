@@ -9,11 +9,13 @@
 //! - [`names`]: rules of the names that people type.
 //! - `fingerprint` (a feature): a certificate's fingerprint, for people to compare.
 //! - `door` (a feature): a service's socket for others.
+//! - `follow` (the same feature): the newest certificate, for those who show it.
 //! - [`files`]: small files that are there as a whole or not at all.
 //! - [`dns`]: what the box tells of its zones, and what the owner changes there.
 //! - [`update`]: what the owner's laptop says to the box.
 //! - [`mail`]: what the portal says to the mail service.
 //! - [`certificates`]: what the certificate service gives away, and to whom.
+//! - [`resolver`]: where the box's own resolver answers, and how it stands.
 //! - [`tunnel`]: how the box reaches its relay, and how that stands.
 
 pub mod card;
@@ -25,11 +27,14 @@ pub mod door;
 pub mod files;
 #[cfg(feature = "fingerprint")]
 pub mod fingerprint;
+#[cfg(feature = "door")]
+pub mod follow;
 pub mod mail;
 pub mod names;
 pub mod notifier;
 pub mod notify;
 pub mod probe;
+pub mod resolver;
 pub mod settings;
 pub mod spec;
 pub mod tunnel;
