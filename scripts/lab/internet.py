@@ -7,6 +7,7 @@ Each machine is a network namespace; needs root, and terraform for the relay's f
 
 from __future__ import annotations
 
+import base64
 import shutil
 import subprocess
 from pathlib import Path
@@ -25,8 +26,9 @@ BOX4, BOX6, RELAY4, RELAY6 = "10.77.0.2", "fd77:77::2", "10.77.0.1", "fd77:77::1
 PORT = 51820
 MTU = "1380"
 ZONE = "example.org"
-#: Name of the key of zone transfers.
+#: Name of the key of zone transfers, and one for tests.
 TRANSFER_KEY = "roost-relay"
+TRANSFER_SECRET = base64.b64encode(bytes(range(32))).decode()
 
 #: What the module that renders the user data is told.
 VARIABLES = {
@@ -109,7 +111,7 @@ class Relay:
             self.machine.__exit__(None, None, None)
             raise
 
-    def answer_dns(self, secret: str) -> None:
+    def answer_dns(self, secret: str = TRANSFER_SECRET) -> None:
         """Starts its name server, as its package's unit does, and what decides who answers."""
         self.machine.run("sh", "-c", """
             mkdir -p /run/knot /run/roost && chown knot: /run/knot
@@ -120,6 +122,15 @@ class Relay:
             ("dns-watch", ("/usr/local/lib/roost/dns-watch",)),
         ):
             self._programs.append(self.machine.start(*command, log=self._folder / f"{name}.log"))
+
+    @property
+    def outside(self) -> dict[str, object]:
+        """Where the internet reaches the box, and who has copies of its zones, as `roost relay apply` tells it."""
+        return {
+            "addresses": [PUBLIC4, PUBLIC6],
+            "second_name_server": [PUBLIC4, SECOND6],
+            "secondary": {"addresses": [RELAY4, RELAY6], "key": TRANSFER_KEY, "secret": TRANSFER_SECRET},
+        }
 
     def zones(self) -> str:
         """How its name server stands."""

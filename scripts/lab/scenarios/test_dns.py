@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import subprocess
 from collections.abc import Callable
@@ -17,13 +16,12 @@ import pytest
 
 from conftest import Boot, Subject
 from home import Home
-from internet import CLIENT4, PUBLIC4, PUBLIC6, RELAY4, RELAY6, SECOND6, TRANSFER_KEY, Relay, connect_client, why_not
+from internet import CLIENT4, PUBLIC4, PUBLIC6, SECOND6, Relay, connect_client, why_not
 from laptop import Api, Laptop
 from namespaces import Machine
 from test_behind_relay import PASSWORD, flash
 from waiting import wait_until
 
-SECRET = base64.b64encode(bytes(range(32))).decode()
 #: Seconds until a change is everywhere, or until the relay's copies take over.
 PATIENCE = 60.0
 
@@ -107,13 +105,8 @@ def test_the_box_answers_for_its_domain(boot: Boot, subject: Subject, tmp_path: 
         assert "no address on the internet" in nowhere["fault"] and nowhere["serial"] is None, nowhere
 
         with Relay(internet, api.wait_state("unconfigured")["public_key"], tmp_path / "relay") as relay:
-            relay.answer_dns(SECRET)
-            outside = {
-                "addresses": [PUBLIC4, PUBLIC6],
-                "second_name_server": [PUBLIC4, SECOND6],
-                "secondary": {"addresses": [RELAY4, RELAY6], "key": TRANSFER_KEY, "secret": SECRET},
-            }
-            assert api.call("PUT", "relay", relay.text | {"outside": outside}) == (204, None)
+            relay.answer_dns()
+            assert api.call("PUT", "relay", relay.text | {"outside": relay.outside}) == (204, None)
             api.wait_state("up")
             served = wait_zone("the zone", lambda zone: zone["serial"] is not None)
             assert served["fault"] is None and len(served["ds"]) == 1, served
