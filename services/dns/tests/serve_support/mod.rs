@@ -129,6 +129,15 @@ pub struct Other {
     log: PathBuf,
 }
 
+impl Other {
+    /// Asks it to end, and waits until it has.
+    pub fn terminate(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
 impl Drop for Other {
     fn drop(&mut self) {
         let _ = self.child.kill();
