@@ -88,6 +88,8 @@ def test_the_script_writes_the_same_files(rendered: dict[str, object], tmp_path:
 
 
 def test_systemd_finds_the_units_sound(world: World) -> None:
+    # The files of this machine lie below the relay's, and `scripts/setup` has kept its services from starting.
+    world.relay.run("find", "/etc/systemd/system", "-maxdepth", "1", "-lname", "/dev/null", "-delete")
     assert world.relay.run("sh", "-c", f"systemd-analyze verify {' '.join(UNITS)} 2>&1") == ""
 
 
