@@ -1,15 +1,20 @@
 //! The service from start to stop: which addresses it answers on, what it asks the others, who is told.
 
-use crate::facts::{Sources, facts};
+mod partner;
+
+use crate::facts::{Certificates, Sources, facts};
 use crate::generate::Facts;
 use crate::keeper::{Keeper, Refused};
 use crate::notify::{self, Notifier, Secondary};
 use crate::serve::{Access, Limits, Listener, Options, Zones, listen};
+use crate::sign::serial;
 use crate::state::States;
 use crate::tsig::Key;
 use crate::update::{Applier, Apply, ApplyError, Changes};
 use anyhow::{Context, Result};
 use hickory_proto::rr::Name;
+use partner::Partner;
+use roost_service::certificates;
 use roost_service::dns::{self, Answer, Call};
 use roost_service::files;
 use roost_service::mail::Published;
@@ -24,6 +29,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// How often addresses and facts are looked at. Sockets on the same box cost little.
 const LOOK: Duration = Duration::from_secs(10);
+/// The same until there is something to make zones of: after the start, others are still starting too.
+const FIRST_LOOKS: Duration = Duration::from_secs(2);
 /// How often the secondary is asked which serial it has.
 const ASK_SECONDARY: Duration = Duration::from_secs(15 * 60);
 /// What the other services said last, in the data folder: a box whose mail does not start still answers.
@@ -44,15 +51,42 @@ pub struct Places {
 
 /// What the other services said.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 struct Known {
     published: Option<Published>,
     reached: Option<Reached>,
+    certificates: Certificates,
 }
 
 impl Known {
-    fn facts(&self) -> Vec<Facts> {
+    fn facts(&self, now: u64) -> Vec<Facts> {
         let outside = self.reached.as_ref().map(|reached| &reached.outside);
-        (self.published.as_ref()).map_or_else(Vec::new, |published| facts(published, outside))
+        let mut all =
+            (self.published.as_ref()).map_or_else(Vec::new, |published| facts(published, outside));
+        self.certificates.add_to(&mut all, now);
+        all
+    }
+
+    /// What certificates are to be for: the names in zones that are served. `None` while the mail host's is
+    /// not.
+    fn zones(&self, served: Vec<String>) -> Option<certificates::Zones> {
+        let mail_host = self.published.as_ref()?.host.clone();
+        let within = |domain: &String| {
+            let rest = mail_host.strip_suffix(domain.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        let secondary = self
+            .reached
+            .as_ref()
+            .and_then(|r| r.outside.secondary.as_ref());
+        let addresses = secondary.map_or(&[][..], |secondary| &secondary.addresses);
+        served.iter().any(within).then(|| certificates::Zones {
+            secondaries: (addresses.iter())
+                .map(|address| SocketAddr::new(*address, PORT))
+                .collect(),
+            mail_host,
+            domains: served,
+        })
     }
 }
 
@@ -74,6 +108,9 @@ pub struct Service {
     known: Known,
     secondaries: Vec<Secondary>,
     notifier: Notifier,
+    partner: Partner,
+    /// Whether mail and tunnel have said what zones are made of.
+    begun: bool,
     next: Instant,
     ask_secondary: Instant,
     /// Addresses that could not be served, so that each is told once.
@@ -104,6 +141,8 @@ impl Service {
         let known = remembered(&places.data.join(KNOWN));
         let mut service = Self {
             notifier: Notifier::start(&zones, Vec::new()),
+            partner: Partner::new(&places.sources.certificates),
+            begun: false,
             places,
             keeper,
             zones,
@@ -138,17 +177,20 @@ impl Service {
 
     /// Looks at everything that may have changed.
     pub async fn look(&mut self) {
-        self.next = Instant::now() + LOOK;
         self.follow_addresses().await;
         let mut known = self.known.clone();
         // A service that does not answer has not changed its mind.
-        let (published, reached) = tokio::join!(
+        let (published, reached, status) = tokio::join!(
             self.places.sources.published(),
-            self.places.sources.reached()
+            self.places.sources.reached(),
+            self.places.sources.certificates(),
         );
+        self.begun |= matches!(published, Ok(Some(_))) && reached.is_ok();
+        self.next = Instant::now() + if self.begun { LOOK } else { FIRST_LOOKS };
         let silent = [
             ("mail", published.as_ref().err()),
             ("tunnel", reached.as_ref().err()),
+            (certificates::SERVICE, status.as_ref().err()),
         ]
         .into_iter()
         .filter_map(|(who, why)| Some(format!("{who} does not answer: {}", why?)))
@@ -167,16 +209,30 @@ impl Service {
         if let Ok(reached) = reached {
             known.reached = reached;
         }
+        if let Ok(status) = &status {
+            known.certificates = Certificates::from(&**status);
+        }
         if known != self.known {
+            let elsewhere = known.reached != self.known.reached;
             self.known = known;
             if let Err(error) = self.remember() {
                 eprintln!("dns: what the box knows of itself is not on the card: {error:#}");
             }
-            self.use_known().await;
+            if elsewhere {
+                self.use_known().await;
+            }
         }
         self.ask_secondaries().await;
-        let facts = self.known.facts();
-        self.keeper.lock().await.set_facts(facts, now());
+        let mut keeper = self.keeper.lock().await;
+        keeper.set_facts(self.known.facts(now()), now());
+        let pinned = keeper.pinned(now());
+        let zones = self.known.zones(keeper.served());
+        drop(keeper);
+        if let Ok(status) = status
+            && self.partner.talk(&status, zones, &pinned).await
+        {
+            self.set_access();
+        }
     }
 
     fn remember(&self) -> Result<()> {
@@ -195,31 +251,45 @@ impl Service {
                 Vec::new()
             }
         };
-        let mut keys: Vec<Arc<Key>> = self.secondaries.iter().map(|s| s.key.clone()).collect();
-        keys.dedup_by(|a, b| a.name() == b.name());
-        self.listener.set_access(Access {
-            secondaries: keys,
-            writers: Vec::new(),
-        });
+        self.set_access();
         self.notifier = Notifier::start(&self.zones, self.secondaries.clone());
         let there = !self.secondaries.is_empty();
         self.keeper.lock().await.set_secondary(there);
         self.ask_secondary = Instant::now();
     }
 
-    /// A secondary that has a higher serial number than ours would ignore every change.
+    /// Who may do more than ask.
+    fn set_access(&self) {
+        let mut keys: Vec<Arc<Key>> = self.secondaries.iter().map(|s| s.key.clone()).collect();
+        keys.dedup_by(|a, b| a.name() == b.name());
+        self.listener.set_access(Access {
+            secondaries: keys,
+            writers: self.partner.writer().cloned().into_iter().collect(),
+        });
+    }
+
+    /// A secondary that has a higher serial number than ours would ignore every change. One that was told of a
+    /// key's hash will have it soon, and the key waits for that.
     async fn ask_secondaries(&mut self) {
-        if Instant::now() < self.ask_secondary {
-            return;
-        }
-        self.ask_secondary = Instant::now() + ASK_SECONDARY;
         let Some(secondary) = self.secondaries.first() else {
             return;
         };
-        for facts in self.known.facts() {
-            let Ok(zone) = Name::from_ascii(format!("{}.", facts.domain)) else {
-                continue;
+        let keeper = self.keeper.lock().await;
+        let zones: Vec<Name> = if self.ask_secondary <= Instant::now() {
+            self.ask_secondary = Instant::now() + ASK_SECONDARY;
+            keeper.origins()
+        } else {
+            let progress = self.notifier.states();
+            let told = |(zone, serial): (Name, u32)| {
+                let known = progress
+                    .get(&(secondary.address, zone.clone()))?
+                    .acknowledged?;
+                (!serial::is_newer(serial, known)).then_some(zone)
             };
+            keeper.awaited().into_iter().filter_map(told).collect()
+        };
+        drop(keeper);
+        for zone in zones {
             if let Ok(serial) = notify::secondary_serial(secondary, &zone).await {
                 self.keeper.lock().await.seen(&zone, serial, now());
             }
@@ -294,6 +364,13 @@ impl Service {
             }
             Call::Import { domain, text } => keeper.import(domain, text),
             Call::ReplaceKey { domain } => keeper.replace_key(domain, now()).map(|()| Answer::Done),
+            Call::Check { .. } => Err(Refused("not yet".into())),
+            Call::SetDmarc { domain, stage } => keeper
+                .set_dmarc(domain, *stage, now())
+                .map(|()| Answer::Done),
+            Call::Policies => Ok(Answer::Policies {
+                policies: keeper.policies(),
+            }),
         };
         done.unwrap_or_else(|Refused(why)| Answer::Refused { why })
     }
