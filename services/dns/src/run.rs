@@ -1,9 +1,9 @@
 //! The service from start to stop: which addresses it answers on, what it asks the others, who is told.
 
+mod known;
 mod partner;
 
-use crate::facts::{Certificates, Sources, facts};
-use crate::generate::Facts;
+use crate::facts::{Certificates, Sources};
 use crate::keeper::{Keeper, Refused};
 use crate::notify::{self, Notifier, Secondary};
 use crate::serve::{Access, Limits, Listener, Options, Zones, listen};
@@ -13,28 +13,28 @@ use crate::tsig::Key;
 use crate::update::{Applier, Apply, ApplyError, Changes};
 use anyhow::{Context, Result};
 use hickory_proto::rr::Name;
+use known::Known;
 use partner::Partner;
 use roost_service::certificates;
 use roost_service::dns::{self, Answer, Call};
-use roost_service::files;
-use roost_service::mail::Published;
 use roost_service::tunnel::Reached;
 use std::collections::BTreeSet;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// How often addresses and facts are looked at. Sockets on the same box cost little.
 const LOOK: Duration = Duration::from_secs(10);
 /// The same until there is something to make zones of: after the start, others are still starting too.
 const FIRST_LOOKS: Duration = Duration::from_secs(2);
+/// Longest that another service is waited for. Whoever asks this one waits as long, and init wants it ready.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often the secondary is asked which serial it has.
 const ASK_SECONDARY: Duration = Duration::from_secs(15 * 60);
-/// What the other services said last, in the data folder: a box whose mail does not start still answers.
-const KNOWN: &str = "known.json";
 /// The port of the DNS, where the secondary listens.
 const PORT: u16 = 53;
 
@@ -47,47 +47,6 @@ pub struct Places {
     pub port: u16,
     /// The services that are asked.
     pub sources: Sources,
-}
-
-/// What the other services said.
-#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
-struct Known {
-    published: Option<Published>,
-    reached: Option<Reached>,
-    certificates: Certificates,
-}
-
-impl Known {
-    fn facts(&self, now: u64) -> Vec<Facts> {
-        let outside = self.reached.as_ref().map(|reached| &reached.outside);
-        let mut all =
-            (self.published.as_ref()).map_or_else(Vec::new, |published| facts(published, outside));
-        self.certificates.add_to(&mut all, now);
-        all
-    }
-
-    /// What certificates are to be for: the names in zones that are served. `None` while the mail host's is
-    /// not.
-    fn zones(&self, served: Vec<String>) -> Option<certificates::Zones> {
-        let mail_host = self.published.as_ref()?.host.clone();
-        let within = |domain: &String| {
-            let rest = mail_host.strip_suffix(domain.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        };
-        let secondary = self
-            .reached
-            .as_ref()
-            .and_then(|r| r.outside.secondary.as_ref());
-        let addresses = secondary.map_or(&[][..], |secondary| &secondary.addresses);
-        served.iter().any(within).then(|| certificates::Zones {
-            secondaries: (addresses.iter())
-                .map(|address| SocketAddr::new(*address, PORT))
-                .collect(),
-            mail_host,
-            domains: served,
-        })
-    }
 }
 
 /// Applies updates by way of the keeper.
@@ -138,7 +97,7 @@ impl Service {
         let listener = listen(&[loopback], options)
             .await
             .map_err(|(address, error)| anyhow::anyhow!("answer on {address}: {error}"))?;
-        let known = remembered(&places.data.join(KNOWN));
+        let known = Known::load(&places.data);
         let mut service = Self {
             notifier: Notifier::start(&zones, Vec::new()),
             partner: Partner::new(&places.sources.certificates),
@@ -181,9 +140,9 @@ impl Service {
         let mut known = self.known.clone();
         // A service that does not answer has not changed its mind.
         let (published, reached, status) = tokio::join!(
-            self.places.sources.published(),
-            self.places.sources.reached(),
-            self.places.sources.certificates(),
+            soon(self.places.sources.published()),
+            soon(self.places.sources.reached()),
+            soon(self.places.sources.certificates()),
         );
         self.begun |= matches!(published, Ok(Some(_))) && reached.is_ok();
         self.next = Instant::now() + if self.begun { LOOK } else { FIRST_LOOKS };
@@ -215,7 +174,7 @@ impl Service {
         if known != self.known {
             let elsewhere = known.reached != self.known.reached;
             self.known = known;
-            if let Err(error) = self.remember() {
+            if let Err(error) = self.known.save(&self.places.data) {
                 eprintln!("dns: what the box knows of itself is not on the card: {error:#}");
             }
             if elsewhere {
@@ -233,12 +192,6 @@ impl Service {
         {
             self.set_access();
         }
-    }
-
-    fn remember(&self) -> Result<()> {
-        let text = serde_json::to_vec(&self.known)?;
-        files::write(&self.places.data.join(KNOWN), &text)?;
-        Ok(())
     }
 
     /// Secondaries and their key, as the relay has them.
@@ -403,6 +356,12 @@ impl Service {
     }
 }
 
+/// An answer that comes soon or not at all.
+async fn soon<T>(answer: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let answer = timeout(PATIENCE, answer).await;
+    answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
 /// Whether somebody may ask at this address: not at those of one link, which have a scope besides.
 fn is_served(address: &IpAddr) -> bool {
     match address {
@@ -430,22 +389,6 @@ fn secondaries(reached: &Reached) -> Result<Vec<Secondary>> {
             key: key.clone(),
         })
         .collect())
-}
-
-fn remembered(path: &Path) -> Known {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Known::default(),
-        Err(error) => {
-            eprintln!("dns: {} cannot be read: {error}", path.display());
-            return Known::default();
-        }
-    };
-    // The other services are asked anyway. The parser's own words could repeat a key.
-    serde_json::from_slice(&bytes).unwrap_or_else(|_| {
-        eprintln!("dns: {} is damaged and begun anew", path.display());
-        Known::default()
-    })
 }
 
 fn now() -> u64 {

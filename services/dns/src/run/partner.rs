@@ -1,6 +1,7 @@
 //! What is agreed with the certificate service: it learns what is served and where keys' hashes are, and gives
 //! the key with which it writes its challenges into the zones.
 
+use super::soon;
 use crate::keeper::Pinned;
 use crate::tsig::Key;
 use crate::update::{BadPattern, Rule, Writer};
@@ -75,7 +76,7 @@ impl Partner {
     }
 
     async fn tell(&self, call: &Call) -> Result<(), String> {
-        match ask(&self.socket, call, MAX_LINE).await {
+        match soon(ask(&self.socket, call, MAX_LINE)).await {
             Ok(Answer::Done) => Ok(()),
             Ok(Answer::Refused { why }) => Err(why),
             Ok(_) => Err("it answers in riddles".into()),
@@ -85,7 +86,7 @@ impl Partner {
 
     /// The key, if it is another than before.
     async fn another_key(&self) -> Result<Option<Writer>, String> {
-        let answer = ask(&self.socket, &Call::DnsKey, MAX_LINE).await;
+        let answer = soon(ask(&self.socket, &Call::DnsKey, MAX_LINE)).await;
         let (name, algorithm, secret) = match answer.map_err(|error| error.to_string())? {
             Answer::DnsKey {
                 name,
