@@ -58,8 +58,12 @@ impl Partner {
         };
         for call in news(status, zones, pinned) {
             if let Err(why) = self.tell(&call).await {
+                let what = match call {
+                    Call::Published { .. } => "which keys are published",
+                    _ => "which zones are served",
+                };
                 complaints.insert(format!(
-                    "the certificate service does not take {call:?}: {why}"
+                    "the certificate service could not be told {what}: {why}"
                 ));
             }
         }
