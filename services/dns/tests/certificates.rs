@@ -249,7 +249,7 @@ async fn the_key_that_it_gives_writes_challenges_alone() {
     for line in [
         "update add example.org. A 192.0.2.9".to_owned(),
         "update delete _25._tcp.mail.example.org. TLSA".to_owned(),
-        format!("update add {name} A 192.0.2.9"),
+        format!("update add {name} CAA 0 issue ca.example"),
         "update add mta-sts.example.org. TXT one".to_owned(),
     ] {
         let said = world.update(SECRET, &line);
