@@ -187,10 +187,12 @@ impl Service {
         let pinned = keeper.pinned(now());
         let zones = self.known.zones(keeper.served());
         drop(keeper);
-        if let Ok(status) = status
-            && self.partner.talk(&status, zones, &pinned).await
-        {
-            self.set_access();
+        if let Ok(status) = status {
+            // The key first: once the service knows of zones, it writes into them.
+            if self.partner.ask_key().await {
+                self.set_access();
+            }
+            self.partner.tell(&status, zones, &pinned).await;
         }
     }
 

@@ -22,8 +22,10 @@ pub(super) struct Partner {
     socket: PathBuf,
     /// In memory alone: the service keeps the key, and says it again after each start.
     writer: Option<Writer>,
-    /// What went wrong, so that each is told once.
-    complaints: BTreeSet<String>,
+    /// Why there is no key, as it was told last.
+    no_key: Option<String>,
+    /// What could not be told, and why: each stands in the log once.
+    untold: BTreeSet<String>,
 }
 
 impl Partner {
@@ -31,7 +33,8 @@ impl Partner {
         Self {
             socket: socket.to_owned(),
             writer: None,
-            complaints: BTreeSet::new(),
+            no_key: None,
+            untold: BTreeSet::new(),
         }
     }
 
@@ -40,46 +43,44 @@ impl Partner {
         self.writer.as_ref()
     }
 
-    /// Tells what differs from its status, and asks for the key. Says whether there is another key.
-    pub(super) async fn talk(
-        &mut self,
-        status: &Status,
-        zones: Option<Zones>,
-        pinned: &[Pinned],
-    ) -> bool {
-        let mut complaints = BTreeSet::new();
-        // First, so that the service can write as soon as it knows of zones.
-        let another = match self.another_key().await {
-            Ok(another) => another,
-            Err(why) => {
-                complaints.insert(format!("there is no key for challenges: {why}"));
-                None
+    /// Asks for the key with which challenges are written. Says whether there is another.
+    pub(super) async fn ask_key(&mut self) -> bool {
+        let fault = match self.another_key().await {
+            Ok(None) => None,
+            Ok(another) => {
+                println!("dns: the certificate service may write challenges");
+                self.writer = another;
+                self.no_key = None;
+                return true;
             }
+            Err(why) => Some(why),
         };
+        if let Some(why) = fault.as_ref().filter(|_| fault != self.no_key) {
+            eprintln!("dns: there is no key for challenges: {why}");
+        }
+        self.no_key = fault;
+        false
+    }
+
+    /// Tells what differs from its status.
+    pub(super) async fn tell(&mut self, status: &Status, zones: Option<Zones>, pinned: &[Pinned]) {
+        let mut untold = BTreeSet::new();
         for call in news(status, zones, pinned) {
-            if let Err(why) = self.tell(&call).await {
+            if let Err(why) = self.say(&call).await {
                 let what = match call {
                     Call::Published { .. } => "which keys are published",
                     _ => "which zones are served",
                 };
-                complaints.insert(format!(
-                    "the certificate service could not be told {what}: {why}"
-                ));
+                untold.insert(format!("{what}: {why}"));
             }
         }
-        for new in complaints.difference(&self.complaints) {
-            eprintln!("dns: {new}");
+        for what in untold.difference(&self.untold) {
+            eprintln!("dns: the certificate service could not be told {what}");
         }
-        self.complaints = complaints;
-        let changed = another.is_some();
-        if changed {
-            println!("dns: the certificate service may write challenges");
-            self.writer = another;
-        }
-        changed
+        self.untold = untold;
     }
 
-    async fn tell(&self, call: &Call) -> Result<(), String> {
+    async fn say(&self, call: &Call) -> Result<(), String> {
         match soon(ask(&self.socket, call, MAX_LINE)).await {
             Ok(Answer::Done) => Ok(()),
             Ok(Answer::Refused { why }) => Err(why),
