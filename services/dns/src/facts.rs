@@ -1,6 +1,11 @@
 //! What the other services of the box say, put together as [`Facts`] of each domain.
 
+pub(crate) mod certified;
+
+pub use certified::Certificates;
+
 use crate::generate::{Dmarc, Facts, NameServer, Offer, Service, Stage};
+use roost_service::certificates;
 use roost_service::door::ask;
 use roost_service::mail::{self, Published, ports};
 use roost_service::tunnel::{self, Outside, Reached};
@@ -27,6 +32,8 @@ pub struct Sources {
     pub mail: PathBuf,
     /// The tunnel.
     pub tunnel: PathBuf,
+    /// The service that gets certificates.
+    pub certificates: PathBuf,
 }
 
 impl Sources {
@@ -51,9 +58,25 @@ impl Sources {
             _ => Err(io::Error::other("the tunnel service answers in riddles")),
         }
     }
+
+    /// How certificates stand.
+    ///
+    /// # Errors
+    /// The certificate service cannot be asked, or has no answer.
+    pub async fn certificates(&self) -> io::Result<Box<certificates::Status>> {
+        let call = certificates::Call::Status;
+        match ask(&self.certificates, &call, certificates::MAX_LINE).await? {
+            certificates::Answer::Status(status) => Ok(status),
+            certificates::Answer::Refused { why } => Err(io::Error::other(why)),
+            _ => Err(io::Error::other(
+                "the certificate service answers in riddles",
+            )),
+        }
+    }
 }
 
-/// The facts of each domain, the box's own first.
+/// The facts of each domain, the box's own first. [`Certificates::add_to`] adds what needs certificates, and
+/// [`crate::stages`] what becomes stricter with time.
 pub fn facts(published: &Published, outside: Option<&Outside>) -> Vec<Facts> {
     let of = |domain: &String| of_domain(domain, published, outside);
     published.domains.iter().map(of).collect()
@@ -76,9 +99,8 @@ fn of_domain(domain: &str, published: &Published, outside: Option<&Outside>) -> 
             .map(|(service, port)| Offer { service, port })
             .to_vec(),
         dkim: published.dkim.iter().map(dkim).collect(),
-        // `reject` would lose what members write to mailing lists (RFC 7960).
         dmarc: Some(Dmarc {
-            stage: Stage::Quarantine,
+            stage: Stage::None,
             reports: Some(format!("postmaster@{domain}")),
         }),
         portal: None,

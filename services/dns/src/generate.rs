@@ -18,7 +18,7 @@ mod names;
 mod trust;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use hickory_proto::rr::rdata::TXT;
 use hickory_proto::rr::{Name, RData, Record};
@@ -29,7 +29,8 @@ pub use facts::{
     Acme, DkimKey, Dmarc, Facts, FactsError, Mode, MtaSts, NameServer, Offer, Service, Stage,
     TlsKey,
 };
-pub use mail::mta_sts_policy;
+pub use mail::{is_certified, mta_sts_policy};
+pub(crate) use names::{is_account, is_address, is_digest, is_host};
 
 /// How long others may keep a record, in seconds. An hour: the relay's address changes when it is made anew,
 /// and nobody should wait for a day then. Longer would save queries that a home box does not notice.

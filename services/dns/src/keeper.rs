@@ -3,6 +3,7 @@
 //! | What happens | What is done |
 //! |---|---|
 //! | other facts, other records of the owner's or of a program's | the zone is made, signed, checked, stored, served |
+//! | a policy is to become stricter ([`crate::stages`]) | the same |
 //! | signatures come to their end, a key is due | the same |
 //! | nothing has changed | nothing |
 //! | the clock cannot be right | what is served stays; nothing is signed |
@@ -12,6 +13,11 @@
 //!
 //! A new serial number, and what a program or the owner set, is on the card before it is served or
 //! acknowledged. What is served has passed [`sign::verify`], which shares no code with the signing.
+
+mod pins;
+mod policies;
+
+pub use pins::Pinned;
 
 use crate::extra::{self, Given, Problem};
 use crate::generate::{self, Facts, NameServer};
@@ -41,12 +47,24 @@ struct OneZone {
     entries: Vec<Entry>,
     /// What was served last, before it was signed.
     served: Vec<Record>,
+    /// The facts that it was made from, with policies as strict as they are by now.
+    made_from: Option<Facts>,
+    /// Keys of the mail host that it pins.
+    pins: Vec<pins::Pin>,
     /// Why the last attempt came to nothing.
     fault: Option<String>,
     /// Which of the owner's records are left out.
     left_out: Option<String>,
     /// The serial number that the secondary told last, and when.
     seen: Option<Served>,
+}
+
+impl OneZone {
+    /// The box's own records, as they are served if they are.
+    fn made(&self) -> Result<Zone, Refused> {
+        let facts = self.made_from.as_ref().unwrap_or(&self.facts);
+        generate::zone(facts).map_err(|e| Refused(e.to_string()))
+    }
 }
 
 /// The zones and all that is known of them.
@@ -116,6 +134,8 @@ impl Keeper {
             kept,
             entries: Vec::new(),
             served: Vec::new(),
+            made_from: None,
+            pins: Vec::new(),
             fault: None,
             left_out: None,
             seen: None,
@@ -127,6 +147,7 @@ impl Keeper {
         self.secondary = there;
         for zone in &mut self.all {
             zone.seen = None;
+            zone.pins.clear();
         }
     }
 
@@ -180,9 +201,10 @@ impl Keeper {
     /// error all is as before.
     fn publish(&mut self, at: usize, mut kept: Kept, now: u64) -> Result<(), String> {
         let zone = &self.all[at];
-        let (entries, left_out) = entries(&zone.facts, &kept)?;
-        let records: Vec<Record> = entries.iter().map(|entry| entry.record.clone()).collect();
         clock::is_plausible(now, WRITTEN, kept.signed_at).map_err(|e| e.to_string())?;
+        let facts = (kept.stages.advance(&zone.facts, now)).map_err(|e| e.to_string())?;
+        let (entries, left_out) = entries(&facts, &kept)?;
+        let records: Vec<Record> = entries.iter().map(|entry| entry.record.clone()).collect();
         let observed = self.observed(zone, now);
         let events = rollover::step(&mut kept.keys, now, &observed, &self.timing)
             .map_err(|e| e.to_string())?;
@@ -190,7 +212,11 @@ impl Keeper {
         let previous = self.zones.current(&origin);
         let current = previous.as_deref().filter(|_| events.is_empty());
         let due = current.is_none_or(|signed| {
-            zone.served != records || sign::is_due(signed, &kept.keys, now, &self.policy)
+            // The secondary takes nothing before ours is the higher number.
+            let behind = |seen: Served| serial::is_newer(seen.serial, signed.serial);
+            zone.served != records
+                || zone.seen.is_some_and(behind)
+                || sign::is_due(signed, &kept.keys, now, &self.policy)
         });
         let number = serial::next(
             kept.serial,
@@ -209,7 +235,9 @@ impl Keeper {
             let signed = Arc::new(signed);
             self.zones.publish(signed).map_err(|e| e.to_string())?;
             println!("dns: {origin} is served with serial {number}");
-        } else if kept.own != zone.kept.own || kept.set != zone.kept.set {
+        } else if (&kept.own, &kept.set, &kept.stages)
+            != (&zone.kept.own, &zone.kept.set, &zone.kept.stages)
+        {
             // Other words for the same records: nothing to sign, yet to be kept.
             self.save(&kept)?;
         }
@@ -220,6 +248,7 @@ impl Keeper {
         zone.kept = kept;
         zone.entries = entries;
         zone.served = records;
+        zone.made_from = Some(facts);
         zone.left_out = left_out;
         Ok(())
     }
@@ -256,7 +285,7 @@ impl Keeper {
     pub fn set_own(&mut self, domain: &str, text: &str, now: u64) -> Result<(), Refused> {
         let at = self.find(domain)?;
         let zone = &self.all[at];
-        let made = generate::zone(&zone.facts).map_err(|e| Refused(e.to_string()))?;
+        let made = zone.made()?;
         let given = read(&made.origin, text).map_err(|problems| told(&problems))?;
         extra::merge(&made, &given).map_err(|problems| told(&problems))?;
         let mut kept = zone.kept.clone();
@@ -270,7 +299,7 @@ impl Keeper {
     /// [`Refused`] if the file cannot be read at all.
     pub fn import(&self, domain: &str, text: &str) -> Result<dns::Answer, Refused> {
         let zone = &self.all[self.find(domain)?];
-        let made = generate::zone(&zone.facts).map_err(|e| Refused(e.to_string()))?;
+        let made = zone.made()?;
         let imported = zonefile::import(text, &made).map_err(|e| Refused(e.to_string()))?;
         let keep: String = imported
             .keep
@@ -380,6 +409,8 @@ impl Keeper {
             ds: Vec::new(),
             keys: Vec::new(),
             secondary: None,
+            delegation: None,
+            dmarc: None,
         });
         let zones = self.all.iter().map(|zone| {
             let keys = &zone.kept.keys;
@@ -400,6 +431,8 @@ impl Keeper {
                     .map(key)
                     .collect(),
                 secondary: None,
+                delegation: None,
+                dmarc: zone.dmarc(),
             }
         });
         zones.chain(broken).collect()

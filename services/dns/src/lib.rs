@@ -12,6 +12,7 @@ pub mod records;
 pub mod run;
 pub mod serve;
 pub mod sign;
+pub mod stages;
 pub mod state;
 pub mod tsig;
 pub mod update;

@@ -5,7 +5,7 @@ use roost_dns::facts::Sources;
 use roost_dns::run::{Places, Service};
 use roost_service::door::{Door, House};
 use roost_service::notifier::Notifier;
-use roost_service::{dns, mail, tunnel};
+use roost_service::{certificates, dns, mail, tunnel};
 use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -17,6 +17,8 @@ const PORT_ENV: &str = "ROOST_DNS_PORT";
 const MAIL_ENV: &str = "ROOST_MAIL_SOCKET";
 /// Another socket of the tunnel, for tests.
 const TUNNEL_ENV: &str = "ROOST_TUNNEL_SOCKET";
+/// Another socket of the certificate service, for tests.
+const CERTIFICATES_ENV: &str = "ROOST_CERTIFICATES_SOCKET";
 /// The port of the DNS.
 const PORT: u16 = 53;
 /// Who may ask.
@@ -63,6 +65,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
     let sources = Sources {
         mail: place(MAIL_ENV).unwrap_or_else(mail::socket),
         tunnel: place(TUNNEL_ENV).unwrap_or_else(tunnel::socket),
+        certificates: place(CERTIFICATES_ENV).unwrap_or_else(certificates::socket),
     };
     let mut door = Door::<dns::Call, _>::of_service(&dns::socket(), HOUSE)?;
     let mut service = Service::start(Places {

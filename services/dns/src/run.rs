@@ -1,33 +1,40 @@
 //! The service from start to stop: which addresses it answers on, what it asks the others, who is told.
 
-use crate::facts::{Sources, facts};
-use crate::generate::Facts;
+mod known;
+mod partner;
+
+use crate::facts::{Certificates, Sources};
 use crate::keeper::{Keeper, Refused};
 use crate::notify::{self, Notifier, Secondary};
 use crate::serve::{Access, Limits, Listener, Options, Zones, listen};
+use crate::sign::serial;
 use crate::state::States;
 use crate::tsig::Key;
 use crate::update::{Applier, Apply, ApplyError, Changes};
 use anyhow::{Context, Result};
 use hickory_proto::rr::Name;
+use known::Known;
+use partner::Partner;
+use roost_service::certificates;
 use roost_service::dns::{self, Answer, Call};
-use roost_service::files;
-use roost_service::mail::Published;
 use roost_service::tunnel::Reached;
 use std::collections::BTreeSet;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// How often addresses and facts are looked at. Sockets on the same box cost little.
 const LOOK: Duration = Duration::from_secs(10);
+/// The same until there is something to make zones of: after the start, others are still starting too.
+const FIRST_LOOKS: Duration = Duration::from_secs(2);
+/// Longest that another service is waited for. Whoever asks this one waits as long, and init wants it ready.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often the secondary is asked which serial it has.
 const ASK_SECONDARY: Duration = Duration::from_secs(15 * 60);
-/// What the other services said last, in the data folder: a box whose mail does not start still answers.
-const KNOWN: &str = "known.json";
 /// The port of the DNS, where the secondary listens.
 const PORT: u16 = 53;
 
@@ -40,20 +47,6 @@ pub struct Places {
     pub port: u16,
     /// The services that are asked.
     pub sources: Sources,
-}
-
-/// What the other services said.
-#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-struct Known {
-    published: Option<Published>,
-    reached: Option<Reached>,
-}
-
-impl Known {
-    fn facts(&self) -> Vec<Facts> {
-        let outside = self.reached.as_ref().map(|reached| &reached.outside);
-        (self.published.as_ref()).map_or_else(Vec::new, |published| facts(published, outside))
-    }
 }
 
 /// Applies updates by way of the keeper.
@@ -74,6 +67,9 @@ pub struct Service {
     known: Known,
     secondaries: Vec<Secondary>,
     notifier: Notifier,
+    partner: Partner,
+    /// Whether mail and tunnel have said what zones are made of.
+    begun: bool,
     next: Instant,
     ask_secondary: Instant,
     /// Addresses that could not be served, so that each is told once.
@@ -101,9 +97,11 @@ impl Service {
         let listener = listen(&[loopback], options)
             .await
             .map_err(|(address, error)| anyhow::anyhow!("answer on {address}: {error}"))?;
-        let known = remembered(&places.data.join(KNOWN));
+        let known = Known::load(&places.data);
         let mut service = Self {
             notifier: Notifier::start(&zones, Vec::new()),
+            partner: Partner::new(&places.sources.certificates),
+            begun: false,
             places,
             keeper,
             zones,
@@ -138,17 +136,20 @@ impl Service {
 
     /// Looks at everything that may have changed.
     pub async fn look(&mut self) {
-        self.next = Instant::now() + LOOK;
         self.follow_addresses().await;
         let mut known = self.known.clone();
         // A service that does not answer has not changed its mind.
-        let (published, reached) = tokio::join!(
-            self.places.sources.published(),
-            self.places.sources.reached()
+        let (published, reached, status) = tokio::join!(
+            soon(self.places.sources.published()),
+            soon(self.places.sources.reached()),
+            soon(self.places.sources.certificates()),
         );
+        self.begun |= matches!(published, Ok(Some(_))) && reached.is_ok();
+        self.next = Instant::now() + if self.begun { LOOK } else { FIRST_LOOKS };
         let silent = [
             ("mail", published.as_ref().err()),
             ("tunnel", reached.as_ref().err()),
+            (certificates::SERVICE, status.as_ref().err()),
         ]
         .into_iter()
         .filter_map(|(who, why)| Some(format!("{who} does not answer: {}", why?)))
@@ -167,22 +168,32 @@ impl Service {
         if let Ok(reached) = reached {
             known.reached = reached;
         }
+        if let Ok(status) = &status {
+            known.certificates = Certificates::from(&**status);
+        }
         if known != self.known {
+            let elsewhere = known.reached != self.known.reached;
             self.known = known;
-            if let Err(error) = self.remember() {
+            if let Err(error) = self.known.save(&self.places.data) {
                 eprintln!("dns: what the box knows of itself is not on the card: {error:#}");
             }
-            self.use_known().await;
+            if elsewhere {
+                self.use_known().await;
+            }
         }
         self.ask_secondaries().await;
-        let facts = self.known.facts();
-        self.keeper.lock().await.set_facts(facts, now());
-    }
-
-    fn remember(&self) -> Result<()> {
-        let text = serde_json::to_vec(&self.known)?;
-        files::write(&self.places.data.join(KNOWN), &text)?;
-        Ok(())
+        let mut keeper = self.keeper.lock().await;
+        keeper.set_facts(self.known.facts(now()), now());
+        let pinned = keeper.pinned(now());
+        let zones = self.known.zones(keeper.served());
+        drop(keeper);
+        if let Ok(status) = status {
+            // The key first: once the service knows of zones, it writes into them.
+            if self.partner.ask_key().await {
+                self.set_access();
+            }
+            self.partner.tell(&status, zones, &pinned).await;
+        }
     }
 
     /// Secondaries and their key, as the relay has them.
@@ -195,31 +206,45 @@ impl Service {
                 Vec::new()
             }
         };
-        let mut keys: Vec<Arc<Key>> = self.secondaries.iter().map(|s| s.key.clone()).collect();
-        keys.dedup_by(|a, b| a.name() == b.name());
-        self.listener.set_access(Access {
-            secondaries: keys,
-            writers: Vec::new(),
-        });
+        self.set_access();
         self.notifier = Notifier::start(&self.zones, self.secondaries.clone());
         let there = !self.secondaries.is_empty();
         self.keeper.lock().await.set_secondary(there);
         self.ask_secondary = Instant::now();
     }
 
-    /// A secondary that has a higher serial number than ours would ignore every change.
+    /// Who may do more than ask.
+    fn set_access(&self) {
+        let mut keys: Vec<Arc<Key>> = self.secondaries.iter().map(|s| s.key.clone()).collect();
+        keys.dedup_by(|a, b| a.name() == b.name());
+        self.listener.set_access(Access {
+            secondaries: keys,
+            writers: self.partner.writer().cloned().into_iter().collect(),
+        });
+    }
+
+    /// A secondary that has a higher serial number than ours would ignore every change. One that was told of a
+    /// key's hash will have it soon, and the key waits for that.
     async fn ask_secondaries(&mut self) {
-        if Instant::now() < self.ask_secondary {
-            return;
-        }
-        self.ask_secondary = Instant::now() + ASK_SECONDARY;
         let Some(secondary) = self.secondaries.first() else {
             return;
         };
-        for facts in self.known.facts() {
-            let Ok(zone) = Name::from_ascii(format!("{}.", facts.domain)) else {
-                continue;
+        let keeper = self.keeper.lock().await;
+        let zones: Vec<Name> = if self.ask_secondary <= Instant::now() {
+            self.ask_secondary = Instant::now() + ASK_SECONDARY;
+            keeper.origins()
+        } else {
+            let progress = self.notifier.states();
+            let told = |(zone, serial): (Name, u32)| {
+                let known = progress
+                    .get(&(secondary.address, zone.clone()))?
+                    .acknowledged?;
+                (!serial::is_newer(serial, known)).then_some(zone)
             };
+            keeper.awaited().into_iter().filter_map(told).collect()
+        };
+        drop(keeper);
+        for zone in zones {
             if let Ok(serial) = notify::secondary_serial(secondary, &zone).await {
                 self.keeper.lock().await.seen(&zone, serial, now());
             }
@@ -294,6 +319,13 @@ impl Service {
             }
             Call::Import { domain, text } => keeper.import(domain, text),
             Call::ReplaceKey { domain } => keeper.replace_key(domain, now()).map(|()| Answer::Done),
+            Call::Check { .. } => Err(Refused("not yet".into())),
+            Call::SetDmarc { domain, stage } => keeper
+                .set_dmarc(domain, *stage, now())
+                .map(|()| Answer::Done),
+            Call::Policies => Ok(Answer::Policies {
+                policies: keeper.policies(),
+            }),
         };
         done.unwrap_or_else(|Refused(why)| Answer::Refused { why })
     }
@@ -326,6 +358,12 @@ impl Service {
     }
 }
 
+/// An answer that comes soon or not at all.
+async fn soon<T>(answer: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let answer = timeout(PATIENCE, answer).await;
+    answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
 /// Whether somebody may ask at this address: not at those of one link, which have a scope besides.
 fn is_served(address: &IpAddr) -> bool {
     match address {
@@ -353,22 +391,6 @@ fn secondaries(reached: &Reached) -> Result<Vec<Secondary>> {
             key: key.clone(),
         })
         .collect())
-}
-
-fn remembered(path: &Path) -> Known {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Known::default(),
-        Err(error) => {
-            eprintln!("dns: {} cannot be read: {error}", path.display());
-            return Known::default();
-        }
-    };
-    // The other services are asked anyway. The parser's own words could repeat a key.
-    serde_json::from_slice(&bytes).unwrap_or_else(|_| {
-        eprintln!("dns: {} is damaged and begun anew", path.display());
-        Known::default()
-    })
 }
 
 fn now() -> u64 {

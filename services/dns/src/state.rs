@@ -4,6 +4,7 @@
 //! or acknowledged, so a power cut never takes back what somebody was told.
 
 use crate::sign::keys::KeySet;
+use crate::stages::Stages;
 use hickory_proto::rr::Name;
 use roost_service::files;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,9 @@ pub struct Kept {
     /// Records that programs set, one a line.
     #[serde(default)]
     pub set: Vec<String>,
+    /// How strict its policies are.
+    #[serde(default)]
+    pub stages: Stages,
 }
 
 /// Why the file of a zone cannot be used.
@@ -82,6 +86,7 @@ impl States {
                     signed_at: None,
                     own: String::new(),
                     set: Vec::new(),
+                    stages: Stages::default(),
                 });
             }
             Err(error) => return Err(fail(error.to_string())),

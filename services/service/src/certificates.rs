@@ -212,6 +212,10 @@ pub struct Status {
     pub directory: Option<String>,
     /// The account's address at the certificate authority, for `accounturi` in CAA records (RFC 8657).
     pub account: Option<String>,
+    /// Names of the certificate authority in CAA records, as its directory says (`caaIdentities`; RFC 8555,
+    /// section 7.1.1); empty: not known. Each of them alone stands for it.
+    #[serde(default)]
+    pub caa: Vec<String>,
     /// One each.
     pub certificates: Vec<CertificateStatus>,
 }

@@ -146,6 +146,9 @@ pub struct TlsKey {
     /// The same of the key that comes next.
     #[serde(default)]
     pub next: Option<String>,
+    /// The same of the key before, which somebody may still show or have in a cache.
+    #[serde(default)]
+    pub previous: Option<String>,
 }
 
 /// A key that signs mail (RFC 6376).

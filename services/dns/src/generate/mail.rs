@@ -113,8 +113,7 @@ pub(super) fn transport(draft: &mut Draft) -> Result<(), FactsError> {
     Ok(())
 }
 
-/// Whether the policy can be promised: senders need a good certificate both where they fetch it and where
-/// they deliver.
+/// Whether the policy can be promised.
 pub(super) fn has_mta_sts(draft: &Draft) -> Result<bool, FactsError> {
     let Some(MtaSts { max_age, .. }) = draft.facts.mta_sts else {
         return Ok(false);
@@ -126,12 +125,23 @@ pub(super) fn has_mta_sts(draft: &Draft) -> Result<bool, FactsError> {
             "is not between 1 second and a year",
         ));
     }
+    Ok(draft.reachable() && is_certified(draft.facts)?)
+}
+
+/// Whether senders find a good certificate both where they would fetch an MTA-STS policy and where they
+/// deliver.
+///
+/// # Errors
+/// If a name in the facts is none.
+pub fn is_certified(facts: &Facts) -> Result<bool, FactsError> {
+    let domain = names::host("the domain", &facts.domain)?;
+    let policy_host = names::below("mta-sts", &domain)?;
+    let host = names::host("the mail host", &facts.mail_host)?;
     let mut certified = Vec::new();
-    for name in &draft.facts.certified {
+    for name in &facts.certified {
         certified.push(names::host("the certified name", name)?);
     }
-    let policy_host = draft.below("mta-sts")?;
-    Ok(draft.reachable() && certified.contains(&policy_host) && certified.contains(&draft.host))
+    Ok(certified.contains(&policy_host) && certified.contains(&host))
 }
 
 /// The policy to serve at `https://mta-sts.DOMAIN/.well-known/mta-sts.txt` (RFC 8461, section 3.2), if the

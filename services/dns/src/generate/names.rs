@@ -134,6 +134,26 @@ pub(super) fn digest(text: &str) -> Result<Vec<u8>, FactsError> {
         .collect()
 }
 
+/// Whether [`host`] takes it.
+pub(crate) fn is_host(text: &str) -> bool {
+    host("the name", text).is_ok()
+}
+
+/// Whether [`address`] takes it.
+pub(crate) fn is_address(text: &str) -> bool {
+    address(text).is_ok()
+}
+
+/// Whether [`parameter`] takes it.
+pub(crate) fn is_account(text: &str) -> bool {
+    parameter(text).is_ok()
+}
+
+/// Whether [`digest`] takes it.
+pub(crate) fn is_digest(text: &str) -> bool {
+    digest(text).is_ok()
+}
+
 pub(super) fn value(what: &'static str, value: impl ToString, reason: &'static str) -> FactsError {
     FactsError::Value {
         what,

@@ -10,7 +10,7 @@ fn facts(json: &str) -> Facts {
     serde_json::from_str(json).unwrap()
 }
 
-fn typical() -> Facts {
+pub(crate) fn typical() -> Facts {
     facts(include_str!("../../tests/facts/typical.json"))
 }
 
@@ -252,6 +252,7 @@ fn any_facts() -> impl Strategy<Value = Facts> {
                 ports,
                 current: "ab".repeat(32),
                 next: next.then(|| "cd".repeat(32)),
+                previous: next.then(|| "ef".repeat(32)),
             }],
             dkim: dkim
                 .into_iter()

@@ -23,10 +23,14 @@ pub(super) fn keys(draft: &mut Draft) -> Result<(), FactsError> {
         for (port, name) in &names {
             draft.add(name, TTL_CHANGING, current.clone(), why_current(*port));
         }
-        if let Some(next) = key.next.as_deref().map(tlsa).transpose()? {
+        let next = "The key that the box will use next, announced before it is used (DANE).";
+        let previous = "The key that the box used before, until nobody shows it any more (DANE).";
+        for (digest, why) in [(&key.next, next), (&key.previous, previous)] {
+            let Some(data) = digest.as_deref().map(tlsa).transpose()? else {
+                continue;
+            };
             for (_, name) in &names {
-                let why = "The key that the box will use next, announced before it is used (DANE).";
-                draft.add(name, TTL_CHANGING, next.clone(), why);
+                draft.add(name, TTL_CHANGING, data.clone(), why);
             }
         }
     }

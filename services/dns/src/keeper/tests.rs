@@ -1,3 +1,5 @@
+mod certificates;
+
 use super::*;
 use crate::facts;
 use crate::update::Replaced;
