@@ -208,11 +208,11 @@ mod tests {
             )
         });
         insta::assert_snapshot!(faults.join("\n"), @"
-        Order a certificate [a.example]: the certificate authority says: CAA forbids; CAA record for a.example. Look at the domain's CAA records: they name who may give certificates, and for which account. (Wait)
-        Order a certificate []: the certificate authority says: too many. Nothing: the authority has limits, and is left alone for as long as it says. (Wait)
-        Order a certificate []: the certificate authority says: Account has been deactivated. Nothing: another account is made by itself. (OtherAccount)
-        Order a certificate []: the certificate authority says: no such account. Nothing: another account is made by itself. (SameAccount)
-        Order a certificate []: the certificate authority says: no reason given. Nothing: it is tried again by itself. (Wait)
+        Ordering a certificate [a.example]: the certificate authority says: CAA forbids; CAA record for a.example. Look at the domain's CAA records: they name who may give certificates, and for which account. (Wait)
+        Ordering a certificate []: the certificate authority says: too many. There is nothing to do: the authority has limits, and is left alone for as long as it says. (Wait)
+        Ordering a certificate []: the certificate authority says: Account has been deactivated. There is nothing to do: another account is made by itself. (OtherAccount)
+        Ordering a certificate []: the certificate authority says: no such account. There is nothing to do: another account is made by itself. (SameAccount)
+        Ordering a certificate []: the certificate authority says: no reason given. There is nothing to do: it is tried again by itself. (Wait)
         ");
     }
 

@@ -168,7 +168,7 @@ pub fn check_choice(choice: &Choice, zones: Option<&Zones>) -> Result<(), String
         match roots.len() {
             0..=MAX_ROOTS => faults.extend(http::trusted(Some(roots)).err()),
             length => faults.push(format!(
-                "roots_pem: {length} bytes are too many, {MAX_ROOTS} is the most."
+                "roots_pem: {length} bytes are too many; at most {MAX_ROOTS} are taken."
             )),
         }
     }
@@ -262,7 +262,17 @@ mod tests {
             ..Choice::default()
         };
         told.push(check_choice(&choice, Some(&zones)).unwrap_err());
-        insta::assert_snapshot!(told.join("\n").replace(". ", ".\n"), @"");
+        insta::assert_snapshot!(told.join("\n").replace(". ", ".\n"), @r#"
+        domains: "-x": "-x" begins or ends with a hyphen.
+        mail_host: mail.other.org is in none of the domains.
+        portal: "..": ".." has two dots in a row or one at its start.
+        directory: "http://ca.org" is no https address.
+        contact: "me" is no mail address.
+        profile: "" is no profile's name.
+        roots_pem: there is no certificate in it.
+        portal: box.other.org is in none of the domains.
+        roots_pem: 16385 bytes are too many; at most 16384 are taken.
+        "#);
         choice.roots_pem = None;
         // Which domains there are is not known yet.
         assert_eq!(check_choice(&choice, None), Ok(()));

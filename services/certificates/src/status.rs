@@ -213,10 +213,10 @@ mod tests {
         There is no certificate yet. It waits for the clock to be set.
         There is no certificate yet. It is being ordered.
         The certificate holds for 80 days.
-        The certificate holds for 29 days. Order a certificate for mail.example.org failed: the certificate authority says: no. Ask it. The next try is in 5 minutes.
-        The certificate holds for 29 days. Order a certificate for mail.example.org failed: the certificate authority says: no. Ask it. The certificate authority wants to be left alone for 2 hours.
-        The certificate holds for 29 days. Order a certificate for mail.example.org failed: the certificate authority says: no. Ask it. There were many orders within a week; the next one is in a moment.
-        The certificate has expired. Order a certificate for mail.example.org failed: the certificate authority says: no. Ask it.
+        The certificate holds for 29 days. Ordering a certificate failed for mail.example.org: the certificate authority says: No. Ask it. The next try is in 5 minutes.
+        The certificate holds for 29 days. Ordering a certificate failed for mail.example.org: the certificate authority says: No. Ask it. The certificate authority wants to be left alone for 2 hours.
+        The certificate holds for 29 days. Ordering a certificate failed for mail.example.org: the certificate authority says: No. Ask it. There were many orders within a week; the next one is in a moment.
+        The certificate has expired. Ordering a certificate failed for mail.example.org: the certificate authority says: No. Ask it.
         ");
     }
 

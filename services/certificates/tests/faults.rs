@@ -32,7 +32,7 @@ fn a_directory_that_is_none_is_told() {
     choice.directory = Directory::Url(right.url().replace("/dir", "/elsewhere"));
     world.choose(choice.clone());
     insta::assert_snapshot!(failure(&world, MAIL), @"
-    Open an account at the certificate authority
+    Opening an account at the certificate authority
 
     the certificate authority's answer is none of the ACME protocol
     Check the directory's address: it has to be that of an ACME directory.
@@ -42,7 +42,7 @@ fn a_directory_that_is_none_is_told() {
     world.choose(choice.clone());
     world.until("another failure", |w| failure(w, MAIL).contains("refused"));
     insta::assert_snapshot!(failure(&world, MAIL), @"
-    Open an account at the certificate authority
+    Opening an account at the certificate authority
 
     the certificate authority cannot be reached (Connection refused (os error 111))
     Check that the box reaches the internet, and the directory's address. It is tried again by itself.
@@ -64,7 +64,7 @@ fn a_refused_challenge_is_told_and_not_tried_again_at_once() {
         ..Options::default()
     });
     insta::assert_snapshot!(failure(&world, MAIL), @r#"
-    Prove that the name is the box's
+    Proving that the name is the box's
     mail.roost-lab.org
     the certificate authority says: Error retrieving TXT records for DNS challenge ("read udp 127.0.0.1:N->127.0.0.1:1: read: connection refused")
     Check that the domain is delegated to this box, and that its name servers answer from the internet.
@@ -187,10 +187,10 @@ fn another_secret_is_told() {
     world.tell(world.zones());
     world.choose(world.choice());
     insta::assert_snapshot!(failure(&world, MAIL), @"
-    Publish the proof that the name is the box's
+    Publishing the proof that the name is the box's
     mail.roost-lab.org
-    the box's own name server: it refuses the update (NOTAUTH)
-    Look whether the dns service runs, and serves the domain. It is tried again by itself.
+    the box's own name server refuses the update (NOTAUTH)
+    Look whether the box's name server runs and serves the domain. It is tried again by itself.
     ");
     assert_eq!(world.log("pebble").matches("POST /chalZ").count(), 0);
 }
@@ -204,10 +204,10 @@ fn a_name_outside_of_what_it_may_change_is_told() {
         ..world.choice()
     });
     insta::assert_snapshot!(failure(&world, "portal"), @"
-    Publish the proof that the name is the box's
+    Publishing the proof that the name is the box's
     elsewhere.roost-lab.org
-    the box's own name server: it refuses the update (REFUSED)
-    Look whether the dns service runs, and serves the domain. It is tried again by itself.
+    the box's own name server refuses the update (REFUSED)
+    Look whether the box's name server runs and serves the domain. It is tried again by itself.
     ");
     // The others are not held up.
     serve(&world.wait(MAIL, ""));
@@ -258,7 +258,12 @@ fn each_half_is_told_by_who_knows_it_and_what_is_wrong_to_who_told_it() {
     world.done(&serve_call(&zones));
     let status = world.status();
     assert_eq!((status.choice, status.zones), (Some(choice), Some(zones)));
-    insta::assert_snapshot!(why.join("\n"), @"");
+    insta::assert_snapshot!(why.join("\n"), @r#"
+    directory: "http://ca.org" is no https address. roots_pem: there is no certificate in it.
+    portal may not ask for this
+    mail_host: mail.elsewhere.org is in none of the domains.
+    dns may not ask for this
+    "#);
 
     world.start_as("mail");
     serve(&world.wait(MAIL, ""));

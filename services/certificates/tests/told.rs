@@ -79,7 +79,14 @@ fn nothing_is_done_before_both_halves_are_there() {
     said.push(summary(&desk));
     names_first.set(choice()).unwrap();
     said.push(status(&names_first, None).summary);
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @"
+    Nobody has chosen yet how to get certificates.
+    Nobody has agreed to the certificate authority's terms yet.
+    The name server has not told yet which names the box has.
+    Nobody has chosen yet how to get certificates.
+    mail.roost-lab.org: There is no certificate yet. It is being ordered.
+    The clock is not set yet; nothing is ordered before it is.
+    ");
     let ids = [MAIL, "roost-lab.org"];
     assert_eq!(due(&desk), ids);
     assert_eq!(due(&names_first), ids);
@@ -139,7 +146,10 @@ fn what_cannot_be_used_changes_nothing() {
         })
         .unwrap_err(),
     ];
-    insta::assert_snapshot!(faults.join("\n"), @"");
+    insta::assert_snapshot!(faults.join("\n"), @"
+    portal: box.other.org is in none of the domains.
+    mail_host: mail.elsewhere.org is in none of the domains.
+    ");
     assert_eq!(
         (desk.choice(), desk.zones()),
         (Some(choice()), Some(zones()))
@@ -163,7 +173,11 @@ fn a_domain_that_is_gone_stops_nothing_else() {
     assert!(desk.certificate(PORTAL).is_none());
     // Not even after a power cut.
     said.push(summary(&open(folder)));
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @"
+    All certificates are there and hold.
+    The portal's name box.other.org gets no certificate: it is in none of the box's domains. Choose another name.
+    The portal's name box.other.org gets no certificate: it is in none of the box's domains. Choose another name.
+    ");
     // Who comes back finds its key.
     desk.serve(more_zones()).unwrap();
     assert_eq!(desk.certificate(PORTAL).unwrap().key_pem, key);
