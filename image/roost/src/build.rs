@@ -573,6 +573,7 @@ impl<'a> Build<'a> {
         tree.program("portal", "bin/portal", program("portal"));
         tree.program("tunnel", "bin/tunnel", program("tunnel"));
         tree.program("dns", "bin/dns", program("dns"));
+        tree.program("certificates", "bin/certificates", program("certificates"));
         tree.program("e2fsck", "bin/e2fsck", &extras.join("e2fsck"));
         tree.bytes(
             "settings",

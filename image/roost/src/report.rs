@@ -1,6 +1,8 @@
 //! What a build says of itself at its end.
 
-use crate::compile::{DNS, INIT, MAIL, PORTAL, Program, STAGE1, TUNNEL, UPDATER, crates_of};
+use crate::compile::{
+    CERTIFICATES, DNS, INIT, MAIL, PORTAL, Program, STAGE1, TUNNEL, UPDATER, crates_of,
+};
 use crate::config::Config;
 use crate::disk;
 use crate::error::Failure;
@@ -345,6 +347,7 @@ pub fn components(
         program(&PORTAL, PORTAL.name, of("portal")),
         program(&TUNNEL, TUNNEL.name, of("tunnel")),
         program(&DNS, DNS.name, of("dns")),
+        program(&CERTIFICATES, CERTIFICATES.name, of("certificates")),
         debian(
             "e2fsck",
             Kind::Application,

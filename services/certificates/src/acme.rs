@@ -19,15 +19,15 @@ use instant_acme::{
     Order, OrderStatus, RetryPolicy, RevocationReason, RevocationRequest,
 };
 use rcgen::CertificateParams;
-use roost_service::certificates::Setup;
+use roost_service::certificates::Choice;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::time::Duration;
 
-const ACCOUNT: &str = "Open an account at the certificate authority";
-const ORDER: &str = "Order a certificate";
-const PROVE: &str = "Prove that the name is the box's";
-const FETCH: &str = "Fetch the certificate";
-const REVOKE: &str = "Revoke a certificate";
+const ACCOUNT: &str = "Opening an account at the certificate authority";
+const ORDER: &str = "Ordering a certificate";
+const PROVE: &str = "Proving that the name is the box's";
+const FETCH: &str = "Fetching the certificate";
+const REVOKE: &str = "Revoking a certificate";
 
 /// How long the authority may take to look, and to sign.
 const POLL: RetryPolicy = RetryPolicy::new()
@@ -38,7 +38,7 @@ const POLL: RetryPolicy = RetryPolicy::new()
 /// An authority, and what is needed to talk to it.
 pub struct Authority<'a> {
     /// What was chosen.
-    pub setup: &'a Setup,
+    pub choice: &'a Choice,
     /// The way there.
     pub https: Https,
     /// Where challenges are published.
@@ -49,7 +49,7 @@ pub struct Authority<'a> {
 
 impl Authority<'_> {
     fn directory(&self) -> String {
-        self.setup.directory.url().to_owned()
+        self.choice.directory.url().to_owned()
     }
 
     /// The account, made if there is none.
@@ -78,13 +78,13 @@ impl Authority<'_> {
                 account
             }
         };
-        if kept.contact != self.setup.contact {
-            let contact = self.setup.contact.iter().map(|c| format!("mailto:{c}"));
+        if kept.contact != self.choice.contact {
+            let contact = self.choice.contact.iter().map(|c| format!("mailto:{c}"));
             let contact: Vec<String> = contact.collect();
             let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
             account.update_contacts(&contact).await.map_err(told)?;
             let uri = Some(account.id().to_owned());
-            let contact = self.setup.contact.clone();
+            let contact = self.choice.contact.clone();
             let kept = store::Account {
                 uri,
                 contact,
@@ -174,7 +174,7 @@ impl Authority<'_> {
         let names: Vec<_> = wanted.names().into_iter().map(Identifier::Dns).collect();
         let plain = || {
             let order = NewOrder::new(&names);
-            match &self.setup.profile {
+            match &self.choice.profile {
                 Some(profile) => order.profile(profile),
                 None => order,
             }
@@ -275,7 +275,7 @@ impl Authority<'_> {
                 Ok((Some(window), again.as_secs()))
             }
             Err(Error::Unsupported(_)) => Ok((None, DAY)),
-            Err(error) => Err(Fault::acme("Ask when to renew", &error)),
+            Err(error) => Err(Fault::acme("Asking when to renew", &error)),
         }
     }
 

@@ -1,10 +1,13 @@
 //! What the service knows, for all of its tasks: on the card first, then in memory.
 
+mod jobs;
+
+pub use jobs::Job;
+
 use crate::keys::Published;
-use crate::renew::{Lifetime, Next, Why};
-use crate::setup::{self, Wanted};
+use crate::setup::{self, Setup, Wanted};
 use crate::store::{Account, Kept, Revoke, Store};
-use roost_service::certificates::{Certificate, Setup};
+use roost_service::certificates::{Certificate, Choice, Zones};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,22 +24,13 @@ pub struct Desk {
 
 struct Book {
     store: Store,
-    setup: Option<Setup>,
+    choice: Option<Choice>,
+    zones: Option<Zones>,
+    /// None before there are both.
     wanted: Vec<Wanted>,
     kept: BTreeMap<String, Kept>,
     accounts: Vec<Account>,
     seed: u64,
-}
-
-/// Something to do for a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Job {
-    /// Take challenges out of the zone that an earlier run left there.
-    Clean,
-    /// Revoke the one before.
-    Revoke,
-    /// What [`crate::renew`] says.
-    Renew(Next),
 }
 
 impl Desk {
@@ -46,22 +40,22 @@ impl Desk {
     /// # Errors
     /// When the card cannot be read.
     pub fn open(mut store: Store, seed: u64) -> io::Result<Self> {
-        let setup = sound(store.setup())?.flatten();
+        let choice = sound(store.choice())?.flatten();
+        let zones = sound(store.zones())?.flatten();
         let accounts = sound(store.accounts())?.unwrap_or_default();
+        // An earlier version of this program may have let more pass.
+        let choice = usable(choice, |choice| setup::check_choice(choice, None));
+        let zones = usable(zones, setup::check_zones);
         let mut book = Book {
             store,
-            setup: None,
+            choice: choice.clone(),
+            zones: zones.clone(),
             wanted: vec![],
             kept: BTreeMap::new(),
             accounts,
             seed,
         };
-        if let Some(setup) = setup {
-            match setup::wanted(&setup) {
-                Ok(wanted) => book.take(setup, wanted)?,
-                Err(why) => println!("certificates: what was chosen cannot be used: {why}"),
-            }
-        }
+        book.take(choice, zones)?;
         Ok(Self {
             book: Mutex::new(book),
             changed: watch::channel(0).0,
@@ -75,8 +69,19 @@ impl Desk {
     }
 
     /// What was chosen.
+    pub fn choice(&self) -> Option<Choice> {
+        self.book().choice.clone()
+    }
+
+    /// What the name server has told.
+    pub fn zones(&self) -> Option<Zones> {
+        self.book().zones.clone()
+    }
+
+    /// Both, once there are both.
     pub fn setup(&self) -> Option<Setup> {
-        self.book().setup.clone()
+        let book = self.book();
+        both(book.choice.clone(), book.zones.clone())
     }
 
     /// All certificates that the box should have.
@@ -94,18 +99,46 @@ impl Desk {
         self.book().kept.get(id).cloned()
     }
 
-    /// Chooses otherwise.
+    /// Chooses otherwise. Failures are forgotten, also when nothing else is new: what stood in the way
+    /// may be gone.
     ///
     /// # Errors
-    /// Says what cannot be used, or that the card cannot be written.
-    pub fn set(&self, setup: Setup) -> Result<(), String> {
-        let wanted = setup::wanted(&setup)?;
+    /// Says what cannot be used, or that the card cannot be written; nothing was changed then.
+    pub fn set(&self, choice: Choice) -> Result<(), String> {
         let mut book = self.book();
-        book.store.keep_setup(&setup).map_err(card)?;
-        book.take(setup, wanted).map_err(card)?;
-        // What stood in the way may be gone.
+        setup::check_choice(&choice, book.zones.as_ref())?;
+        let zones = book.zones.clone();
+        book.take(Some(choice), zones).map_err(card)?;
         for kept in book.kept.values_mut() {
             kept.renewal.asked();
+        }
+        drop(book);
+        self.tell();
+        Ok(())
+    }
+
+    /// Gets certificates for other names. Failures are forgotten only where something is new: dns tells
+    /// this by itself, and may often.
+    ///
+    /// # Errors
+    /// As [`Self::set`].
+    pub fn serve(&self, zones: Zones) -> Result<(), String> {
+        setup::check_zones(&zones)?;
+        let mut book = self.book();
+        if book.zones.as_ref() == Some(&zones) {
+            return Ok(());
+        }
+        let secondaries = book.zones.as_ref().map(|zones| &zones.secondaries);
+        let elsewhere = secondaries != Some(&zones.secondaries);
+        let (before, choice) = (book.wanted.clone(), book.choice.clone());
+        book.take(choice, Some(zones)).map_err(card)?;
+        let Book { wanted, kept, .. } = &mut *book;
+        for one in wanted {
+            if let Some(kept) = kept.get_mut(&one.id)
+                && (elsewhere || !before.contains(one))
+            {
+                kept.renewal.asked();
+            }
         }
         drop(book);
         self.tell();
@@ -238,76 +271,65 @@ impl Desk {
         self.changed.send_modify(|count| *count += 1);
         self.wake.notify_one();
     }
-
-    /// What is to be done for each certificate. `now`: `None` while the clock is not set.
-    pub fn jobs(&self, now: Option<u64>) -> Vec<(Wanted, Job)> {
-        let book = self.book();
-        let agreed = book.setup.as_ref().filter(|setup| setup.terms_agreed);
-        let mut jobs = Vec::new();
-        for wanted in &book.wanted {
-            let Some(kept) = book.kept.get(&wanted.id) else {
-                continue;
-            };
-            if !kept.challenges.is_empty() {
-                jobs.push((wanted.clone(), Job::Clean));
-            }
-            let Some(setup) = agreed else { continue };
-            if now.is_some()
-                && kept
-                    .revoke
-                    .as_ref()
-                    .is_some_and(|r| kept.chain.as_ref() != Some(&r.chain))
-            {
-                jobs.push((wanted.clone(), Job::Revoke));
-            }
-            let (life, wish) = standing(setup, wanted, kept, now);
-            let next = kept.renewal.next(now, life, wish, book.seed);
-            jobs.push((wanted.clone(), Job::Renew(next)));
-        }
-        jobs
-    }
-}
-
-/// How long there is a certificate, and why another is wanted at once.
-fn standing(
-    setup: &Setup,
-    wanted: &Wanted,
-    kept: &Kept,
-    now: Option<u64>,
-) -> (Option<Lifetime>, Option<Why>) {
-    let leaf = kept.leaf().map(|(leaf, _)| leaf);
-    let fits = |leaf: &crate::leaf::Leaf| {
-        leaf.is_for(&wanted.names()) && kept.directory == setup.directory.url()
-    };
-    let life = leaf.as_ref().map(|leaf| leaf.life);
-    let wish = match leaf {
-        Some(leaf) if fits(&leaf) => {
-            let switch = now.is_some_and(|now| kept.keys.may_switch(now).is_ok());
-            (switch.then_some(Why::Key)).or_else(|| kept.asked.then_some(Why::Asked))
-        }
-        _ => Some(Why::Missing),
-    };
-    (life, wish)
 }
 
 impl Book {
-    /// Makes what was chosen hold. What is kept of certificates that are not wanted any more stays on
-    /// the card: whoever chooses them again has their keys.
-    fn take(&mut self, setup: Setup, wanted: Vec<Wanted>) -> io::Result<()> {
+    /// Makes these hold. The files of new certificates come first: without the rest of it they are
+    /// nothing.
+    fn take(&mut self, choice: Option<Choice>, zones: Option<Zones>) -> io::Result<()> {
+        let (wanted, kept) = match both(choice.clone(), zones.clone()) {
+            Some(setup) => self.prepare(&setup)?,
+            None => Default::default(),
+        };
+        if let Some(choice) = choice.as_ref().filter(|_| choice != self.choice) {
+            self.store.keep_choice(choice)?;
+        }
+        if let Some(zones) = zones.as_ref().filter(|_| zones != self.zones) {
+            self.store.keep_zones(zones)?;
+        }
+        (self.choice, self.zones) = (choice, zones);
+        (self.wanted, self.kept) = (wanted, kept);
+        Ok(())
+    }
+
+    /// The certificates that follow, and what is kept of each. What is kept of those that are not wanted
+    /// any more stays on the card: whoever chooses them again has their keys.
+    fn prepare(&mut self, setup: &Setup) -> io::Result<(Vec<Wanted>, BTreeMap<String, Kept>)> {
+        let wanted = setup.wanted();
         let mut all = BTreeMap::new();
         for one in &wanted {
-            let kept = match sound(self.store.kept(&one.id))?.flatten() {
+            let known = match self.kept.get(&one.id) {
+                Some(kept) => Some(kept.clone()),
+                None => sound(self.store.kept(&one.id))?.flatten(),
+            };
+            let kept = match known {
                 Some(kept) => kept,
                 None => {
-                    let kept = Kept::new(setup.directory.url())?;
+                    let kept = Kept::new(setup.choice.directory.url())?;
                     self.store.keep(&one.id, &kept)?;
                     kept
                 }
             };
             all.insert(one.id.clone(), kept);
         }
-        (self.kept, self.wanted, self.setup) = (all, wanted, Some(setup));
-        Ok(())
+        Ok((wanted, all))
+    }
+}
+
+fn both(choice: Option<Choice>, zones: Option<Zones>) -> Option<Setup> {
+    let (choice, zones) = (choice?, zones?);
+    Some(Setup { choice, zones })
+}
+
+/// What was kept, if it can be used.
+fn usable<T>(kept: Option<T>, check: impl Fn(&T) -> Result<(), String>) -> Option<T> {
+    let fault = kept.as_ref().and_then(|kept| check(kept).err());
+    match fault {
+        None => kept,
+        Some(why) => {
+            println!("certificates: what is kept cannot be used: {why}");
+            None
+        }
     }
 }
 

@@ -1,5 +1,10 @@
 //! The socket ([`roost_service::certificates`]): who is there is asked of the kernel, and what they may
 //! is decided here.
+//!
+//! It is not [`roost_service::door`], which hands one question after the other to a service that
+//! answers at once. Here a guest may wait an hour for each of its certificates: it has places of its own,
+//! so that it cannot take those of others; whoever hangs up frees theirs; and private keys that were sent
+//! are wiped from memory.
 
 use crate::book::Desk;
 use crate::clock::Clock;
@@ -134,7 +139,8 @@ impl Counter {
             (_, Call::Status) => Answer::Status(Box::new(status(desk, self.clock.last()))),
             (_, Call::Get { id }) => self.get(guest, &id),
             (_, Call::Wait { id, after }) => self.wait(guest, &id, &after).await,
-            ("portal", Call::Set { setup }) => told(desk.set(setup)),
+            ("portal", Call::Set { choice }) => told(desk.set(*choice)),
+            ("dns", Call::Serve { zones }) => told(desk.serve(zones)),
             ("portal", Call::Renew { id }) => told(desk.ask(&id, |kept| kept.asked = true)),
             ("portal", Call::SwitchKey { id }) => told(desk.ask(&id, |kept| kept.keys.ask(false))),
             (
@@ -192,7 +198,7 @@ impl Counter {
         (timeout(Duration::from_secs(MAX_WAIT_S), there).await).unwrap_or(Answer::Unchanged)
     }
 
-    /// Whether a certificate that is not there may come: before anything was chosen, any may.
+    /// Whether a certificate that is not there may come: before all was told, any may.
     fn may_come(&self, guest: &str, id: &str) -> bool {
         match self.desk.find(id) {
             Some(wanted) => wanted.readers.contains(&guest),

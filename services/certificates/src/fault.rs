@@ -30,7 +30,7 @@ pub enum Remedy {
     OtherAccount,
 }
 
-const WAIT: &str = "Nothing: it is tried again by itself.";
+const WAIT: &str = "There is nothing to do: it is tried again by itself.";
 
 impl Fault {
     /// One that mends itself, as far as is known.
@@ -108,7 +108,7 @@ impl Fault {
         };
         match fault.remedy {
             Remedy::Wait | Remedy::Repeat => fault,
-            _ => fault.hint("Nothing: another account is made by itself."),
+            _ => fault.hint("There is nothing to do: another account is made by itself."),
         }
     }
 }
@@ -117,7 +117,7 @@ impl Fault {
 fn hint(kind: &str) -> &'static str {
     match kind {
         "rateLimited" => {
-            "Nothing: the authority has limits, and is left alone for as long as it says."
+            "There is nothing to do: the authority has limits, and is left alone for as long as it says."
         }
         "caa" => {
             "Look at the domain's CAA records: they name who may give certificates, and for which account."
@@ -164,10 +164,14 @@ fn root(error: &dyn std::error::Error) -> String {
     }
 }
 
+/// Longest reason, in bytes. It is twice in the status of each certificate, and the whole status is one
+/// line of [`roost_service::certificates::MAX_LINE`].
+pub const MAX_WHY: usize = 300;
+
 /// What others say may be long and strange.
 fn bounded(text: &str) -> String {
     let mut text = text.replace(char::is_control, " ");
-    text.truncate(text.floor_char_boundary(600));
+    text.truncate(text.floor_char_boundary(MAX_WHY));
     text
 }
 
@@ -176,7 +180,10 @@ mod tests {
     use super::*;
 
     fn fault(json: &str) -> Fault {
-        Fault::problem("Order a certificate", &serde_json::from_str(json).unwrap())
+        Fault::problem(
+            "Ordering a certificate",
+            &serde_json::from_str(json).unwrap(),
+        )
     }
 
     #[test]
@@ -201,11 +208,11 @@ mod tests {
             )
         });
         insta::assert_snapshot!(faults.join("\n"), @"
-        Order a certificate [a.example]: the certificate authority says: CAA forbids; CAA record for a.example. Look at the domain's CAA records: they name who may give certificates, and for which account. (Wait)
-        Order a certificate []: the certificate authority says: too many. Nothing: the authority has limits, and is left alone for as long as it says. (Wait)
-        Order a certificate []: the certificate authority says: Account has been deactivated. Nothing: another account is made by itself. (OtherAccount)
-        Order a certificate []: the certificate authority says: no such account. Nothing: another account is made by itself. (SameAccount)
-        Order a certificate []: the certificate authority says: no reason given. Nothing: it is tried again by itself. (Wait)
+        Ordering a certificate [a.example]: the certificate authority says: CAA forbids; CAA record for a.example. Look at the domain's CAA records: they name who may give certificates, and for which account. (Wait)
+        Ordering a certificate []: the certificate authority says: too many. There is nothing to do: the authority has limits, and is left alone for as long as it says. (Wait)
+        Ordering a certificate []: the certificate authority says: Account has been deactivated. There is nothing to do: another account is made by itself. (OtherAccount)
+        Ordering a certificate []: the certificate authority says: no such account. There is nothing to do: another account is made by itself. (SameAccount)
+        Ordering a certificate []: the certificate authority says: no reason given. There is nothing to do: it is tried again by itself. (Wait)
         ");
     }
 
@@ -214,6 +221,6 @@ mod tests {
         let long = "x\u{1b}".repeat(10_000);
         let problem = serde_json::json!({ "detail": long }).to_string();
         let why = fault(&problem).why;
-        assert!(why.len() <= 600 && !why.contains('\u{1b}'));
+        assert!(why.len() <= MAX_WHY && !why.contains('\u{1b}'));
     }
 }

@@ -15,7 +15,6 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use std::future::Future;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,20 +34,12 @@ pub struct Https {
 }
 
 impl Https {
-    /// Trusts who the well-known authorities have signed, and whom this PEM file has.
+    /// Trusts whom [`trusted`] says.
     ///
     /// # Errors
-    /// When the file cannot be used.
-    pub fn new(roots: Option<&Path>) -> Result<Self, String> {
-        let mut trusted = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        if let Some(path) = roots {
-            let fault = |why: String| format!("roots: {}: {why}", path.display());
-            let file = CertificateDer::pem_file_iter(path).map_err(|e| fault(e.to_string()))?;
-            for root in file {
-                let root = root.map_err(|e| fault(e.to_string()))?;
-                trusted.add(root).map_err(|e| fault(e.to_string()))?;
-            }
-        }
+    /// As that.
+    pub fn new(roots_pem: Option<&str>) -> Result<Self, String> {
+        let trusted = trusted(roots_pem)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -108,6 +99,27 @@ impl HttpClient for Https {
     }
 }
 
+/// Who the well-known authorities have signed, and whom these certificates (PEM) have.
+///
+/// # Errors
+/// Says what of them cannot be used, in a sentence.
+pub fn trusted(roots_pem: Option<&str>) -> Result<RootCertStore, String> {
+    let mut trusted = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    if let Some(text) = roots_pem {
+        let fault = |why| format!("roots_pem: {why}.");
+        let mut none = true;
+        for root in CertificateDer::pem_slice_iter(text.as_bytes()) {
+            let root = root.map_err(|_| fault("it is cut off, or is no PEM"))?;
+            (trusted.add(root)).map_err(|_| fault("a certificate in it is broken"))?;
+            none = false;
+        }
+        if none {
+            return Err(fault("there is no certificate in it"));
+        }
+    }
+    Ok(trusted)
+}
+
 /// `Retry-After` in seconds. Its other form, a date, is taken for an hour (RFC 8555 servers send
 /// seconds; RFC 9110, section 10.2.3 allows both).
 fn seconds(value: &http::HeaderValue) -> Option<u64> {
@@ -128,8 +140,15 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_roots_that_is_none_is_told() {
-        let why = Https::new(Some(Path::new("/nowhere"))).err().unwrap();
-        assert!(why.starts_with("roots: /nowhere: "), "{why}");
+    fn roots_that_are_none_are_told() {
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let half = &broken[..40];
+        let told = ["", "roots", half, broken].map(|text| trusted(Some(text)).unwrap_err());
+        insta::assert_snapshot!(told.join("\n"), @"
+        roots_pem: there is no certificate in it.
+        roots_pem: there is no certificate in it.
+        roots_pem: it is cut off, or is no PEM.
+        roots_pem: a certificate in it is broken.
+        ");
     }
 }

@@ -8,7 +8,7 @@ use roost_service::certificates::{CertificateStatus, State, Status};
 
 /// The whole status. `now`: `None` while the clock is not set.
 pub fn status(desk: &Desk, now: Option<u64>) -> Status {
-    let setup = desk.setup();
+    let (choice, zones) = (desk.choice(), desk.zones());
     let jobs = desk.jobs(now);
     let mut certificates = Vec::new();
     for wanted in desk.wanted() {
@@ -20,24 +20,43 @@ pub fn status(desk: &Desk, now: Option<u64>) -> Status {
             certificates.push(one(wanted, &kept, next, now));
         }
     }
-    let directory = setup.as_ref().map(|setup| setup.directory.url().to_owned());
-    let bad = certificates.iter().find(|c| c.state != State::Valid);
-    let summary = match (&setup, bad) {
-        (None, _) => "It is not chosen yet how to get certificates.".into(),
-        (Some(setup), _) if !setup.terms_agreed => {
-            "Nobody has agreed to the certificate authority's terms yet.".into()
-        }
-        (_, _) if now.is_none() => "The clock is not set yet; nothing is ordered before.".into(),
-        (_, Some(bad)) => format!("{}: {}", bad.names.join(", "), bad.summary),
-        (_, None) => "All certificates are there and hold.".into(),
-    };
+    let directory = choice
+        .as_ref()
+        .map(|choice| choice.directory.url().to_owned());
     Status {
-        summary,
+        summary: whole(desk, now, &certificates),
         account: directory
             .as_ref()
             .and_then(|directory| desk.account(directory)?.uri),
         directory,
+        choice,
+        zones,
         certificates,
+    }
+}
+
+/// In one sentence how it stands: first what somebody has to do before anything can happen.
+fn whole(desk: &Desk, now: Option<u64>, certificates: &[CertificateStatus]) -> String {
+    let Some(choice) = desk.choice() else {
+        return "Nobody has chosen yet how to get certificates.".into();
+    };
+    if !choice.terms_agreed {
+        return "Nobody has agreed to the certificate authority's terms yet.".into();
+    }
+    let Some(setup) = desk.setup() else {
+        return "The name server has not told yet which names the box has.".into();
+    };
+    if now.is_none() {
+        return "The clock is not set yet; nothing is ordered before it is.".into();
+    }
+    let bad = certificates.iter().find(|c| c.state != State::Valid);
+    match (bad, setup.stray()) {
+        (Some(bad), _) => format!("{}: {}", bad.names.join(", "), bad.summary),
+        (None, Some(portal)) => format!(
+            "The portal's name {portal} gets no certificate: it is in none of the box's domains. \
+             Choose another name."
+        ),
+        (None, None) => "All certificates are there and hold.".into(),
     }
 }
 
@@ -87,10 +106,9 @@ fn summary(
     };
     let failed = kept.failure.as_ref().map(|failure| {
         let name = (failure.name.as_ref()).map_or_else(String::new, |name| format!(" for {name}"));
-        format!(
-            " {}{name} failed: {}. {}",
-            failure.what, failure.why, failure.hint
-        )
+        // Others' sentences may have a full stop.
+        let why = failure.why.trim_end_matches('.');
+        format!(" {} failed{name}: {why}. {}", failure.what, failure.hint)
     });
     let then = match next {
         Some(Next::Wait { until, pause }) => {
@@ -128,11 +146,15 @@ fn span(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use roost_service::certificates::Failure;
+    use crate::fault::MAX_WHY;
+    use crate::setup::{MAX_DOMAINS, MAX_ROOTS, Setup};
+    use roost_service::certificates::{Answer, Choice, Failure, MAX_LINE, Zones};
+
+    const NOW: u64 = 1_800_000_000;
 
     #[test]
     fn each_state_in_words() {
-        let now = 1_800_000_000;
+        let now = NOW;
         let mut kept = Kept::new("https://ca.example").unwrap();
         let wait = |until, pause| Some(Next::Wait { until, pause });
         let mut lines = vec![
@@ -161,9 +183,9 @@ mod tests {
         kept.failure = Some(Failure {
             at: now,
             times: 1,
-            what: "Order a certificate".into(),
+            what: "Ordering a certificate".into(),
             name: Some("mail.example.org".into()),
-            why: "the certificate authority says: no".into(),
+            why: "the certificate authority says: No.".into(),
             hint: "Ask it.".into(),
         });
         for (pause, wait_s) in [
@@ -191,10 +213,74 @@ mod tests {
         There is no certificate yet. It waits for the clock to be set.
         There is no certificate yet. It is being ordered.
         The certificate holds for 80 days.
-        The certificate holds for 29 days. Order a certificate for mail.example.org failed: the certificate authority says: no. Ask it. The next try is in 5 minutes.
-        The certificate holds for 29 days. Order a certificate for mail.example.org failed: the certificate authority says: no. Ask it. The certificate authority wants to be left alone for 2 hours.
-        The certificate holds for 29 days. Order a certificate for mail.example.org failed: the certificate authority says: no. Ask it. There were many orders within a week; the next one is in a moment.
-        The certificate has expired. Order a certificate for mail.example.org failed: the certificate authority says: no. Ask it.
+        The certificate holds for 29 days. Ordering a certificate failed for mail.example.org: the certificate authority says: No. Ask it. The next try is in 5 minutes.
+        The certificate holds for 29 days. Ordering a certificate failed for mail.example.org: the certificate authority says: No. Ask it. The certificate authority wants to be left alone for 2 hours.
+        The certificate holds for 29 days. Ordering a certificate failed for mail.example.org: the certificate authority says: No. Ask it. There were many orders within a week; the next one is in a moment.
+        The certificate has expired. Ordering a certificate failed for mail.example.org: the certificate authority says: No. Ask it.
         ");
+    }
+
+    #[test]
+    fn whatever_fails_the_status_is_one_line() {
+        let line = format!("{}\n", "A".repeat(64));
+        let setup = Setup {
+            choice: Choice {
+                portal: Some("portal.00.a-rather-long-name-of-a-domain.example.org".into()),
+                roots_pem: Some(line.repeat(MAX_ROOTS / line.len())),
+                ..Choice::default()
+            },
+            zones: Zones {
+                mail_host: "mail.00.a-rather-long-name-of-a-domain.example.org".into(),
+                domains: (0..MAX_DOMAINS)
+                    .map(|n| format!("{n:02}.a-rather-long-name-of-a-domain.example.org"))
+                    .collect(),
+                secondaries: vec!["[2001:db8::1234:5678]:53".parse().unwrap(); 4],
+            },
+        };
+        let mut kept = Kept::new(setup.choice.directory.url()).unwrap();
+        let second = kept.keys.next.sha256.clone();
+        kept.keys.used(&second, NOW).unwrap();
+        let published = crate::keys::Published {
+            since: NOW,
+            ttl_s: 3600,
+        };
+        for key in [
+            kept.keys.current.sha256.clone(),
+            kept.keys.next.sha256.clone(),
+        ] {
+            assert!(kept.keys.published(&key, published));
+        }
+        let params = rcgen::CertificateParams::new(vec!["a.org".to_owned()]).unwrap();
+        let key = kept.keys.current.pair().unwrap();
+        kept.chain = Some(params.self_signed(&key).unwrap().pem());
+        let wait = Next::Wait {
+            until: NOW + DAY,
+            pause: Pause::Banned,
+        };
+        let certificates = setup.wanted().into_iter().map(|wanted| {
+            kept.failure = Some(Failure {
+                at: NOW,
+                times: 1000,
+                what: "Publishing the proof that the name is the box's".into(),
+                name: Some(wanted.names[0].name.clone()),
+                why: "x".repeat(MAX_WHY),
+                hint: "h".repeat(120),
+            });
+            one(wanted, &kept, Some(wait), Some(NOW))
+        });
+        let certificates: Vec<_> = certificates.collect();
+        assert_eq!(certificates.len(), MAX_DOMAINS + 2);
+        assert_eq!(certificates[0].state, State::Failing);
+        assert_eq!(certificates[0].tls_keys.len(), 3);
+        let status = Status {
+            summary: certificates[0].summary.clone(),
+            directory: Some(setup.choice.directory.url().into()),
+            account: Some("https://ca.example/account/1234567890".into()),
+            choice: Some(setup.choice),
+            zones: Some(setup.zones),
+            certificates,
+        };
+        let line = serde_json::to_string(&Answer::Status(Box::new(status))).unwrap();
+        assert!(line.len() < MAX_LINE, "{} bytes", line.len());
     }
 }

@@ -1,4 +1,5 @@
-//! What is on the card: a file for each certificate, one for the account, one for what was chosen.
+//! What is on the card: a file for each certificate, one for the accounts, one for what was chosen, one
+//! for the names that it is for.
 //!
 //! A certificate, its keys, the order that is under way and what is remembered for the next one are in
 //! **one** file, so that a certificate and a key that do not match cannot be. A file is written beside
@@ -8,7 +9,7 @@ use crate::keys::{Key, Keys};
 use crate::leaf::Leaf;
 use crate::renew::Renewal;
 use crate::zone::Challenge;
-use roost_service::certificates::{Failure, Setup};
+use roost_service::certificates::{Choice, Failure, Zones};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
@@ -169,7 +170,9 @@ pub struct Store {
 }
 
 /// Name of what was chosen.
-const SETUP: &str = "setup.json";
+const CHOICE: &str = "choice.json";
+/// Name of what the name server has told.
+const ZONES: &str = "zones.json";
 /// Name of the list of accounts.
 const ACCOUNTS: &str = "accounts.json";
 
@@ -184,16 +187,32 @@ impl Store {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn setup(&mut self) -> io::Result<Option<Setup>> {
-        self.load(SETUP)
+    pub fn choice(&mut self) -> io::Result<Option<Choice>> {
+        self.load(CHOICE)
     }
 
     /// Keeps what was chosen.
     ///
     /// # Errors
     /// When it cannot be written; what was there is there still.
-    pub fn keep_setup(&mut self, setup: &Setup) -> io::Result<()> {
-        self.save(SETUP, setup)
+    pub fn keep_choice(&mut self, choice: &Choice) -> io::Result<()> {
+        self.save(CHOICE, choice)
+    }
+
+    /// The names that certificates are for, if they were told.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn zones(&mut self) -> io::Result<Option<Zones>> {
+        self.load(ZONES)
+    }
+
+    /// Keeps the names.
+    ///
+    /// # Errors
+    /// As [`Self::keep_choice`].
+    pub fn keep_zones(&mut self, zones: &Zones) -> io::Result<()> {
+        self.save(ZONES, zones)
     }
 
     /// All accounts.
@@ -207,7 +226,7 @@ impl Store {
     /// Keeps these accounts.
     ///
     /// # Errors
-    /// As [`Self::keep_setup`].
+    /// As [`Self::keep_choice`].
     pub fn keep_accounts(&mut self, accounts: &[Account]) -> io::Result<()> {
         self.save(ACCOUNTS, &accounts)
     }
@@ -223,7 +242,7 @@ impl Store {
     /// Keeps it.
     ///
     /// # Errors
-    /// As [`Self::keep_setup`].
+    /// As [`Self::keep_choice`].
     pub fn keep(&mut self, id: &str, kept: &Kept) -> io::Result<()> {
         self.save(&file(id), kept)
     }

@@ -6,10 +6,10 @@ use crate::clock::Clock;
 use crate::fault::{Fault, Remedy};
 use crate::http::Https;
 use crate::renew::{Next, Why};
-use crate::setup::Wanted;
+use crate::setup::{Setup, Wanted};
 use crate::store::Kept;
 use crate::zone::NameServers;
-use roost_service::certificates::{Failure, Setup};
+use roost_service::certificates::{Choice, Failure};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub struct Worker {
     pub desk: Arc<Desk>,
     /// Whether the clock is set.
     pub clock: Arc<Clock>,
-    /// Where challenges go; the secondaries are those that were chosen.
+    /// Where challenges go; the secondaries are those that dns has told.
     pub servers: NameServers,
 }
 
@@ -83,19 +83,20 @@ impl Worker {
 
     /// Does one thing; says whether its timetable knows of it now.
     async fn work(&mut self, wanted: &Wanted, job: Job) -> bool {
-        let Some(setup) = self.desk.setup() else {
+        let Some(Setup { choice, zones }) = self.desk.setup() else {
             return true;
         };
-        self.servers.secondaries.clone_from(&setup.secondaries);
-        let done = match (job, Https::new(setup.roots.as_deref())) {
+        self.servers.secondaries = zones.secondaries;
+        let done = match (job, Https::new(choice.roots_pem.as_deref())) {
             (Job::Clean, _) => self.clean(wanted).await,
-            (Job::Revoke, Ok(https)) => self.revoke(wanted, &setup, https).await,
-            (Job::Renew(Next::AskAdvice), Ok(https)) => self.advice(wanted, &setup, https).await,
+            (Job::Revoke, Ok(https)) => self.revoke(wanted, &choice, https).await,
+            (Job::Renew(Next::AskAdvice), Ok(https)) => self.advice(wanted, &choice, https).await,
             (Job::Renew(Next::Order(why)), Ok(https)) => {
-                self.order(wanted, &setup, https, why).await
+                self.order(wanted, &choice, https, why).await
             }
             (Job::Renew(Next::Order(_)), Err(why)) => {
-                let fault = Fault::new("Read the roots", why).hint("Choose another file, or none.");
+                let fault = Fault::new("Reading the certificates to trust", why)
+                    .hint("Choose other ones, or none.");
                 self.failed(wanted, &fault, None)
             }
             (Job::Renew(Next::Wait { .. }), _) => Ok(()),
@@ -107,9 +108,9 @@ impl Worker {
         done.is_ok()
     }
 
-    fn authority<'a>(&'a self, setup: &'a Setup, https: Https) -> Authority<'a> {
+    fn authority<'a>(&'a self, choice: &'a Choice, https: Https) -> Authority<'a> {
         Authority {
-            setup,
+            choice,
             https,
             servers: &self.servers,
             desk: &self.desk,
@@ -120,7 +121,7 @@ impl Worker {
     async fn order(
         &self,
         wanted: &Wanted,
-        setup: &Setup,
+        choice: &Choice,
         https: Https,
         why: Why,
     ) -> Result<(), String> {
@@ -130,16 +131,16 @@ impl Worker {
             wanted.names().join(", ")
         );
         self.change(wanted, |kept| kept.renewal.ordered(crate::now()))?;
-        let mut got = self.certificate(wanted, setup, &https).await;
+        let mut got = self.certificate(wanted, choice, &https).await;
         for _ in 0..MOST_REPEATS {
             match &got {
-                Err(fault) if fault.remedy != Remedy::Wait => self.prepare(fault, setup)?,
+                Err(fault) if fault.remedy != Remedy::Wait => self.prepare(fault, choice)?,
                 _ => break,
             }
-            got = self.certificate(wanted, setup, &https).await;
+            got = self.certificate(wanted, choice, &https).await;
         }
         let told = match got {
-            Ok((chain, sha256)) => self.issued(wanted, setup, chain, &sha256),
+            Ok((chain, sha256)) => self.issued(wanted, choice, chain, &sha256),
             Err(fault) => self.failed(wanted, &fault, https.take_retry_after()),
         };
         // At the next round it is tried again, if it fails now.
@@ -152,18 +153,18 @@ impl Worker {
     async fn certificate(
         &self,
         wanted: &Wanted,
-        setup: &Setup,
+        choice: &Choice,
         https: &Https,
     ) -> Result<(String, String), Fault> {
-        let authority = self.authority(setup, https.clone());
+        let authority = self.authority(choice, https.clone());
         let got = timeout(LONGEST_ORDER, authority.certificate(wanted)).await;
-        got.unwrap_or_else(|_| Err(Fault::new("Order a certificate", "it took too long")))
+        got.unwrap_or_else(|_| Err(Fault::new("Ordering a certificate", "it took too long")))
     }
 
     fn issued(
         &self,
         wanted: &Wanted,
-        setup: &Setup,
+        choice: &Choice,
         chain: String,
         sha256: &str,
     ) -> Result<(), String> {
@@ -183,7 +184,7 @@ impl Worker {
             }
             kept.keys = keys;
             kept.chain = Some(chain);
-            kept.directory = setup.directory.url().to_owned();
+            kept.directory = choice.directory.url().to_owned();
             kept.renewal.issued(now);
             (kept.order, kept.failure, kept.asked) = (None, None, false);
         })?;
@@ -192,8 +193,8 @@ impl Worker {
     }
 
     /// Does what is needed before an order is repeated.
-    fn prepare(&self, fault: &Fault, setup: &Setup) -> Result<(), String> {
-        let directory = setup.directory.url();
+    fn prepare(&self, fault: &Fault, choice: &Choice) -> Result<(), String> {
+        let directory = choice.directory.url();
         let told = match (fault.remedy, self.desk.account(directory)) {
             (Remedy::SameAccount, Some(account)) => {
                 println!("certificates: {}; another account is made", fault.why);
@@ -257,13 +258,13 @@ impl Worker {
         self.change(wanted, |kept| kept.challenges.clear())
     }
 
-    async fn advice(&self, wanted: &Wanted, setup: &Setup, https: Https) -> Result<(), String> {
+    async fn advice(&self, wanted: &Wanted, choice: &Choice, https: Https) -> Result<(), String> {
         let leaf = self
             .desk
             .kept(&wanted.id)
             .and_then(|kept| Some(kept.leaf()?.0));
         let leaf = leaf.ok_or("there is none to ask advice for")?;
-        let advice = self.authority(setup, https).advice(&leaf).await;
+        let advice = self.authority(choice, https).advice(&leaf).await;
         let now = crate::now();
         self.change(wanted, |kept| match advice {
             Ok((window, again)) => kept.renewal.advised(now, window, again),
@@ -277,11 +278,11 @@ impl Worker {
         })
     }
 
-    async fn revoke(&self, wanted: &Wanted, setup: &Setup, https: Https) -> Result<(), String> {
+    async fn revoke(&self, wanted: &Wanted, choice: &Choice, https: Https) -> Result<(), String> {
         let revoke = self.desk.kept(&wanted.id).and_then(|kept| kept.revoke);
         let revoke = revoke.ok_or("there is none to revoke")?;
         let leaf = crate::leaf::Leaf::parse(&revoke.chain)?;
-        let authority = self.authority(setup, https);
+        let authority = self.authority(choice, https);
         let told = authority.revoke(&leaf, revoke.key_compromised).await;
         told.map_err(|fault| format!("{} failed: {}", fault.what, fault.why))?;
         println!("certificates: {}: the one before is revoked", wanted.id);

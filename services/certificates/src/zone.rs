@@ -35,8 +35,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Rest between two looks at a name server that has not got a challenge yet.
 const REST: Duration = Duration::from_secs(2);
 
-const PUBLISH: &str = "Publish the proof that the name is the box's";
-const LOOK: &str = "See whether the name servers have the proof that the name is the box's";
+const PUBLISH: &str = "Publishing the proof that the name is the box's";
+const LOOK: &str = "Looking whether the name servers have the proof that the name is the box's";
+
+// What a name server does, after its name.
+const LATE: &str = "gives no answer in time";
+const SHORT: &str = "gives an answer that is too short";
 
 /// A TXT record that proves something for a moment.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -102,11 +106,12 @@ impl NameServers {
 
     async fn change(&self, challenge: &Challenge, add: bool) -> Result<(), Fault> {
         (timeout(PATIENCE, self.update(challenge, add)).await)
-            .unwrap_or_else(|_| Err("no answer came in time".into()))
+            .unwrap_or_else(|_| Err(LATE.into()))
             .map_err(|why| {
-                let why = format!("the box's own name server: {why}");
+                let why = format!("the box's own name server {why}");
                 Fault::new(PUBLISH, why).on(&challenge.name).hint(
-                    "Look whether the dns service runs, and serves the domain. It is tried again by itself.",
+                    "Look whether the box's name server runs and serves the domain. It is tried again by \
+                     itself.",
                 )
             })
     }
@@ -114,18 +119,18 @@ impl NameServers {
     async fn update(&self, challenge: &Challenge, add: bool) -> Result<(), String> {
         let mut message = update(challenge, add)?;
         let signed = ClientTransaction::request(self.key.clone(), &mut message, Time48::now())
-            .map_err(|_| "the update is too long")?;
+            .map_err(long)?;
         let answer = exchange(self.primary, &message.finish()).await?;
-        let mut answer = Message::from_octets(answer).map_err(|_| "its answer is too short")?;
+        let mut answer = Message::from_octets(answer).map_err(|_| SHORT)?;
         match signed.answer(&mut answer, Time48::now()) {
             Ok(()) => {}
             // A server that does not know the key cannot sign that it refuses (RFC 8945, section 5.3).
             Err(_) if answer.header().rcode() != Rcode::NOERROR => {}
-            Err(error) => return Err(format!("its answer is not signed as it should be: {error}")),
+            Err(error) => return Err(format!("does not sign its answer as it should ({error})")),
         }
         match answer.header().rcode() {
             Rcode::NOERROR => Ok(()),
-            code => Err(format!("it refuses the update ({code})")),
+            code => Err(format!("refuses the update ({code})")),
         }
     }
 
@@ -145,7 +150,7 @@ impl NameServers {
             for challenge in challenges {
                 while let Err(why) = self.has(server, challenge).await {
                     if Instant::now() + REST > end {
-                        let why = format!("{whose} ({server}): {why}");
+                        let why = format!("{whose} ({server}) {why}");
                         return Err(Fault::new(LOOK, why).on(&challenge.name).hint(
                             "Look whether this name server runs and gets the zone. It is tried again by \
                              itself; the certificate authority was not asked.",
@@ -160,10 +165,10 @@ impl NameServers {
 
     async fn has(&self, server: SocketAddr, challenge: &Challenge) -> Result<(), String> {
         let look = look_up(server, challenge.owner()?);
-        let texts = (timeout(PATIENCE, look).await).map_err(|_| "no answer came in time")??;
+        let texts = (timeout(PATIENCE, look).await).map_err(|_| LATE)??;
         match texts.contains(&challenge.value) {
             true => Ok(()),
-            false => Err("it has not got the record".into()),
+            false => Err("has not got the record".into()),
         }
     }
 }
@@ -200,18 +205,18 @@ async fn look_up(server: SocketAddr, owner: Name<Vec<u8>>) -> Result<Vec<String>
 
 /// The texts in an answer.
 fn texts(answer: Vec<u8>, id: u16, owner: &Name<Vec<u8>>) -> Result<Vec<String>, String> {
-    let broken = |_| "its answer is broken".to_owned();
-    let answer = Message::from_octets(answer).map_err(|_| "its answer is too short")?;
+    let broken = |_| "gives a broken answer".to_owned();
+    let answer = Message::from_octets(answer).map_err(|_| SHORT)?;
     let header = answer.header();
     if header.id() != id || !header.qr() {
-        return Err("it answers something else".into());
+        return Err("answers something else".into());
     }
     match header.rcode() {
         Rcode::NOERROR | Rcode::NXDOMAIN if !header.aa() => {
-            return Err("it does not serve this zone".into());
+            return Err("does not serve this zone".into());
         }
         Rcode::NOERROR | Rcode::NXDOMAIN => {}
-        code => return Err(format!("it answers {code}")),
+        code => return Err(format!("answers {code}")),
     }
     let mut texts = Vec::new();
     for record in (answer.answer().map_err(broken)?).limit_to::<Txt<_>>() {
@@ -236,17 +241,17 @@ async fn exchange(server: SocketAddr, message: &[u8]) -> Result<Vec<u8>, String>
         std::io::Result::Ok(answer)
     };
     talk.await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => "it hangs up".into(),
-        _ => format!("it cannot be reached ({error})"),
+        std::io::ErrorKind::UnexpectedEof => "hangs up".into(),
+        _ => format!("cannot be reached ({error})"),
     })
 }
 
 fn parse(name: &str) -> Result<Name<Vec<u8>>, String> {
-    Name::vec_from_str(name).map_err(|_| format!("{name} is too long for a name"))
+    Name::vec_from_str(name).map_err(|_| format!("cannot be asked: {name} is too long for a name"))
 }
 
 fn long<E>(_: E) -> String {
-    "the message is too long".into()
+    "cannot be asked: the message is too long".into()
 }
 
 #[cfg(test)]

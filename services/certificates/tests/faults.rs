@@ -2,7 +2,7 @@
 
 mod world;
 
-use roost_service::certificates::{Answer, Call, Directory, MAIL, State};
+use roost_service::certificates::{Answer, Call, Choice, Directory, MAIL, State, Zones};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use world::{Options, World, ZONE, chosen, serve};
@@ -26,35 +26,31 @@ fn failure(world: &World, id: &str) -> String {
 #[test]
 fn a_directory_that_is_none_is_told() {
     let mut world = World::new(Options::default());
-    world.start_as("portal");
-    let mut setup = world.setup();
-    let right = setup.directory.clone();
-    setup.directory = Directory::Url(right.url().replace("/dir", "/elsewhere"));
-    world.done(&Call::Set {
-        setup: setup.clone(),
-    });
+    world.tell(world.zones());
+    let mut choice = world.choice();
+    let right = choice.directory.clone();
+    choice.directory = Directory::Url(right.url().replace("/dir", "/elsewhere"));
+    world.choose(choice.clone());
     insta::assert_snapshot!(failure(&world, MAIL), @"
-    Open an account at the certificate authority
+    Opening an account at the certificate authority
 
     the certificate authority's answer is none of the ACME protocol
     Check the directory's address: it has to be that of an ACME directory.
     ");
 
-    setup.directory = Directory::Url("https://127.0.0.1:1/dir".into());
-    world.done(&Call::Set {
-        setup: setup.clone(),
-    });
+    choice.directory = Directory::Url("https://127.0.0.1:1/dir".into());
+    world.choose(choice.clone());
     world.until("another failure", |w| failure(w, MAIL).contains("refused"));
     insta::assert_snapshot!(failure(&world, MAIL), @"
-    Open an account at the certificate authority
+    Opening an account at the certificate authority
 
     the certificate authority cannot be reached (Connection refused (os error 111))
     Check that the box reaches the internet, and the directory's address. It is tried again by itself.
     ");
 
     // Mended, it goes on at once.
-    setup.directory = right;
-    world.done(&Call::Set { setup });
+    choice.directory = right;
+    world.choose(choice);
     serve(&world.wait(MAIL, ""));
     assert!(world.certificate_status(MAIL).failure.is_none());
 }
@@ -68,7 +64,7 @@ fn a_refused_challenge_is_told_and_not_tried_again_at_once() {
         ..Options::default()
     });
     insta::assert_snapshot!(failure(&world, MAIL), @r#"
-    Prove that the name is the box's
+    Proving that the name is the box's
     mail.roost-lab.org
     the certificate authority says: Error retrieving TXT records for DNS challenge ("read udp 127.0.0.1:N->127.0.0.1:1: read: connection refused")
     Check that the domain is delegated to this box, and that its name servers answer from the internet.
@@ -90,12 +86,11 @@ fn a_refused_challenge_is_told_and_not_tried_again_at_once() {
 #[test]
 fn the_authority_is_not_asked_while_a_name_server_has_not_got_the_challenge() {
     let mut world = World::new(Options::default());
-    world.start_as("portal");
-    let mut setup = world.setup();
-    setup.secondaries = vec![SocketAddr::from(([127, 0, 0, 1], 1))];
-    world.done(&Call::Set {
-        setup: setup.clone(),
+    world.tell(Zones {
+        secondaries: vec![SocketAddr::from(([127, 0, 0, 1], 1))],
+        ..world.zones()
     });
+    world.choose(world.choice());
     world.until("the challenge is published", |w| !w.challenges().is_empty());
     let asked = |w: &World| w.log("pebble").matches("POST /chalZ").count();
     assert_eq!(asked(&world), 0);
@@ -152,14 +147,12 @@ fn an_account_that_is_gone_is_made_again() {
 fn nothing_is_ordered_before_the_clock_is_set() {
     let mut world = World::new(Options::default());
     world.clock.store(false, Ordering::SeqCst);
-    world.start_as("portal");
-    world.done(&Call::Set {
-        setup: world.setup(),
-    });
+    world.tell(world.zones());
+    world.choose(world.choice());
     let status = world.status();
     assert_eq!(
         status.summary,
-        "The clock is not set yet; nothing is ordered before."
+        "The clock is not set yet; nothing is ordered before it is."
     );
     assert_eq!(status.certificates[0].next_at, None);
     world.done(&Call::Renew { id: MAIL.into() });
@@ -191,15 +184,13 @@ fn another_secret_is_told() {
     let mut world = World::new(Options::default());
     let other = "b3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIhISE=";
     std::fs::write(world.path("run/acme.key"), other).unwrap();
-    world.start_as("portal");
-    world.done(&Call::Set {
-        setup: world.setup(),
-    });
+    world.tell(world.zones());
+    world.choose(world.choice());
     insta::assert_snapshot!(failure(&world, MAIL), @"
-    Publish the proof that the name is the box's
+    Publishing the proof that the name is the box's
     mail.roost-lab.org
-    the box's own name server: it refuses the update (NOTAUTH)
-    Look whether the dns service runs, and serves the domain. It is tried again by itself.
+    the box's own name server refuses the update (NOTAUTH)
+    Look whether the box's name server runs and serves the domain. It is tried again by itself.
     ");
     assert_eq!(world.log("pebble").matches("POST /chalZ").count(), 0);
 }
@@ -207,15 +198,16 @@ fn another_secret_is_told() {
 #[test]
 fn a_name_outside_of_what_it_may_change_is_told() {
     let mut world = World::new(Options::default());
-    world.start_as("portal");
-    let mut setup = world.setup();
-    setup.portal = Some(format!("elsewhere.{ZONE}"));
-    world.done(&Call::Set { setup });
+    world.tell(world.zones());
+    world.choose(Choice {
+        portal: Some(format!("elsewhere.{ZONE}")),
+        ..world.choice()
+    });
     insta::assert_snapshot!(failure(&world, "portal"), @"
-    Publish the proof that the name is the box's
+    Publishing the proof that the name is the box's
     elsewhere.roost-lab.org
-    the box's own name server: it refuses the update (REFUSED)
-    Look whether the dns service runs, and serves the domain. It is tried again by itself.
+    the box's own name server refuses the update (REFUSED)
+    Look whether the box's name server runs and serves the domain. It is tried again by itself.
     ");
     // The others are not held up.
     serve(&world.wait(MAIL, ""));
@@ -223,21 +215,56 @@ fn a_name_outside_of_what_it_may_change_is_told() {
 }
 
 #[test]
-fn a_choice_that_cannot_be_used_changes_nothing() {
-    let mut world = World::new(Options::default());
-    world.start_as("portal");
-    let mut setup = world.setup();
-    setup.mail_host = "mail.elsewhere.org".into();
-    match world.ask(&Call::Set { setup }) {
-        Answer::Refused { why } => {
-            insta::assert_snapshot!(why, @"mail_host: mail.elsewhere.org is in none of the domains.");
+fn each_half_is_told_by_who_knows_it_and_what_is_wrong_to_who_told_it() {
+    fn refused(answer: Answer) -> String {
+        match answer {
+            Answer::Refused { why } => why,
+            _ => panic!("it was taken"),
         }
-        _ => panic!("it was taken"),
     }
+    let mut world = World::new(Options::default());
+    let set = |choice: &Choice| Call::Set {
+        choice: Box::new(choice.clone()),
+    };
+    let (choice, zones) = (world.choice(), world.zones());
+    let wrong_choice = Choice {
+        directory: Directory::Url("http://ca.org".into()),
+        roots_pem: Some("none".into()),
+        ..choice.clone()
+    };
+    let wrong_zones = Zones {
+        mail_host: "mail.elsewhere.org".into(),
+        ..zones.clone()
+    };
+    let serve_call = |zones: &Zones| Call::Serve {
+        zones: zones.clone(),
+    };
+    world.start_as("portal");
+    let mut why = vec![
+        refused(world.ask(&set(&wrong_choice))),
+        refused(world.ask(&serve_call(&zones))),
+    ];
     assert_eq!(world.status().directory, None);
-    let mut setup = world.setup();
-    setup.terms_agreed = false;
-    world.done(&Call::Set { setup });
-    let said = "Nobody has agreed to the certificate authority's terms yet.";
-    assert_eq!(world.status().summary, said);
+    world.done(&set(&choice));
+    let status = world.status();
+    let said = "The name server has not told yet which names the box has.";
+    assert_eq!(status.summary, said);
+    assert_eq!((status.choice, status.zones), (Some(choice.clone()), None));
+
+    world.start_as("dns");
+    why.push(refused(world.ask(&serve_call(&wrong_zones))));
+    why.push(refused(world.ask(&set(&choice))));
+    assert_eq!(world.status().zones, None);
+    world.done(&serve_call(&zones));
+    let status = world.status();
+    assert_eq!((status.choice, status.zones), (Some(choice), Some(zones)));
+    insta::assert_snapshot!(why.join("\n"), @r#"
+    directory: "http://ca.org" is no https address. roots_pem: there is no certificate in it.
+    portal may not ask for this
+    mail_host: mail.elsewhere.org is in none of the domains.
+    dns may not ask for this
+    "#);
+
+    world.start_as("mail");
+    serve(&world.wait(MAIL, ""));
 }

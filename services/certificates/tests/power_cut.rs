@@ -1,91 +1,29 @@
-//! Power is cut at every write of a certificate's life: chosen, account, order, issued, renewed, another
-//! key, and once more.
+//! Power is cut at every write of a certificate's life: chosen, names told, account, order, issued,
+//! renewed, another key, chosen otherwise, more names told, and once more.
 //!
 //! A folder below the store records every write, rename and sync. Then the service's book is opened from
 //! what a cut may leave behind at each point: of names that were not synced, any prefix; of a file whose
 //! write had not returned, any part. What was there must be whole, and what was acknowledged must be
 //! there.
 
-use rcgen::CertificateParams;
+mod medium;
+
+use medium::{Medium, NOW, Op, Recorder, URL, choice, issue, more_zones, open, zones};
 use roost_certificates::book::Desk;
 use roost_certificates::keys::Published;
 use roost_certificates::secret;
-use roost_certificates::store::{Account, Folder, Pending, Store};
+use roost_certificates::store::{Account, Pending};
 use roost_certificates::zone::Challenge;
-use roost_service::certificates::{Directory, MAIL, Setup};
+use roost_service::certificates::{Choice, MAIL, Zones};
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::{Arc, Mutex};
-
-const NOW: u64 = 1_800_000_000;
-const URL: &str = "https://ca.example/dir";
-
-#[derive(Debug, Clone)]
-enum Op {
-    Write(String, Vec<u8>),
-    Rename(String, String),
-    Sync,
-}
-
-#[derive(Default)]
-struct Medium {
-    files: BTreeMap<String, Vec<u8>>,
-    log: Vec<Op>,
-}
-
-#[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<Medium>>);
-
-impl Folder for Recorder {
-    fn read(&mut self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        Ok(self.0.lock().unwrap().files.get(name).cloned())
-    }
-
-    fn write_synced(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let mut medium = self.0.lock().unwrap();
-        medium.files.insert(name.into(), bytes.into());
-        medium.log.push(Op::Write(name.into(), bytes.into()));
-        Ok(())
-    }
-
-    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        let mut medium = self.0.lock().unwrap();
-        let bytes = medium.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        medium.files.insert(to.into(), bytes);
-        medium.log.push(Op::Rename(from.into(), to.into()));
-        Ok(())
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.0.lock().unwrap().log.push(Op::Sync);
-        Ok(())
-    }
-}
-
-impl Recorder {
-    fn steps(&self) -> usize {
-        self.0.lock().unwrap().log.len()
-    }
-}
-
-fn setup() -> Setup {
-    Setup {
-        mail_host: "mail.roost-lab.org".into(),
-        domains: vec!["roost-lab.org".into()],
-        portal: None,
-        directory: Directory::Url(URL.into()),
-        terms_agreed: true,
-        contact: None,
-        profile: None,
-        roots: None,
-        secondaries: vec![],
-    }
-}
 
 /// What the owner, the authority and other services know at some point.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Known {
-    chosen: bool,
+    choice: Option<Choice>,
+    zones: Option<Zones>,
+    wanted: usize,
     account: Option<String>,
     order: Option<String>,
     challenges: usize,
@@ -100,38 +38,15 @@ fn known(desk: &Desk) -> Known {
         keys.map(|key| key.sha256).collect()
     };
     Known {
-        chosen: desk.setup().is_some(),
+        choice: desk.choice(),
+        zones: desk.zones(),
+        wanted: desk.wanted().len(),
         account: desk.account(URL).and_then(|account| account.uri),
         order: kept.as_ref().and_then(|k| k.order.clone()).map(|o| o.url),
         challenges: kept.as_ref().map_or(0, |k| k.challenges.len()),
         serial: desk.certificate(MAIL).map(|c| c.serial),
         tls_keys: kept.as_ref().map(hashes).unwrap_or_default(),
     }
-}
-
-fn open(folder: Recorder) -> Desk {
-    Desk::open(Store::new(folder), 1).unwrap()
-}
-
-/// A certificate for this key, as an authority would give it.
-fn issue(desk: &Desk, next: bool) {
-    let kept = desk.kept(MAIL).unwrap();
-    let key = if next {
-        &kept.keys.next
-    } else {
-        &kept.keys.current
-    };
-    let params = CertificateParams::new(vec!["mail.roost-lab.org".to_owned()]).unwrap();
-    let chain = params.self_signed(&key.pair().unwrap()).unwrap().pem();
-    let mut keys = kept.keys.clone();
-    keys.used(&key.sha256, NOW).unwrap();
-    desk.change(MAIL, |kept| {
-        kept.keys = keys;
-        kept.chain = Some(chain);
-        kept.order = None;
-        kept.renewal.issued(NOW);
-    })
-    .unwrap();
 }
 
 fn account(uri: Option<&str>) -> Account {
@@ -170,7 +85,8 @@ fn live(folder: &Recorder) -> Vec<(usize, Known)> {
         desk.ask(MAIL, |kept| kept.keys.ask(false)).unwrap();
     };
     let steps: Vec<Box<dyn Fn() + '_>> = vec![
-        Box::new(|| desk.set(setup()).unwrap()),
+        Box::new(|| desk.set(choice()).unwrap()),
+        Box::new(|| desk.serve(zones()).unwrap()),
         Box::new(|| desk.keep_account(account(None)).unwrap()),
         Box::new(|| {
             desk.keep_account(account(Some("https://ca.example/1")))
@@ -178,14 +94,22 @@ fn live(folder: &Recorder) -> Vec<(usize, Known)> {
         }),
         Box::new(|| order("https://ca.example/order/1")),
         Box::new(challenge),
-        Box::new(|| issue(&desk, false)),
+        Box::new(|| issue(&desk, MAIL, false)),
         Box::new(clean),
         Box::new(|| order("https://ca.example/order/2")),
-        Box::new(|| issue(&desk, false)),
+        Box::new(|| issue(&desk, MAIL, false)),
         Box::new(published),
-        Box::new(|| issue(&desk, true)),
-        Box::new(|| desk.set(setup()).unwrap()),
-        Box::new(|| issue(&desk, false)),
+        Box::new(|| issue(&desk, MAIL, true)),
+        Box::new(|| {
+            let contact = Some("owner@roost-lab.org".into());
+            desk.set(Choice {
+                contact,
+                ..choice()
+            })
+            .unwrap();
+        }),
+        Box::new(|| desk.serve(more_zones()).unwrap()),
+        Box::new(|| issue(&desk, MAIL, false)),
     ];
     let mut points = vec![(0, Known::default())];
     for step in steps {
@@ -260,9 +184,14 @@ fn check(found: &Known, old: &Known, new: &Known, at: (usize, usize, Option<usiz
     let either =
         |is: bool, what: &str| assert!(is, "{what} at {at:?}: {found:?}, {old:?}, {new:?}");
     either(
-        found.chosen == old.chosen || found.chosen == new.chosen,
-        "chosen",
+        found.choice == old.choice || found.choice == new.choice,
+        "choice",
     );
+    either(
+        found.zones == old.zones || found.zones == new.zones,
+        "zones",
+    );
+    either([old.wanted, new.wanted].contains(&found.wanted), "wanted");
     either(
         found.account == old.account || found.account == new.account,
         "account",
@@ -279,7 +208,7 @@ fn check(found: &Known, old: &Known, new: &Known, at: (usize, usize, Option<usiz
         found.serial == old.serial || found.serial == new.serial,
         "serial",
     );
-    // Before the first step returned, nobody knows the keys.
+    // Before names were told, nobody knows the keys.
     let unknown = old.tls_keys.is_empty();
     either(
         unknown || [&old.tls_keys, &new.tls_keys].contains(&&found.tls_keys),
@@ -320,10 +249,20 @@ fn what_is_damaged_is_begun_anew_and_the_rest_stays() {
     };
     damage("certificate-mail.json");
     let found = known(&open(folder.clone()));
-    assert_eq!((found.chosen, &found.account), (true, &before.account));
+    assert_eq!(
+        (&found.choice, &found.zones, &found.account),
+        (&before.choice, &before.zones, &before.account)
+    );
     assert_eq!((found.serial, found.tls_keys.len()), (None, 2));
     damage("accounts.json");
     assert_eq!(known(&open(folder.clone())).account, None);
-    damage("setup.json");
-    assert!(!known(&open(folder.clone())).chosen);
+    for (name, rest) in [
+        ("zones.json", (true, false)),
+        ("choice.json", (false, false)),
+    ] {
+        damage(name);
+        let found = known(&open(folder.clone()));
+        assert_eq!((found.choice.is_some(), found.zones.is_some()), rest);
+        assert_eq!(found.wanted, 0);
+    }
 }

@@ -85,7 +85,14 @@ pub static SECTIONS: &[Section] = &[
         doc: "Programs built elsewhere that replace those of Roost, one table for each: \
               static programs for 64-bit ARM Linux.",
         members: &[
-            "mail", "init", "stage1", "updater", "portal", "tunnel", "dns",
+            "mail",
+            "init",
+            "stage1",
+            "updater",
+            "portal",
+            "tunnel",
+            "dns",
+            "certificates",
         ],
         fields: &[&COMPONENT_PATH, &COMPONENT_SHA256],
     },

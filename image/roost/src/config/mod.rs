@@ -120,6 +120,8 @@ pub enum Component {
     Tunnel,
     /// The name server.
     Dns,
+    /// The certificate service.
+    Certificates,
 }
 
 impl Component {
@@ -132,6 +134,7 @@ impl Component {
             "portal" => Some(Self::Portal),
             "tunnel" => Some(Self::Tunnel),
             "dns" => Some(Self::Dns),
+            "certificates" => Some(Self::Certificates),
             _ => None,
         }
     }

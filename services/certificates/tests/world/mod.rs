@@ -12,7 +12,7 @@ use instant_acme::Account;
 use rcgen::{CertificateParams, KeyPair};
 use roost_certificates::http::Https;
 use roost_service::certificates::{
-    Answer, Call, Certificate, CertificateStatus, Directory, Setup, Status,
+    Answer, Call, Certificate, CertificateStatus, Choice, Directory, Status, Zones,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -113,18 +113,27 @@ impl World {
     }
 
     /// What is chosen in most tests.
-    pub fn setup(&self) -> Setup {
-        Setup {
-            mail_host: format!("mail.{ZONE}"),
-            domains: vec![ZONE.into()],
-            portal: None,
+    pub fn choice(&self) -> Choice {
+        Choice {
             directory: Directory::Url(format!("https://127.0.0.1:{}/dir", self.directory_port)),
             terms_agreed: true,
             contact: Some(format!("owner@{ZONE}")),
-            profile: None,
-            roots: Some(self.path("pebble.pem")),
+            roots_pem: Some(self.roots()),
+            ..Choice::default()
+        }
+    }
+
+    /// What dns tells in most tests.
+    pub fn zones(&self) -> Zones {
+        Zones {
+            mail_host: format!("mail.{ZONE}"),
+            domains: vec![ZONE.into()],
             secondaries: self.secondary.into_iter().collect(),
         }
+    }
+
+    fn roots(&self) -> String {
+        fs::read_to_string(self.path("pebble.pem")).unwrap()
     }
 
     /// Pebble's own certificate.
@@ -257,6 +266,19 @@ impl World {
         }
     }
 
+    /// The portal says what was chosen.
+    pub fn choose(&self, choice: Choice) {
+        let choice = Box::new(choice);
+        self.done(&Call::Set { choice });
+    }
+
+    /// dns says what it serves; from then on this test is the portal.
+    pub fn tell(&mut self, zones: Zones) {
+        self.start_as("dns");
+        self.done(&Call::Serve { zones });
+        self.start_as("portal");
+    }
+
     pub fn status(&self) -> Status {
         match self.ask(&Call::Status) {
             Answer::Status(status) => *status,
@@ -287,7 +309,7 @@ impl World {
         let key = base64::prelude::BASE64_STANDARD
             .decode(text("key"))
             .unwrap();
-        let https = Https::new(Some(&self.path("pebble.pem"))).unwrap();
+        let https = Https::new(Some(&self.roots())).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -344,10 +366,8 @@ fn owner(path: &Path) -> u32 {
 /// A world in which certificates were chosen.
 pub fn chosen(options: Options) -> World {
     let mut world = World::new(options);
-    world.start_as("portal");
-    world.done(&Call::Set {
-        setup: world.setup(),
-    });
+    world.tell(world.zones());
+    world.choose(world.choice());
     world
 }
 

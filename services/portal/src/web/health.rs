@@ -17,6 +17,7 @@ pub fn known_as(service: &str) -> &str {
         "updater" => "Updates",
         "portal" => "These pages",
         "dns" => "Name server",
+        "certificates" => "Certificates",
         "tunnel" => "Way to the relay",
         other => other,
     }
