@@ -66,12 +66,14 @@ impl Authority<'_> {
                 .await
                 .map_err(told)?,
             None => {
+                let caa = self.https.caa_identities(&directory).await;
                 let pair = Key::from_pkcs8_der(key.clone_key()).map_err(told)?;
                 let made = builder.create_from_key((pair, PrivateKeyDer::Pkcs8(key)), directory);
                 let (account, _) = made.await.map_err(told)?;
                 let uri = Some(account.id().to_owned());
                 let account_kept = store::Account {
                     uri,
+                    caa,
                     ..kept.clone()
                 };
                 self.desk.keep_account(account_kept).map_err(card)?;
@@ -83,13 +85,10 @@ impl Authority<'_> {
             let contact: Vec<String> = contact.collect();
             let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
             account.update_contacts(&contact).await.map_err(told)?;
-            let uri = Some(account.id().to_owned());
+            // What has been kept just now is in it, if the account is new.
+            let kept = self.kept_account().map_err(card)?;
             let contact = self.choice.contact.clone();
-            let kept = store::Account {
-                uri,
-                contact,
-                ..kept
-            };
+            let kept = store::Account { contact, ..kept };
             self.desk.keep_account(kept).map_err(card)?;
         }
         Ok(account)
@@ -107,6 +106,7 @@ impl Authority<'_> {
             key: key.into(),
             uri: None,
             contact: None,
+            caa: Vec::new(),
         };
         self.desk.keep_account(account.clone())?;
         Ok(account)

@@ -65,6 +65,30 @@ impl Https {
         }
     }
 
+    /// Names by which CAA records call the authority (RFC 8555, section 9.7.6), as its directory says; none if
+    /// it says none or is not understood. `instant-acme` leaves that part out.
+    pub async fn caa_identities(&self, directory: &str) -> Vec<String> {
+        #[derive(Default, serde::Deserialize)]
+        #[serde(default, rename_all = "camelCase")]
+        struct Meta {
+            caa_identities: Vec<String>,
+        }
+        #[derive(serde::Deserialize)]
+        struct Told {
+            #[serde(default)]
+            meta: Meta,
+        }
+        let Ok(request) = Request::get(directory).body(BodyWrapper::default()) else {
+            return Vec::new();
+        };
+        let Ok(answer) = self.request(request).await else {
+            return Vec::new();
+        };
+        let body = answer.body().await.unwrap_or_default();
+        serde_json::from_slice::<Told>(&body)
+            .map_or_else(|_| Vec::new(), |told| told.meta.caa_identities)
+    }
+
     async fn ask(self, request: Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, Error> {
         let other = |error| Error::Other(error);
         let answer = self.client.request(request).await;

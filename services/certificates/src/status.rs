@@ -23,11 +23,14 @@ pub fn status(desk: &Desk, now: Option<u64>) -> Status {
     let directory = choice
         .as_ref()
         .map(|choice| choice.directory.url().to_owned());
+    let account = directory
+        .as_ref()
+        .and_then(|directory| desk.account(directory));
+    let (account, caa) = account.map_or((None, Vec::new()), |a| (a.uri, a.caa));
     Status {
         summary: whole(desk, now, &certificates),
-        account: directory
-            .as_ref()
-            .and_then(|directory| desk.account(directory)?.uri),
+        account,
+        caa,
         directory,
         choice,
         zones,
@@ -276,6 +279,7 @@ mod tests {
             summary: certificates[0].summary.clone(),
             directory: Some(setup.choice.directory.url().into()),
             account: Some("https://ca.example/account/1234567890".into()),
+            caa: vec!["ca.example".into()],
             choice: Some(setup.choice),
             zones: Some(setup.zones),
             certificates,

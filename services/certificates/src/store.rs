@@ -162,6 +162,9 @@ pub struct Account {
     pub uri: Option<String>,
     /// Address that the authority knows.
     pub contact: Option<String>,
+    /// Names by which CAA records call the authority, as it said when the account was made.
+    #[serde(default)]
+    pub caa: Vec<String>,
 }
 
 /// All files.

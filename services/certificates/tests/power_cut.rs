@@ -55,6 +55,7 @@ fn account(uri: Option<&str>) -> Account {
         key: "a key".to_owned().into(),
         uri: uri.map(str::to_owned),
         contact: None,
+        caa: vec!["ca.example".into()],
     }
 }
 
