@@ -13,6 +13,8 @@
 //! A new serial number, and what a program or the owner set, is on the card before it is served or
 //! acknowledged. What is served has passed [`sign::verify`], which shares no code with the signing.
 
+mod parents;
+
 use crate::extra::{self, Given, Problem};
 use crate::generate::{self, Facts, NameServer};
 use crate::records::{Entry, Source, Zone};
@@ -23,6 +25,7 @@ use crate::state::{Kept, StateError, States};
 use crate::update::{ApplyError, Changes};
 use crate::zonefile::{self, Commented};
 use hickory_proto::rr::{Name, Record};
+use parents::Parents;
 use roost_service::dns;
 use std::sync::Arc;
 
@@ -60,6 +63,7 @@ pub struct Keeper {
     secondary: bool,
     policy: Policy,
     timing: Timing,
+    parents: Parents,
 }
 
 /// Why something was refused, in whole sentences.
@@ -78,6 +82,7 @@ impl Keeper {
             secondary: false,
             policy: Policy::default(),
             timing: Timing::default(),
+            parents: Parents::default(),
         }
     }
 
@@ -156,8 +161,7 @@ impl Keeper {
                 (ours, None) if !self.secondary => ours,
                 _ => None,
             },
-            // Nobody asks the parent yet.
-            parent: None,
+            parent: self.parents.fact(zone),
         }
     }
 
@@ -319,12 +323,7 @@ impl Keeper {
     /// [`Refused`] if the domain is none of this box.
     pub fn records(&self, domain: &str) -> Result<Vec<dns::Record>, Refused> {
         let zone = &self.all[self.find(domain)?];
-        let origin = zone.kept.keys.origin();
-        Ok(zone
-            .entries
-            .iter()
-            .map(|entry| shown(origin, entry))
-            .collect())
+        Ok(zone.entries.iter().map(shown).collect())
     }
 
     /// Begins to replace the key that the registrar knows.
@@ -380,6 +379,8 @@ impl Keeper {
             ds: Vec::new(),
             keys: Vec::new(),
             secondary: None,
+            delegation: None,
+            dmarc: None,
         });
         let zones = self.all.iter().map(|zone| {
             let keys = &zone.kept.keys;
@@ -400,6 +401,8 @@ impl Keeper {
                     .map(key)
                     .collect(),
                 secondary: None,
+                delegation: self.parents.delegation(keys.origin()),
+                dmarc: None,
             }
         });
         zones.chain(broken).collect()
@@ -464,17 +467,13 @@ fn plain(name: &Name) -> String {
     text.strip_suffix('.').unwrap_or(&text).to_owned()
 }
 
-fn shown(origin: &Name, entry: &Entry) -> dns::Record {
+fn shown(entry: &Entry) -> dns::Record {
     let record = &entry.record;
-    // What stands behind the type is the value.
-    let line = zonefile::line(origin, record);
-    let kind = record.record_type().to_string();
-    let value = line.split_once(&format!(" {kind} ")).map_or("", |(_, v)| v);
     dns::Record {
         name: plain(&record.name),
         ttl: record.ttl,
-        kind,
-        value: value.trim().to_owned(),
+        kind: record.record_type().to_string(),
+        value: zonefile::value(record),
         source: match entry.source {
             Source::Generated => "box",
             Source::Owner => "owner",

@@ -1,9 +1,11 @@
 //! The service from start to stop: which addresses it answers on, what it asks the others, who is told.
 
+use crate::check::{Place, Plan};
 use crate::facts::{Sources, facts};
 use crate::generate::Facts;
 use crate::keeper::{Keeper, Refused};
 use crate::notify::{self, Notifier, Secondary};
+use crate::parent::{self, Asking};
 use crate::serve::{Access, Limits, Listener, Options, Zones, listen};
 use crate::state::States;
 use crate::tsig::Key;
@@ -20,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 /// How often addresses and facts are looked at. Sockets on the same box cost little.
@@ -40,6 +43,8 @@ pub struct Places {
     pub port: u16,
     /// The services that are asked.
     pub sources: Sources,
+    /// How the world is asked what it sees.
+    pub asking: Asking,
 }
 
 /// What the other services said.
@@ -80,6 +85,8 @@ pub struct Service {
     failed: BTreeSet<IpAddr>,
     /// Which services do not answer, as it was told last.
     silent: String,
+    /// Asks the zones' parents, until the service is dropped.
+    _parents: JoinSet<()>,
 }
 
 impl Service {
@@ -102,6 +109,8 @@ impl Service {
             .await
             .map_err(|(address, error)| anyhow::anyhow!("answer on {address}: {error}"))?;
         let known = remembered(&places.data.join(KNOWN));
+        let mut parents = JoinSet::new();
+        parents.spawn(parent::watch(keeper.clone(), places.asking.clone(), now));
         let mut service = Self {
             notifier: Notifier::start(&zones, Vec::new()),
             places,
@@ -114,6 +123,7 @@ impl Service {
             ask_secondary: Instant::now(),
             failed: BTreeSet::new(),
             silent: String::new(),
+            _parents: parents,
         };
         service.use_known().await;
         service.look().await;
@@ -272,7 +282,38 @@ impl Service {
         }
     }
 
-    /// Answers the portal.
+    /// Everything that is needed to see what each name server answers. To ask them takes seconds, and is not for
+    /// whoever looks after the service.
+    ///
+    /// # Errors
+    /// [`Refused`] if there is no such zone, or it is not served yet.
+    pub async fn check(&self, domain: &str) -> Result<impl Future<Output = Answer> + use<>, Refused> {
+        let expected = self.keeper.lock().await.expected(domain)?;
+        let port = self.places.asking.port;
+        let place = |name: &str, at: SocketAddr, from| Place {
+            name: name.into(),
+            servers: vec![(at.ip(), from)],
+            port: at.port(),
+            outside: false,
+        };
+        let mut places: Vec<Place> = Vec::new();
+        // Loopback is the first.
+        places.extend((self.listener.addresses().first()).map(|at| place("box", *at, None)));
+        places.extend(self.secondaries.first().map(|secondary| {
+            let at = SocketAddr::new(secondary.address.ip(), port);
+            place("secondary", at, secondary.from)
+        }));
+        places.extend(expected.places.iter().cloned().map(|place| Place { port, ..place }));
+        let plan = Plan {
+            expected,
+            places,
+            asking: self.places.asking.clone(),
+            keeper: self.keeper.clone(),
+        };
+        Ok(async move { Answer::Check(Box::new(plan.run(now()).await)) })
+    }
+
+    /// Answers the portal. [`Service::check`] does the same for [`Call::Check`] without waiting for the network.
     pub async fn answer(&mut self, call: &Call) -> Answer {
         let mut keeper = self.keeper.lock().await;
         let text = |text: &str| Answer::Text { text: text.into() };
@@ -294,6 +335,14 @@ impl Service {
             }
             Call::Import { domain, text } => keeper.import(domain, text),
             Call::ReplaceKey { domain } => keeper.replace_key(domain, now()).map(|()| Answer::Done),
+            Call::Check { domain } => {
+                drop(keeper);
+                return match self.check(domain).await {
+                    Ok(answer) => answer.await,
+                    Err(Refused(why)) => Answer::Refused { why },
+                };
+            }
+            Call::SetDmarc { .. } | Call::Policies => Err(Refused("not yet".into())),
         };
         done.unwrap_or_else(|Refused(why)| Answer::Refused { why })
     }
