@@ -245,3 +245,6 @@ impl Told {
         self.answers = answers.collect();
     }
 }
+
+#[cfg(test)]
+mod tests;
