@@ -9,7 +9,7 @@ pub use table::table;
 
 use crate::ask::{Question, Server, many};
 use crate::keeper::Keeper;
-use crate::parent::{self, Asking, Heard};
+use crate::parent::{self, Asking};
 use crate::records::{Entry, Signed};
 use crate::zonefile;
 use hickory_proto::dnssec::rdata::DS;
@@ -22,7 +22,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 /// The port of the DNS.
 pub const PORT: u16 = 53;
@@ -123,7 +122,8 @@ pub fn wanted(zone: &Signed, entries: &[Entry]) -> Vec<Wanted> {
         set.values.sort();
     }
     let place = |set: &Wanted| {
-        let there = |entry: &Entry| entry.record.name == set.name && entry.record.record_type() == set.kind;
+        let there =
+            |entry: &Entry| entry.record.name == set.name && entry.record.record_type() == set.kind;
         entries.iter().position(there).unwrap_or(usize::MAX)
     };
     all.sort_by_key(place);
@@ -176,12 +176,8 @@ impl Plan {
             let origin = origin.clone();
             tasks.spawn(async move { (at, ask(&place, &questions, &origin).await) });
         }
-        let above = timeout(PARENT, parent::ask(&self.asking, origin));
-        let (above, all) = tokio::join!(above, tasks.join_all());
-        let heard = above.unwrap_or_else(|_| Heard {
-            fault: Some("no answer came in time".into()),
-            ..Heard::default()
-        });
+        let above = parent::ask(&self.asking, origin, PARENT);
+        let (heard, all) = tokio::join!(above, tasks.join_all());
         let mut told = vec![Told::default(); self.places.len()];
         for (at, one) in all {
             told[at] = one;

@@ -398,7 +398,7 @@ impl Keeper {
                 },
                 keys: (keys.keys().iter())
                     .filter(|_| signed_once)
-                    .map(key)
+                    .map(|one| key(keys, one))
                     .collect(),
                 secondary: None,
                 delegation: self.parents.delegation(keys.origin()),
@@ -484,8 +484,16 @@ fn shown(entry: &Entry) -> dns::Record {
     }
 }
 
-fn key(key: &sign::keys::Key) -> dns::ZoneKey {
+fn key(keys: &sign::keys::KeySet, key: &sign::keys::Key) -> dns::ZoneKey {
+    // Keys stand in the order in which they were made.
+    let later = keys.ksks().skip_while(|other| other.tag() != key.tag());
+    let replaced = later
+        .skip(1)
+        .any(|other| matches!(other.stage(), Stage::Ksk(Ksk::Trusted { .. })));
     let state = match key.stage() {
+        Stage::Ksk(Ksk::Announced { .. }) if replaced => {
+            "replaced: waits until every cache knows the next one"
+        }
         Stage::Ksk(Ksk::Published(_)) => "new: waits until every cache knows it",
         Stage::Ksk(Ksk::Announced { .. }) => "ready: the registrar can be given its DS record",
         Stage::Ksk(Ksk::Trusted { .. }) => "in use",

@@ -13,8 +13,8 @@ mod hear;
 mod read;
 mod watch;
 
-pub(crate) use advice::{plain, why};
 pub use advice::{Advice, Judged, Ours, judge};
+pub(crate) use advice::{plain, why};
 pub use belief::{Belief, Word};
 pub use hear::ask;
 pub use read::{ds_records, referral};

@@ -287,7 +287,10 @@ impl Service {
     ///
     /// # Errors
     /// [`Refused`] if there is no such zone, or it is not served yet.
-    pub async fn check(&self, domain: &str) -> Result<impl Future<Output = Answer> + use<>, Refused> {
+    pub async fn check(
+        &self,
+        domain: &str,
+    ) -> Result<impl Future<Output = Answer> + use<>, Refused> {
         let expected = self.keeper.lock().await.expected(domain)?;
         let port = self.places.asking.port;
         let place = |name: &str, at: SocketAddr, from| Place {
@@ -303,7 +306,13 @@ impl Service {
             let at = SocketAddr::new(secondary.address.ip(), port);
             place("secondary", at, secondary.from)
         }));
-        places.extend(expected.places.iter().cloned().map(|place| Place { port, ..place }));
+        places.extend(
+            expected
+                .places
+                .iter()
+                .cloned()
+                .map(|place| Place { port, ..place }),
+        );
         let plan = Plan {
             expected,
             places,

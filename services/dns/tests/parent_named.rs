@@ -51,7 +51,14 @@ impl Parent {
         let arguments = ["-g", "-c", file.to_str().unwrap()];
         let address = SocketAddr::from(([127, 0, 0, 2], port));
         Self {
-            _named: start_at("bind9", "named", &arguments, address, "test.", folder.path()),
+            _named: start_at(
+                "bind9",
+                "named",
+                &arguments,
+                address,
+                "test.",
+                folder.path(),
+            ),
             folder,
             asking: Asking {
                 resolv_conf,
@@ -244,7 +251,10 @@ async fn what_the_parent_says_is_told_and_every_place_is_asked() {
     parent.ds(&zone.ds);
     let table = check(&mut service).await;
     let zone = status(&mut service).await;
-    assert_eq!(zone.delegation.clone().unwrap().state, DelegationState::Secure);
+    assert_eq!(
+        zone.delegation.clone().unwrap().state,
+        DelegationState::Secure
+    );
     insta::assert_snapshot!("secure", shown(&table, &zone));
     assert!(table.rows.iter().all(|row| row.right));
 
@@ -252,10 +262,11 @@ async fn what_the_parent_says_is_told_and_every_place_is_asked() {
     parent.name_servers(&[("ns1.example.test.", "127.0.0.77"), OURS[1]]);
     assert_eq!(state(&mut service).await.0, DelegationState::Secure);
     insta::assert_snapshot!(state(&mut service).await.1);
-    let refused = service.answer(&Call::Check {
+    let other = Call::Check {
         domain: "example.com".into(),
-    });
-    assert!(matches!(refused.await, Answer::Refused { .. }));
+    };
+    let answer = service.answer(&other).await;
+    assert!(matches!(answer, Answer::Refused { .. }), "{answer:?}");
 }
 
 /// Asking takes nothing from others: the answer to a check is awaited while the service answers.
@@ -313,11 +324,14 @@ async fn a_key_is_replaced_with_a_real_parent() {
     let mut live = async |keeper: &mut Keeper, hours: u64, step: u64| {
         for _ in 0..hours / step {
             now += step * HOUR;
-            let heard = ask(&parent.asking, &origin).await;
+            let heard = ask(&parent.asking, &origin, PATIENCE).await;
             let judged = keeper.parent_says(&origin, &heard, now).unwrap();
             keeper.look(now);
             let zone = keeper.status().remove(0);
-            let keys = zone.keys.iter().filter(|key| key.role.contains("key-signing"));
+            let keys = zone
+                .keys
+                .iter()
+                .filter(|key| key.role.contains("key-signing"));
             let keys: Vec<&str> = keys.map(|key| key.state.as_str()).collect();
             let line = format!("{:?} {}\n", judged.delegation.state, keys.join(" | "));
             if !log.ends_with(&line) {

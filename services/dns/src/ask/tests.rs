@@ -112,7 +112,10 @@ async fn answers_come_in_any_order() {
         .unwrap();
     assert!(answers[0].is_none());
     for (number, answer) in answers.iter().enumerate().skip(1) {
-        assert_eq!(said(answer.as_ref().unwrap()), format!("n{number}.example."));
+        assert_eq!(
+            said(answer.as_ref().unwrap()),
+            format!("n{number}.example.")
+        );
     }
 }
 

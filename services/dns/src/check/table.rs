@@ -175,9 +175,12 @@ impl Table<'_> {
         found.push(said.map(|said| self.values(said.ds.iter().map(data))));
         let state = self.judged.map(|judged| judged.delegation.state);
         let right = said.is_none() || state == Some(DelegationState::Secure);
-        let mut advice = self.judged.map_or(String::new(), |judged| judged.advice.ds.clone());
+        let mut advice = self
+            .judged
+            .map_or(String::new(), |judged| judged.advice.ds.clone());
         if !right && advice.is_empty() {
-            advice = "Enter it at your registrar when the box's name servers are named there.".into();
+            advice =
+                "Enter it at your registrar when the box's name servers are named there.".into();
         }
         Row {
             name: plain(self.origin()),
@@ -206,10 +209,12 @@ fn advice_on_serial(place: &str, told: &Told, ours: u32) -> Option<String> {
     let Some(theirs) = told.serial else {
         let fault = told.fault.as_deref()?;
         return Some(format!(
-            "{place} does not have the zone ({fault}): `roost relay` tells the relay which domains there are."
+            "{place}: {fault}. If it is the relay: that has to know the domain (`roost relay`)."
         ));
     };
     Some(match serial::is_newer(ours, theirs) {
+        // It was changed while it was asked.
+        false if place == "box" => return None,
         true => format!(
             "{place} has serial {theirs}, the box {ours}: it is told of each change, and if it misses that, it \
              fetches the zone within {} minutes.",

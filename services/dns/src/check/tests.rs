@@ -1,5 +1,5 @@
 use super::*;
-use crate::parent::{Asked, Judged, Ours, Said, judge};
+use crate::parent::{Asked, Heard, Judged, Ours, Said, judge};
 use crate::records::Source;
 use crate::serve::{Core, Limits, Options, Transport, Zones};
 use crate::sign::keys::KeySet;
@@ -31,7 +31,10 @@ fn zone(serial: u32, text: &str) -> Signed {
             RData::TXT(TXT::new(vec![text.to_owned()])),
         ),
         // What lies behind a delegation of the owner's.
-        of("away.example.org.", RData::NS(NS(name("ns.away.example.org.")))),
+        of(
+            "away.example.org.",
+            RData::NS(NS(name("ns.away.example.org."))),
+        ),
         of("ns.away.example.org.", RData::A(A::new(198, 51, 100, 9))),
     ];
     Signed {
@@ -81,7 +84,12 @@ async fn server(zone: Option<Signed>, expected: &Expected) -> Told {
     });
     let origin = &expected.zone.origin;
     let mut questions = vec![Question::of(origin, RecordType::SOA)];
-    questions.extend(expected.wanted.iter().map(|set| Question::of(&set.name, set.kind)));
+    questions.extend(
+        expected
+            .wanted
+            .iter()
+            .map(|set| Question::of(&set.name, set.kind)),
+    );
     let mut answers = Vec::new();
     for question in &questions {
         let mut message = Message::query();
@@ -146,7 +154,10 @@ fn shown(check: &Check, keys: &KeySet) -> String {
                 let _ = writeln!(text, "      {}: {found:?}", place.name);
             }
         }
-        let asked = row.found.iter().map(|f| if f.is_some() { 'x' } else { '.' });
+        let asked = row
+            .found
+            .iter()
+            .map(|f| if f.is_some() { 'x' } else { '.' });
         let _ = writeln!(text, "      asked {}", asked.collect::<String>());
         if !row.advice.is_empty() {
             let _ = writeln!(text, "      {}", row.advice);
@@ -180,7 +191,12 @@ async fn a_table_in_which_all_is_right() {
     let told = [right.clone(), right.clone(), hairpin.clone(), hairpin];
     let judged = judged(&expected, &keys, &heard);
     let check = table(&expected, &places, &told, &heard, Some(&judged), NOW);
-    assert!(check.rows.iter().all(|row| row.right && row.advice.is_empty()));
+    assert!(
+        check
+            .rows
+            .iter()
+            .all(|row| row.right && row.advice.is_empty())
+    );
     assert!(check.rows.iter().all(|row| row.found.len() == 5));
     insta::assert_snapshot!(shown(&check, &keys));
 }

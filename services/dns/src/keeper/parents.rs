@@ -94,7 +94,9 @@ impl Keeper {
 fn told(state: DelegationState) -> &'static str {
     match state {
         DelegationState::Unknown => "was not found in the zone above: that could not be asked",
-        DelegationState::Elsewhere => "is not delegated to the box's name servers, or not to them alone",
+        DelegationState::Elsewhere => {
+            "is not delegated to the box's name servers, or not to them alone"
+        }
         DelegationState::Unsigned => "is delegated to the box; the registry has no DS record",
         DelegationState::Secure => "is delegated to the box, with a DS record of its key",
         DelegationState::Broken => {

@@ -26,10 +26,13 @@ pub struct Ours<'a> {
 impl<'a> Ours<'a> {
     /// What the parent of this zone should say.
     pub fn of(signed: &Signed, keys: &'a KeySet) -> Self {
-        let servers = signed.records.iter().filter_map(|record| match &record.data {
-            RData::NS(ns) if record.name == signed.origin => Some(absolute(&ns.0)),
-            _ => None,
-        });
+        let servers = signed
+            .records
+            .iter()
+            .filter_map(|record| match &record.data {
+                RData::NS(ns) if record.name == signed.origin => Some(absolute(&ns.0)),
+                _ => None,
+            });
         let name_servers: BTreeSet<Name> = servers.collect();
         let addresses = signed.records.iter().filter_map(|record| {
             let address = match &record.data {
@@ -62,8 +65,18 @@ pub struct Advice {
 }
 
 impl Advice {
-    fn whole(&self) -> String {
-        let all = [&self.asking, &self.name_servers, &self.addresses, &self.ds];
+    fn whole(&self, state: DelegationState) -> String {
+        let Self {
+            asking,
+            name_servers,
+            addresses,
+            ds,
+        } = self;
+        let all = match state {
+            // A DS record has to be right before others are asked.
+            DelegationState::Elsewhere => [asking, ds, name_servers, addresses],
+            _ => [asking, name_servers, addresses, ds],
+        };
         let said: Vec<&str> = all
             .into_iter()
             .map(String::as_str)
@@ -118,7 +131,7 @@ pub fn judge(ours: &Ours, heard: &Heard, at: u64) -> Judged {
         advice: String::new(),
     };
     let Some(said) = said else {
-        delegation.advice = format!("What is said of {zone} is not known: {}.", why(heard));
+        delegation.advice = format!("The zone above {zone} could not be asked: {}.", why(heard));
         return Judged {
             delegation,
             advice: Advice::default(),
@@ -134,7 +147,7 @@ pub fn judge(ours: &Ours, heard: &Heard, at: u64) -> Judged {
         addresses: about_addresses(ours, said, &above),
         ds: about_ds(ours, said, &above, delegation.state),
     };
-    delegation.advice = advice.whole();
+    delegation.advice = advice.whole(delegation.state);
     Judged {
         delegation,
         advice,
@@ -242,7 +255,10 @@ fn about_ds(ours: &Ours, said: &Said, above: &str, state: DelegationState) -> St
     let keys = ours.keys;
     let strange: Vec<String> = in_our_form(&said.ds, keys)
         .iter()
-        .filter(|ds| keys.ksks().all(|key| key.ds(keys.origin()).as_ref() != Some(ds)))
+        .filter(|ds| {
+            keys.ksks()
+                .all(|key| key.ds(keys.origin()).as_ref() != Some(ds))
+        })
         .map(|ds| ds.key_tag().to_string())
         .collect();
     let records = match strange.len() {
@@ -254,15 +270,17 @@ fn about_ds(ours: &Ours, said: &Said, above: &str, state: DelegationState) -> St
     match state {
         DelegationState::Unknown => String::new(),
         DelegationState::Elsewhere if !strange.is_empty() => format!(
-            "{above} also has {records} that {fit} no key of the box. Remove {them} at your registrar before you \
+            "{above} has {records} that {fit} no key of the box. Remove {them} at your registrar before you \
              change the name servers, and wait for {}: until then whoever validates would see nothing of your \
              domain.",
             time(said.ttl)
         ),
-        DelegationState::Elsewhere if !said.ds.is_empty() && !said.name_servers.is_empty() => format!(
-            "{above} has the DS record of the box's key already: whoever validates sees nothing of your domain \
+        DelegationState::Elsewhere if !said.ds.is_empty() && !said.name_servers.is_empty() => {
+            format!(
+                "{above} has the DS record of the box's key already: whoever validates sees nothing of your domain \
              until the box's name servers alone are named."
-        ),
+            )
+        }
         DelegationState::Elsewhere => String::new(),
         DelegationState::Unsigned => format!(
             "Enter this DS record at your registrar, so that nobody can forge answers: {}",
@@ -280,10 +298,12 @@ fn about_ds(ours: &Ours, said: &Said, above: &str, state: DelegationState) -> St
 /// What the owner may change though all is well.
 fn changes(keys: &KeySet, said: &Said, strange: &[String]) -> String {
     let known: Vec<u16> = named(keys, said).map(Key::tag).collect();
-    let fresh: Vec<&Key> = keys
-        .announced()
-        .filter(|key| !known.contains(&key.tag()))
-        .collect();
+    // Keys stand in the order in which they were made: one from before a known one is on its way out.
+    let later = keys
+        .ksks()
+        .skip_while(|key| known.last() != Some(&key.tag()));
+    let ready = |key: &&Key| matches!(key.stage(), Stage::Ksk(Ksk::Announced { .. }));
+    let fresh: Vec<&Key> = later.skip(1).filter(ready).collect();
     let leaving = |key: &&Key| matches!(key.stage(), Stage::Ksk(Ksk::Leaving { .. }));
     let mut old: Vec<String> = named(keys, said)
         .filter(leaving)
@@ -302,11 +322,11 @@ fn changes(keys: &KeySet, said: &Said, strange: &[String]) -> String {
     match old.len() {
         0 => String::new(),
         1 => format!(
-            "The DS record with tag {} is needed no longer: remove it at your registrar.",
+            "The DS record with tag {} is of no use: remove it at your registrar.",
             old[0]
         ),
         _ => format!(
-            "The DS records with tags {} are needed no longer: remove them at your registrar.",
+            "The DS records with tags {} are of no use: remove them at your registrar.",
             old.join(", ")
         ),
     }

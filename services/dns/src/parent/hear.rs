@@ -9,16 +9,28 @@ use roost_service::resolver;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 
 /// Name servers of the parent that shall answer.
 const WANTED: usize = 3;
 /// Name servers of the parent that are tried for that.
 const TRIED: usize = 6;
-/// How long one of them may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long one of them may take, over TCP and then over UDP.
+const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Asks the parent of `zone`, which is in lower case and absolute. Whatever fails is part of the result.
-pub async fn ask(asking: &Asking, zone: &Name) -> Heard {
+/// Asks the parent of `zone`, which is in lower case and absolute. Whatever fails is part of the result. If half
+/// of `patience` is over, no further name servers are tried in place of those that do not answer.
+pub async fn ask(asking: &Asking, zone: &Name, patience: Duration) -> Heard {
+    let until = Instant::now() + patience / 2;
+    let asked = timeout(patience, hear(asking, zone, until)).await;
+    asked.unwrap_or_else(|_| Heard {
+        fault: Some("no answer came in time".into()),
+        ..Heard::default()
+    })
+}
+
+async fn hear(asking: &Asking, zone: &Name, until: Instant) -> Heard {
     let resolvers = asking.resolvers();
     if resolvers.is_empty() {
         return Heard {
@@ -39,7 +51,10 @@ pub async fn ask(asking: &Asking, zone: &Name) -> Heard {
             };
         }
     };
-    let (second, first) = tokio::join!(resolver.second(zone), first_hand(&resolver, &parent, zone));
+    let (second, first) = tokio::join!(
+        resolver.second(zone),
+        first_hand(&resolver, &parent, zone, until)
+    );
     let mut heard = Heard {
         parent: Some(parent),
         own_resolver: resolver.is_own(),
@@ -58,6 +73,7 @@ async fn first_hand(
     resolver: &Resolver,
     parent: &Name,
     zone: &Name,
+    until: Instant,
 ) -> Result<(usize, Vec<Asked>), String> {
     let answer = resolver.ask(parent, RecordType::NS).await?;
     let mut names: Vec<Name> = answer
@@ -79,10 +95,10 @@ async fn first_hand(
     loop {
         let there = asked.iter().filter(|asked| asked.said.is_ok()).count();
         let more: Vec<Name> = rest.by_ref().take(WANTED.saturating_sub(there)).collect();
-        if more.is_empty() {
+        if more.is_empty() || Instant::now() >= until {
             return Ok((servers, asked));
         }
-        let mut tasks = tokio::task::JoinSet::new();
+        let mut tasks = JoinSet::new();
         for name in more {
             let (resolver, zone) = (resolver.clone(), zone.clone());
             tasks.spawn(async move { one_of_them(&resolver, name, &zone).await });
@@ -94,33 +110,36 @@ async fn first_hand(
     }
 }
 
-/// Asks one, at the first of its addresses that answers. `None`: it has none.
+/// Asks one at its first address of each family; the first that answers counts. `None`: it has none.
 async fn one_of_them(resolver: &Resolver, name: Name, zone: &Name) -> Option<Asked> {
     let (v4, v6) = tokio::join!(
         resolver.ask(&name, RecordType::A),
         resolver.ask(&name, RecordType::AAAA)
     );
-    let addresses = [v4, v6].into_iter().flatten().flat_map(|answer| {
-        let address = |data: &RData| match data {
+    let first = |answer: Message| {
+        let mut all = answer.answers.iter();
+        all.find_map(|record| match &record.data {
             RData::A(a) => Some(IpAddr::V4(a.0)),
             RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
             _ => None,
-        };
-        let all = answer.answers.iter();
-        all.filter_map(|record| address(&record.data))
-            .take(1)
-            .collect::<Vec<_>>()
-    });
-    let mut last = None;
-    for address in addresses {
-        let said = at(SocketAddr::new(address, resolver.port), zone).await;
-        let done = said.is_ok();
-        last = Some(Asked {
-            name: name.clone(),
-            address,
-            said,
+        })
+    };
+    let mut tasks = JoinSet::new();
+    for address in [v4, v6].into_iter().flatten().filter_map(first) {
+        let (name, zone, port) = (name.clone(), zone.clone(), resolver.port);
+        tasks.spawn(async move {
+            let said = at(SocketAddr::new(address, port), &zone).await;
+            Asked {
+                name,
+                address,
+                said,
+            }
         });
-        if done {
+    }
+    let mut last = None;
+    while let Some(done) = tasks.join_next().await {
+        last = done.ok().or(last);
+        if last.as_ref().is_some_and(|asked| asked.said.is_ok()) {
             break;
         }
     }
@@ -134,9 +153,13 @@ async fn at(address: SocketAddr, zone: &Name) -> Result<Said, String> {
     let answers = match many(server, &questions, PATIENCE).await {
         Ok(answers) => answers,
         Err(_) => {
-            let (ns, ds) = tokio::join!(one(server, &questions[0]), one(server, &questions[1]));
-            let said = |error: Failure| error.to_string();
-            vec![Some(ns.map_err(said)?), Some(ds.map_err(said)?)]
+            let both =
+                async { tokio::try_join!(one(server, &questions[0]), one(server, &questions[1])) };
+            let both = timeout(PATIENCE, both)
+                .await
+                .unwrap_or(Err(Failure::Silent));
+            let (ns, ds) = both.map_err(|error| error.to_string())?;
+            vec![Some(ns), Some(ds)]
         }
     };
     let [Some(ns), Some(ds)] = &answers[..] else {

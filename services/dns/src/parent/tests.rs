@@ -123,11 +123,15 @@ fn advice_in_plain_words() {
     );
     tell(
         "another's too",
-        with(&|said| drop(said.name_servers.insert(name("ns.other.example.")))),
+        with(&|said| {
+            said.name_servers.insert(name("ns.other.example."));
+        }),
     );
     tell(
         "one of ours",
-        with(&|said| drop(said.name_servers.remove(&name("ns2.example.org.")))),
+        with(&|said| {
+            said.name_servers.remove(&name("ns2.example.org."));
+        }),
     );
     tell(
         "wrong addresses",
@@ -149,7 +153,10 @@ fn advice_in_plain_words() {
     );
     let mut other = right.clone();
     other.ds = own.clone();
-    tell("not all the same", advice(&keys, &heard(&[other, right.clone()])));
+    tell(
+        "not all the same",
+        advice(&keys, &heard(&[other, right.clone()])),
+    );
     insta::assert_snapshot!(text.join("\n\n"));
 }
 
@@ -252,7 +259,11 @@ fn words_of_those_who_contradict_each_other_or_are_too_few_do_not_count() {
         own_resolver: true,
         ..heard(&[open.clone(), open.clone()])
     };
-    assert_eq!(Word::of(&none), given(&open), "most parents prove no absence");
+    assert_eq!(
+        Word::of(&none),
+        given(&open),
+        "most parents prove no absence"
+    );
 }
 
 #[test]
@@ -284,10 +295,10 @@ fn nothing_is_believed_before_it_was_heard_for_an_hour() {
     assert_eq!(belief.fact(&keys), None);
 }
 
-/// A liar who has all of the parent's name servers, for less than an hour at a time, every third hour, for a
-/// month, while a key is being replaced: the key that the parent really has stays.
+/// A liar who has all of the parent's name servers for two hours of four, for a month, while a key is being
+/// replaced: the key that the parent really has stays.
 #[test]
-fn a_liar_who_is_there_now_and_then_takes_no_key_away() {
+fn a_liar_who_is_there_half_of_the_time_takes_no_key_away() {
     let mut keys = keys();
     let timing = Timing::default();
     let truth = own(&keys);
@@ -298,7 +309,7 @@ fn a_liar_who_is_there_now_and_then_takes_no_key_away() {
             let now = from + minutes * 60;
             let announced = own(keys);
             let ds = match announced.last() {
-                Some(lie) if lies && minutes % 180 < 60 => vec![lie.clone()],
+                Some(lie) if lies && minutes % 240 < 120 => vec![lie.clone()],
                 _ => truth.clone(),
             };
             belief.hear(Word::Given(ds, 3600), now);
@@ -306,7 +317,10 @@ fn a_liar_who_is_there_now_and_then_takes_no_key_away() {
                 served: Some(Served { serial, at: now }),
                 parent: belief.fact(keys),
             };
-            if !rollover::step(keys, now, &seen, &timing).unwrap().is_empty() {
+            if !rollover::step(keys, now, &seen, &timing)
+                .unwrap()
+                .is_empty()
+            {
                 serial += 1;
                 keys.signed(serial);
             }
@@ -324,7 +338,10 @@ fn a_liar_who_is_there_now_and_then_takes_no_key_away() {
         at: now,
     };
     assert_eq!(rollover::Chain::of(&keys, &parent), rollover::Chain::Proven);
-    assert!(own(&keys).contains(&truth[0]), "nor is the owner told to remove it");
+    assert!(
+        own(&keys).contains(&truth[0]),
+        "nor is the owner told to remove it"
+    );
 }
 
 fn answer(code: ResponseCode, authoritative: bool) -> Message {

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 /// How often it is looked whether somebody is due.
 const TICK: Duration = Duration::from_secs(5);
@@ -80,13 +80,8 @@ pub async fn watch(
             }
             turn.asked = Some(now);
             turn.chance = chance();
-            // What hangs is asked again in its time.
-            if let Ok(heard) = timeout(LONGEST, ask(&asking, &zone)).await {
-                keeper
-                    .lock()
-                    .await
-                    .parent_says(&zone, &heard, clock());
-            }
+            let heard = ask(&asking, &zone, LONGEST).await;
+            keeper.lock().await.parent_says(&zone, &heard, clock());
         }
         sleep(TICK).await;
     }

@@ -83,7 +83,10 @@ impl World {
     /// States of the key-signing keys, and the advice, with tags made the same.
     fn told(&self, tags: &[u16]) -> String {
         let status = self.status();
-        let keys = status.keys.iter().filter(|k| k.role.contains("key-signing"));
+        let keys = status
+            .keys
+            .iter()
+            .filter(|k| k.role.contains("key-signing"));
         let mut text: String = keys
             .map(|key| format!("{}: {}\n", key.tag, key.state))
             .collect();
@@ -114,10 +117,22 @@ fn a_key_is_replaced_once_the_registry_has_the_new_one() {
     now = world.live(&registry, now, 3);
     assert_eq!(world.delegation().state, DelegationState::Secure);
     text.push(world.told(&[old]));
-    assert!(world.keeper.parents_to_ask().iter().all(|(_, waiting)| !waiting));
+    assert!(
+        world
+            .keeper
+            .parents_to_ask()
+            .iter()
+            .all(|(_, waiting)| !waiting)
+    );
 
     world.keeper.replace_key("example.org", now).unwrap();
-    assert!(world.keeper.parents_to_ask().iter().all(|(_, waiting)| *waiting));
+    assert!(
+        world
+            .keeper
+            .parents_to_ask()
+            .iter()
+            .all(|(_, waiting)| *waiting)
+    );
     now = world.live(&registry, now, 3);
     let keys = world.status().keys;
     let new = keys.iter().map(|key| key.tag);
@@ -134,7 +149,10 @@ fn a_key_is_replaced_once_the_registry_has_the_new_one() {
     text.push(world.told(&tags));
     // A form for one DS record.
     let ds = world.announced();
-    registry.enter(ds.into_iter().filter(|ds| ds.key_tag() == new).collect(), now);
+    registry.enter(
+        ds.into_iter().filter(|ds| ds.key_tag() == new).collect(),
+        now,
+    );
     now = world.live(&registry, now, 2);
     text.push(world.told(&tags));
     now = world.live(&registry, now, 3 * 24);
