@@ -18,6 +18,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 
 const DOMAIN: &str = "example.test";
 
@@ -32,24 +34,24 @@ impl Parent {
     fn start(port: u16) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let zone = "$TTL 300\n@ SOA ns.test. h.test. 1 3600 600 86400 60\n@ NS ns.test.\n@ NS ns-b.test.\n\
-                    ns A 127.0.0.2\nns-b A 127.0.0.4\n";
+                    ns A 127.0.0.1\nns-b A 127.0.0.1\n";
         fs::write(folder.path().join("test.zone"), zone).unwrap();
         let path = folder.path().display();
         let configuration = format!(
             "options {{
                directory \"{path}\"; pid-file none; session-keyfile \"{path}/session.key\";
-               listen-on port {port} {{ 127.0.0.2; 127.0.0.4; }}; listen-on-v6 {{ none; }};
+               listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};
                recursion no; dnssec-validation no; notify no;
              }};
              controls {{ }};
-             zone \"test\" {{ type primary; file \"test.zone\"; allow-update {{ 127.0.0.0/8; }}; }};"
+             zone \"test\" {{ type primary; file \"test.zone\"; allow-update {{ 127.0.0.1; }}; }};"
         );
         let file = folder.path().join("named.conf");
         fs::write(&file, configuration).unwrap();
         let resolv_conf = folder.path().join("resolv.conf");
-        fs::write(&resolv_conf, "nameserver 127.0.0.2\n").unwrap();
+        fs::write(&resolv_conf, "nameserver 127.0.0.1\n").unwrap();
         let arguments = ["-g", "-c", file.to_str().unwrap()];
-        let address = SocketAddr::from(([127, 0, 0, 2], port));
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
         Self {
             _named: start_at(
                 "bind9",
@@ -70,7 +72,7 @@ impl Parent {
 
     /// What somebody enters at the registrar's form.
     fn enter(&self, lines: &[&str]) {
-        let mut script = format!("server 127.0.0.2 {}\nzone test.\n", self.asking.port);
+        let mut script = format!("server 127.0.0.1 {}\nzone test.\n", self.asking.port);
         for line in lines {
             let _ = writeln!(script, "update {line}");
         }
@@ -103,19 +105,30 @@ impl Parent {
 }
 
 const OURS: [(&str, &str); 2] = [
-    ("ns1.example.test.", "127.0.0.1"),
+    ("ns1.example.test.", "127.0.0.6"),
     ("ns2.example.test.", "127.0.0.3"),
 ];
 
+/// What the relay does for ns1: whoever comes to its address is passed on to the box.
+async fn relay(port: u16, to: u16) {
+    let listener = TcpListener::bind(("127.0.0.6", port)).await.unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut on = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+            tokio::spawn(async move { copy_bidirectional(&mut stream, &mut on).await });
+        }
+    });
+}
+
 /// NSD, where the relay's copies would be.
-fn secondary(folder: &Path, port: u16) -> Other {
+fn secondary(folder: &Path, port: u16, from: u16) -> Other {
     let configuration = format!(
         "server:\n ip-address: 127.0.0.3@{port}\n username: \"\"\n chroot: \"\"\n zonesdir: \"{0}\"\n \
          database: \"\"\n pidfile: \"{0}/pid\"\n xfrdfile: \"{0}/xfrd\"\n zonelistfile: \"{0}/list\"\n \
          xfrdir: \"{0}\"\n logfile: \"{0}/log\"\n verbosity: 2\n server-count: 1\n\
          remote-control:\n control-enable: no\n\
          key:\n name: secondary\n algorithm: hmac-sha256\n secret: \"{SECRET}\"\n\
-         zone:\n name: {DOMAIN}\n zonefile: copy\n request-xfr: AXFR 127.0.0.1@{port} secondary\n \
+         zone:\n name: {DOMAIN}\n zonefile: copy\n request-xfr: AXFR 127.0.0.1@{from} secondary\n \
          allow-notify: 127.0.0.1 secondary\n",
         folder.display(),
     );
@@ -127,12 +140,12 @@ fn secondary(folder: &Path, port: u16) -> Other {
 }
 
 /// The service on a card that knows what mail and tunnel said last.
-async fn service(folder: &Path, asking: Asking) -> Service {
+async fn service(folder: &Path, port: u16, asking: Asking) -> Service {
     let known = json!({
         "published": { "host": "mail.example.test", "domains": [DOMAIN], "dkim": [] },
         "reached": {
             "outside": {
-                "addresses": ["127.0.0.1"],
+                "addresses": ["127.0.0.6"],
                 "second_name_server": ["127.0.0.3"],
                 "secondary": { "addresses": ["127.0.0.3"], "key": "secondary", "secret": SECRET },
             },
@@ -142,7 +155,7 @@ async fn service(folder: &Path, asking: Asking) -> Service {
     fs::write(folder.join("known.json"), known.to_string()).unwrap();
     Service::start(Places {
         data: folder.to_owned(),
-        port: asking.port,
+        port,
         sources: Sources {
             mail: folder.join("nobody"),
             tunnel: folder.join("nobody"),
@@ -174,7 +187,8 @@ async fn state(service: &mut Service) -> (DelegationState, String) {
     (delegation.state, delegation.advice)
 }
 
-/// The table, with what differs from run to run made the same.
+/// The table, with what differs from run to run made the same. What is right everywhere and no matter of the
+/// parent's is left out.
 fn shown(check: &Check, zone: &Zone) -> String {
     let mut text = String::new();
     for place in &check.places {
@@ -191,6 +205,9 @@ fn shown(check: &Check, zone: &Zone) -> String {
             Some(_) => '~',
         });
         let found: String = found.collect();
+        if found == "====." && !["SOA", "DNSKEY"].contains(&row.kind.as_str()) {
+            continue;
+        }
         let expected = match row.kind.as_str() {
             "DNSKEY" => format!("{} keys", row.expected.len()),
             _ => row.expected.join(" | "),
@@ -207,11 +224,11 @@ fn shown(check: &Check, zone: &Zone) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_parent_says_is_told_and_every_place_is_asked() {
-    let port = free_port();
+    let (port, own) = (free_port(), free_port());
     let parent = Parent::start(port);
     parent.name_servers(&[("ns.elsewhere.test.", "127.0.0.9")]);
     let folder = tempfile::tempdir().unwrap();
-    let mut service = service(folder.path(), parent.asking.clone()).await;
+    let mut service = service(folder.path(), own, parent.asking.clone()).await;
     // It asks by itself.
     let began = Instant::now();
     while status(&mut service).await.delegation.is_none() {
@@ -225,7 +242,8 @@ async fn what_the_parent_says_is_told_and_every_place_is_asked() {
     assert_eq!(delegation.name_servers, ["ns.elsewhere.test"]);
 
     let copies = tempfile::tempdir().unwrap();
-    let _secondary = secondary(copies.path(), port);
+    let _secondary = secondary(copies.path(), port, own);
+    relay(port, own).await;
     parent.name_servers(&OURS);
     let (found, advice) = state(&mut service).await;
     assert_eq!(found, DelegationState::Unsigned);
@@ -240,13 +258,14 @@ async fn what_the_parent_says_is_told_and_every_place_is_asked() {
         }
         assert!(began.elapsed() < PATIENCE, "{:?}", table.places);
     };
+    assert!(table.rows.len() > 20, "{table:?}");
     insta::assert_snapshot!("unsigned", shown(&table, &zone));
 
     let strange = format!("{} IN DS 12345 13 2 {}", DOMAIN, "AB".repeat(32));
     parent.ds(&[strange]);
     let (found, advice) = state(&mut service).await;
     assert_eq!(found, DelegationState::Broken);
-    insta::assert_snapshot!(advice.replace(&zone.ds[0], "DS"));
+    insta::assert_snapshot!("broken", advice.replace(&zone.ds[0], "DS"));
 
     parent.ds(&zone.ds);
     let table = check(&mut service).await;
@@ -258,10 +277,10 @@ async fn what_the_parent_says_is_told_and_every_place_is_asked() {
     insta::assert_snapshot!("secure", shown(&table, &zone));
     assert!(table.rows.iter().all(|row| row.right));
 
-    // Another address at the registry, and somebody else beside.
+    // Another address at the registry.
     parent.name_servers(&[("ns1.example.test.", "127.0.0.77"), OURS[1]]);
     assert_eq!(state(&mut service).await.0, DelegationState::Secure);
-    insta::assert_snapshot!(state(&mut service).await.1);
+    insta::assert_snapshot!("wrong_address", state(&mut service).await.1);
     let other = Call::Check {
         domain: "example.com".into(),
     };
@@ -283,7 +302,7 @@ async fn a_check_holds_nobody_up() {
         port,
         first: Duration::from_secs(3600),
     };
-    let mut service = service(folder.path(), asking).await;
+    let mut service = service(folder.path(), free_port(), asking).await;
     let answer = service.check(DOMAIN).await.unwrap();
     let mut task = tokio::spawn(answer);
     let zone = status(&mut service).await;
@@ -296,7 +315,7 @@ async fn a_check_holds_nobody_up() {
     let found = table.places[0].serial;
     assert_eq!(found, zone.serial, "the box itself was asked");
     let parent = table.places.last().unwrap();
-    insta::assert_snapshot!(parent.fault.as_deref().unwrap(), @"");
+    insta::assert_snapshot!(parent.fault.as_deref().unwrap(), @"the zone above was not found: asking the resolver for test. SOA: no answer came in time");
 }
 
 /// A whole replacement of the key that the registrar knows, by a clock of its own.
@@ -308,9 +327,9 @@ async fn a_key_is_replaced_with_a_real_parent() {
     let facts: Facts = serde_json::from_value(json!({
         "domain": DOMAIN,
         "mail_host": "mail.example.test",
-        "ipv4": ["127.0.0.1"],
+        "ipv4": ["127.0.0.6"],
         "name_servers": [
-            { "name": "ns1.example.test", "ipv4": ["127.0.0.1"] },
+            { "name": "ns1.example.test", "ipv4": ["127.0.0.6"] },
             { "name": "ns2.example.test", "ipv4": ["127.0.0.3"] },
         ],
     }))
@@ -353,5 +372,5 @@ async fn a_key_is_replaced_with_a_real_parent() {
     live(&mut keeper, 2, 1).await;
     live(&mut keeper, 6 * 24, 6).await;
     assert_eq!(keeper.status()[0].ds, second);
-    insta::assert_snapshot!(log);
+    insta::assert_snapshot!("replaced", log);
 }
