@@ -18,7 +18,7 @@ pub(crate) use advice::{plain, why};
 pub use belief::{Belief, Word};
 pub use hear::ask;
 pub use read::{ds_records, referral};
-pub use watch::watch;
+pub use watch::{Waiting, watch};
 
 use hickory_proto::dnssec::rdata::DS;
 use hickory_proto::rr::Name;

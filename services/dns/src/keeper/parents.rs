@@ -2,7 +2,8 @@
 
 use super::{Keeper, OneZone, Refused};
 use crate::check::{self, Expected};
-use crate::parent::{Belief, Heard, Judged, Ours, Word, judge};
+use crate::parent::{Belief, Heard, Judged, Ours, Waiting, Word, judge};
+use crate::sign::keys::Key;
 use crate::sign::rollover::{Ksk, Parent, Stage};
 use hickory_proto::rr::Name;
 use roost_service::dns::{Delegation, DelegationState};
@@ -31,24 +32,23 @@ impl Parents {
 }
 
 impl Keeper {
-    /// The zones whose parents are to be asked, and whether something waits for the answer.
-    pub fn parents_to_ask(&self) -> Vec<(Name, bool)> {
-        let mut all = Vec::new();
-        for zone in &self.all {
+    /// The zones whose parents are to be asked, and what waits for the answer.
+    pub fn parents_to_ask(&self) -> Vec<(Name, Waiting)> {
+        // Of a zone that nobody was ever told of the parent knows nothing.
+        let served = |zone: &&OneZone| self.zones.current(zone.kept.keys.origin()).is_some();
+        let all = self.all.iter().filter(served).map(|zone| {
             let keys = &zone.kept.keys;
-            // Of a zone that nobody was ever told of the parent knows nothing.
-            if self.zones.current(keys.origin()).is_none() {
-                continue;
-            }
-            let secure = (self.parents.delegation(keys.origin()))
-                .is_some_and(|said| said.state == DelegationState::Secure);
-            let settled = keys.ksks().count() == 1
-                && keys
-                    .ksks()
-                    .all(|key| matches!(key.stage(), Stage::Ksk(Ksk::Trusted { .. })));
-            all.push((keys.origin().clone(), !(secure && settled)));
-        }
-        all
+            let trusted = |key: &Key| matches!(key.stage(), Stage::Ksk(Ksk::Trusted { .. }));
+            let settled = keys.ksks().count() == 1 && keys.ksks().all(trusted);
+            let known = self.parents.delegation(keys.origin());
+            let waiting = match known.map(|known| known.state) {
+                None | Some(DelegationState::Unknown) => Waiting::Everything,
+                Some(DelegationState::Secure) if settled => Waiting::Nothing,
+                Some(_) => Waiting::Change,
+            };
+            (keys.origin().clone(), waiting)
+        });
+        all.collect()
     }
 
     /// This was heard of a zone's parent at `now` (seconds since 1970), and what it means. Keys that wait for it
@@ -93,7 +93,7 @@ impl Keeper {
 /// For the log.
 fn told(state: DelegationState) -> &'static str {
     match state {
-        DelegationState::Unknown => "was not found in the zone above: that could not be asked",
+        DelegationState::Unknown => "could not be looked up in the zone above",
         DelegationState::Elsewhere => {
             "is not delegated to the box's name servers, or not to them alone"
         }

@@ -16,6 +16,8 @@ const TICK: Duration = Duration::from_secs(5);
 const SELDOM: Duration = Duration::from_secs(6 * 3600);
 /// While something waits: the owner is at the registrar's form.
 const OFTEN: Duration = Duration::from_secs(600);
+/// While nobody could be asked: at the start the network may not be there yet.
+const SOON: Duration = Duration::from_secs(60);
 /// While something waits for longer than [`PATIENT`].
 const HOURLY: Duration = Duration::from_secs(3600);
 /// How long it is asked often.
@@ -24,6 +26,17 @@ const PATIENT: Duration = Duration::from_secs(2 * 86_400);
 const LONGEST: Duration = Duration::from_secs(30);
 /// The pauses are longer by up to this part, so that boxes do not ask all at once.
 const JITTER: f64 = 0.1;
+
+/// What waits for the parent's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// Nothing.
+    Nothing,
+    /// The owner or a key.
+    Change,
+    /// Everybody: nothing is known.
+    Everything,
+}
 
 /// When a zone's parent is asked.
 #[derive(Debug, Clone)]
@@ -48,15 +61,19 @@ impl Turn {
         }
     }
 
-    /// When the parent is to be asked, given whether something waits for it at `now`.
-    fn due(&mut self, waiting: bool, first: Duration, now: Instant) -> Instant {
-        self.waiting = waiting.then(|| self.waiting.unwrap_or(now));
+    /// When the parent is to be asked, given what waits for it at `now`.
+    fn due(&mut self, waiting: Waiting, first: Duration, now: Instant) -> Instant {
+        self.waiting = match waiting {
+            Waiting::Nothing => None,
+            _ => self.waiting.or(Some(now)),
+        };
         let spread = |pause: Duration| pause.mul_f64(1.0 + JITTER * self.chance);
         match (self.asked, self.waiting) {
             (None, _) => self.since + spread(first),
             (Some(asked), None) => asked + spread(SELDOM),
-            (Some(asked), Some(since)) if now < since + PATIENT => asked + spread(OFTEN),
-            (Some(asked), Some(_)) => asked + spread(HOURLY),
+            (Some(asked), Some(since)) if now >= since + PATIENT => asked + spread(HOURLY),
+            (Some(asked), Some(_)) if waiting == Waiting::Everything => asked + spread(SOON),
+            (Some(asked), Some(_)) => asked + spread(OFTEN),
         }
     }
 }
@@ -96,34 +113,29 @@ fn chance() -> f64 {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn the_first_time_within_a_minute_then_often_then_hourly_then_seldom() {
+    #[test]
+    fn the_first_time_within_a_minute_then_often_then_hourly_then_seldom() {
+        use Waiting::{Change, Everything, Nothing};
         let start = Instant::now();
-        let minutes = |from: Instant, to: Instant| (to - from).as_secs() / 60;
+        let first = Asking::default().first;
         for chance in [0.0, 1.0] {
             let mut turn = Turn::new(start, chance);
-            let first = Asking::default().first;
-            let due = turn.due(true, first, start);
-            assert!(due > start && due < start + Duration::from_secs(60));
-            turn.asked = Some(due);
-            assert_eq!(minutes(due, turn.due(true, first, due)), 10 + chance as u64);
-            let later = due + PATIENT;
-            turn.asked = Some(later);
-            assert_eq!(
-                minutes(later, turn.due(true, first, later)),
-                60 + 6 * chance as u64
-            );
-            // Nothing waits any more, then a key is replaced.
-            assert_eq!(
-                minutes(later, turn.due(false, first, later)),
-                360 + 36 * chance as u64
-            );
-            let again = later + HOURLY;
-            assert_eq!(
-                minutes(later, turn.due(true, first, again)),
-                10 + chance as u64,
-                "at once, for ten minutes are over"
-            );
+            let asked = turn.due(Everything, first, start);
+            assert!(asked > start && asked < start + Duration::from_secs(60));
+            turn.asked = Some(asked);
+            let mut minutes = |waiting, now: Instant| {
+                let due = turn.due(waiting, first, now);
+                (due - asked).as_secs() / 60
+            };
+            let longer = |pause: u64| pause + (chance * 0.1 * pause as f64) as u64;
+            assert_eq!(minutes(Everything, asked), 1);
+            assert_eq!(minutes(Change, asked), longer(10));
+            for waiting in [Change, Everything] {
+                assert_eq!(minutes(waiting, asked + PATIENT), longer(60));
+            }
+            assert_eq!(minutes(Nothing, asked + PATIENT), longer(360));
+            // Then a key is replaced.
+            assert_eq!(minutes(Change, asked + PATIENT), longer(10));
         }
     }
 

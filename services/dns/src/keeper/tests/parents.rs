@@ -1,7 +1,7 @@
 //! Replacing the key that the registrar knows, from the command to the end, with time travel.
 
 use super::*;
-use crate::parent::{Asked, Heard, Said};
+use crate::parent::{Asked, Heard, Said, Waiting};
 use crate::sign::rollover::{Chain, Parent};
 use hickory_proto::dnssec::rdata::DS;
 use roost_service::dns::{Delegation, DelegationState};
@@ -117,22 +117,13 @@ fn a_key_is_replaced_once_the_registry_has_the_new_one() {
     now = world.live(&registry, now, 3);
     assert_eq!(world.delegation().state, DelegationState::Secure);
     text.push(world.told(&[old]));
-    assert!(
-        world
-            .keeper
-            .parents_to_ask()
-            .iter()
-            .all(|(_, waiting)| !waiting)
+    assert_eq!(
+        world.keeper.parents_to_ask(),
+        [(origin(), Waiting::Nothing)]
     );
 
     world.keeper.replace_key("example.org", now).unwrap();
-    assert!(
-        world
-            .keeper
-            .parents_to_ask()
-            .iter()
-            .all(|(_, waiting)| *waiting)
-    );
+    assert_eq!(world.keeper.parents_to_ask(), [(origin(), Waiting::Change)]);
     now = world.live(&registry, now, 3);
     let keys = world.status().keys;
     let new = keys.iter().map(|key| key.tag);
