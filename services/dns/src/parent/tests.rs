@@ -1,10 +1,13 @@
 use super::*;
+use crate::ask::Question;
 use crate::sign::keys::KeySet;
 use crate::sign::rollover::{self, Observed, Parent, Served, Timing};
+use hickory_proto::dnssec::rdata::DNSSECRData;
 use hickory_proto::dnssec::{Algorithm, DigestType};
 use hickory_proto::op::{Message, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, NS, SOA};
-use hickory_proto::rr::{RData, Record};
+use hickory_proto::rr::{RData, Record, RecordType};
+use proptest::prelude::*;
 use roost_service::dns::DelegationState;
 
 const NOW: u64 = 1_800_000_000;
@@ -388,4 +391,33 @@ fn resolvers_are_read() {
                 nameserver 2001:db8::53 # second\n";
     let read: Vec<String> = resolvers(text).iter().map(ToString::to_string).collect();
     assert_eq!(read, ["127.0.0.53", "2001:db8::53"]);
+}
+
+proptest! {
+    /// A referral in which some bytes are others: what is taken from it is about the zone and its name servers.
+    #[test]
+    fn what_is_damaged_is_refused_or_about_the_zone(changes in proptest::collection::vec((0usize..200, any::<u8>()), 0..8)) {
+        let zone = name("example.org.");
+        let mut message = answer(ResponseCode::NoError, false);
+        message.add_query(hickory_proto::op::Query::query(zone.clone(), RecordType::NS));
+        message.add_authority(ns("example.org.", "ns1.example.org."));
+        message.add_additional(Record::from_rdata(name("ns1.example.org."), 60, RData::A(A::new(192, 0, 2, 1))));
+        let ds = RData::DNSSEC(DNSSECRData::DS(strange(7)));
+        message.add_answer(Record::from_rdata(zone.clone(), 60, ds));
+        let mut bytes = message.to_vec().unwrap();
+        for (at, byte) in changes {
+            let length = bytes.len();
+            bytes[at % length] = byte;
+        }
+        let id = u16::from_be_bytes([bytes[0], bytes[1]]);
+        if let Some(message) = crate::ask::answer(&bytes, id, &Question::of(&zone, RecordType::NS)) {
+            if let Ok(said) = referral(&message, &zone) {
+                prop_assert!(said.glue.iter().all(|(name, _)| said.name_servers.contains(name)));
+                prop_assert!(said.name_servers.iter().all(|name| *name == name.to_lowercase()));
+            }
+            if let Ok((ds, ttl)) = ds_records(&message, &zone) {
+                prop_assert!(!ds.is_empty() || ttl == 0);
+            }
+        }
+    }
 }
