@@ -315,7 +315,7 @@ async fn a_check_holds_nobody_up() {
     let found = table.places[0].serial;
     assert_eq!(found, zone.serial, "the box itself was asked");
     let parent = table.places.last().unwrap();
-    insta::assert_snapshot!(parent.fault.as_deref().unwrap(), @"the zone above was not found: asking the resolver for test. SOA: no answer came in time");
+    insta::assert_snapshot!(parent.fault.as_deref().unwrap(), @"the resolver was asked for SOA of test: no answer came in time");
 }
 
 /// A whole replacement of the key that the registrar knows, by a clock of its own.

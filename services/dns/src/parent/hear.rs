@@ -1,7 +1,7 @@
 //! Finds the parent zone and asks its name servers.
 
 use super::read::{absolute, begins_zone};
-use super::{Asked, Asking, Heard, Said, Second, ds_records, referral};
+use super::{Asked, Asking, Heard, Said, Second, ds_records, plain, referral};
 use crate::ask::{Failure, Question, Server, many, one};
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
@@ -46,7 +46,7 @@ async fn hear(asking: &Asking, zone: &Name, until: Instant) -> Heard {
         Ok(parent) => parent,
         Err(why) => {
             return Heard {
-                fault: Some(format!("the zone above was not found: {why}")),
+                fault: Some(why),
                 ..Heard::default()
             };
         }
@@ -63,7 +63,7 @@ async fn hear(asking: &Asking, zone: &Name, until: Instant) -> Heard {
     };
     match first {
         Ok((servers, asked)) => (heard.servers, heard.asked) = (servers, asked),
-        Err(why) => heard.fault = Some(format!("its name servers were not found: {why}")),
+        Err(why) => heard.fault = Some(why),
     }
     heard
 }
@@ -203,7 +203,10 @@ impl Resolver {
                 Err(error) => last = error.to_string(),
             }
         }
-        Err(format!("asking the resolver for {name} {kind}: {last}"))
+        Err(format!(
+            "the resolver was asked for {kind} of {}: {last}",
+            plain(name)
+        ))
     }
 
     /// Whether it is the box's own and nobody else's.
