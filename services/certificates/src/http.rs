@@ -81,10 +81,10 @@ impl Https {
         let Ok(request) = Request::get(directory).body(BodyWrapper::default()) else {
             return Vec::new();
         };
-        let Ok(answer) = self.request(request).await else {
+        let Ok(mut answer) = self.request(request).await else {
             return Vec::new();
         };
-        let body = answer.body().await.unwrap_or_default();
+        let body = answer.body.into_bytes().await.unwrap_or_default();
         serde_json::from_slice::<Told>(&body)
             .map_or_else(|_| Vec::new(), |told| told.meta.caa_identities)
     }

@@ -14,6 +14,7 @@
 //! A new serial number, and what a program or the owner set, is on the card before it is served or
 //! acknowledged. What is served has passed [`sign::verify`], which shares no code with the signing.
 
+mod parents;
 mod pins;
 mod policies;
 
@@ -29,6 +30,7 @@ use crate::state::{Kept, StateError, States};
 use crate::update::{ApplyError, Changes};
 use crate::zonefile::{self, Commented};
 use hickory_proto::rr::{Name, Record};
+use parents::Parents;
 use roost_service::dns;
 use std::sync::Arc;
 
@@ -78,6 +80,7 @@ pub struct Keeper {
     secondary: bool,
     policy: Policy,
     timing: Timing,
+    parents: Parents,
 }
 
 /// Why something was refused, in whole sentences.
@@ -96,6 +99,7 @@ impl Keeper {
             secondary: false,
             policy: Policy::default(),
             timing: Timing::default(),
+            parents: Parents::default(),
         }
     }
 
@@ -177,8 +181,7 @@ impl Keeper {
                 (ours, None) if !self.secondary => ours,
                 _ => None,
             },
-            // Nobody asks the parent yet.
-            parent: None,
+            parent: self.parents.fact(zone),
         }
     }
 
@@ -348,12 +351,7 @@ impl Keeper {
     /// [`Refused`] if the domain is none of this box.
     pub fn records(&self, domain: &str) -> Result<Vec<dns::Record>, Refused> {
         let zone = &self.all[self.find(domain)?];
-        let origin = zone.kept.keys.origin();
-        Ok(zone
-            .entries
-            .iter()
-            .map(|entry| shown(origin, entry))
-            .collect())
+        Ok(zone.entries.iter().map(shown).collect())
     }
 
     /// Begins to replace the key that the registrar knows.
@@ -428,10 +426,10 @@ impl Keeper {
                 },
                 keys: (keys.keys().iter())
                     .filter(|_| signed_once)
-                    .map(key)
+                    .map(|one| key(keys, one))
                     .collect(),
                 secondary: None,
-                delegation: None,
+                delegation: self.parents.delegation(keys.origin()),
                 dmarc: zone.dmarc(),
             }
         });
@@ -497,17 +495,13 @@ fn plain(name: &Name) -> String {
     text.strip_suffix('.').unwrap_or(&text).to_owned()
 }
 
-fn shown(origin: &Name, entry: &Entry) -> dns::Record {
+fn shown(entry: &Entry) -> dns::Record {
     let record = &entry.record;
-    // What stands behind the type is the value.
-    let line = zonefile::line(origin, record);
-    let kind = record.record_type().to_string();
-    let value = line.split_once(&format!(" {kind} ")).map_or("", |(_, v)| v);
     dns::Record {
         name: plain(&record.name),
         ttl: record.ttl,
-        kind,
-        value: value.trim().to_owned(),
+        kind: record.record_type().to_string(),
+        value: zonefile::value(record),
         source: match entry.source {
             Source::Generated => "box",
             Source::Owner => "owner",
@@ -518,8 +512,16 @@ fn shown(origin: &Name, entry: &Entry) -> dns::Record {
     }
 }
 
-fn key(key: &sign::keys::Key) -> dns::ZoneKey {
+fn key(keys: &sign::keys::KeySet, key: &sign::keys::Key) -> dns::ZoneKey {
+    // Keys stand in the order in which they were made.
+    let later = keys.ksks().skip_while(|other| other.tag() != key.tag());
+    let replaced = later
+        .skip(1)
+        .any(|other| matches!(other.stage(), Stage::Ksk(Ksk::Trusted { .. })));
     let state = match key.stage() {
+        Stage::Ksk(Ksk::Announced { .. }) if replaced => {
+            "replaced: waits until every cache knows the next one"
+        }
         Stage::Ksk(Ksk::Published(_)) => "new: waits until every cache knows it",
         Stage::Ksk(Ksk::Announced { .. }) => "ready: the registrar can be given its DS record",
         Stage::Ksk(Ksk::Trusted { .. }) => "in use",

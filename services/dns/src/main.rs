@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use roost_dns::facts::Sources;
+use roost_dns::parent::Asking;
 use roost_dns::run::{Places, Service};
 use roost_service::door::{Door, House};
 use roost_service::notifier::Notifier;
@@ -19,6 +20,10 @@ const MAIL_ENV: &str = "ROOST_MAIL_SOCKET";
 const TUNNEL_ENV: &str = "ROOST_TUNNEL_SOCKET";
 /// Another socket of the certificate service, for tests.
 const CERTIFICATES_ENV: &str = "ROOST_CERTIFICATES_SOCKET";
+/// Another list of resolvers, for tests.
+const RESOLV_CONF_ENV: &str = "ROOST_RESOLV_CONF";
+/// The port at which others answer, for tests.
+const WORLD_PORT_ENV: &str = "ROOST_DNS_WORLD_PORT";
 /// The port of the DNS.
 const PORT: u16 = 53;
 /// Who may ask.
@@ -56,12 +61,17 @@ async fn run(notifier: &Notifier) -> Result<()> {
     let data = place(DATA_ENV).with_context(|| {
         format!("{DATA_ENV} is not set (init gives the service its data folder)")
     })?;
-    let port = match std::env::var(PORT_ENV) {
-        Ok(port) => port
-            .parse()
-            .with_context(|| format!("{PORT_ENV} is {port:?}"))?,
-        Err(_) => PORT,
+    let port = |name| match std::env::var(name) {
+        Ok(port) => port.parse().with_context(|| format!("{name} is {port:?}")),
+        Err(_) => Ok(PORT),
     };
+    let mut asking = Asking {
+        port: port(WORLD_PORT_ENV)?,
+        ..Asking::default()
+    };
+    if let Some(resolv_conf) = place(RESOLV_CONF_ENV) {
+        asking.resolv_conf = resolv_conf;
+    }
     let sources = Sources {
         mail: place(MAIL_ENV).unwrap_or_else(mail::socket),
         tunnel: place(TUNNEL_ENV).unwrap_or_else(tunnel::socket),
@@ -70,8 +80,9 @@ async fn run(notifier: &Notifier) -> Result<()> {
     let mut door = Door::<dns::Call, _>::of_service(&dns::socket(), HOUSE)?;
     let mut service = Service::start(Places {
         data,
-        port,
+        port: port(PORT_ENV)?,
         sources,
+        asking,
     })
     .await?;
     notifier.ready();
@@ -87,8 +98,15 @@ async fn run(notifier: &Notifier) -> Result<()> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             asked = asked => {
-                let answer = service.answer(&asked.call).await;
-                asked.answer(answer);
+                // What others answer takes seconds, in which signatures and addresses have to be looked after.
+                if let dns::Call::Check { domain } = &asked.call
+                    && let Ok(answer) = service.check(domain).await
+                {
+                    tokio::spawn(async move { asked.answer(answer.await) });
+                } else {
+                    let answer = service.answer(&asked.call).await;
+                    asked.answer(answer);
+                }
             }
             () = service.due() => service.look().await,
         }

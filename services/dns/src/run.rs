@@ -1,11 +1,13 @@
 //! The service from start to stop: which addresses it answers on, what it asks the others, who is told.
 
+mod check;
 mod known;
 mod partner;
 
 use crate::facts::{Certificates, Sources};
 use crate::keeper::{Keeper, Refused};
 use crate::notify::{self, Notifier, Secondary};
+use crate::parent::{self, Asking};
 use crate::serve::{Access, Limits, Listener, Options, Zones, listen};
 use crate::sign::serial;
 use crate::state::States;
@@ -25,6 +27,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// How often addresses and facts are looked at. Sockets on the same box cost little.
@@ -47,6 +50,8 @@ pub struct Places {
     pub port: u16,
     /// The services that are asked.
     pub sources: Sources,
+    /// How the world is asked what it sees.
+    pub asking: Asking,
 }
 
 /// Applies updates by way of the keeper.
@@ -76,6 +81,8 @@ pub struct Service {
     failed: BTreeSet<IpAddr>,
     /// Which services do not answer, as it was told last.
     silent: String,
+    /// Asks the zones' parents, until the service is dropped.
+    _parents: JoinSet<()>,
 }
 
 impl Service {
@@ -98,6 +105,8 @@ impl Service {
             .await
             .map_err(|(address, error)| anyhow::anyhow!("answer on {address}: {error}"))?;
         let known = Known::load(&places.data);
+        let mut parents = JoinSet::new();
+        parents.spawn(parent::watch(keeper.clone(), places.asking.clone(), now));
         let mut service = Self {
             notifier: Notifier::start(&zones, Vec::new()),
             partner: Partner::new(&places.sources.certificates),
@@ -112,6 +121,7 @@ impl Service {
             ask_secondary: Instant::now(),
             failed: BTreeSet::new(),
             silent: String::new(),
+            _parents: parents,
         };
         service.use_known().await;
         service.look().await;
@@ -297,7 +307,7 @@ impl Service {
         }
     }
 
-    /// Answers the portal.
+    /// Answers the portal. [`Service::check`] does the same for [`Call::Check`] without waiting for the network.
     pub async fn answer(&mut self, call: &Call) -> Answer {
         let mut keeper = self.keeper.lock().await;
         let text = |text: &str| Answer::Text { text: text.into() };
@@ -319,7 +329,13 @@ impl Service {
             }
             Call::Import { domain, text } => keeper.import(domain, text),
             Call::ReplaceKey { domain } => keeper.replace_key(domain, now()).map(|()| Answer::Done),
-            Call::Check { .. } => Err(Refused("not yet".into())),
+            Call::Check { domain } => {
+                drop(keeper);
+                return match self.check(domain).await {
+                    Ok(answer) => answer.await,
+                    Err(Refused(why)) => Answer::Refused { why },
+                };
+            }
             Call::SetDmarc { domain, stage } => keeper
                 .set_dmarc(domain, *stage, now())
                 .map(|()| Answer::Done),

@@ -16,7 +16,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 
-pub use export::{Commented, export, line};
+pub use export::{Commented, export, line, value};
 pub use import::{ImportError, Imported, Left, MAX_IMPORT, import, records};
 
 pub(crate) use convert::wire;

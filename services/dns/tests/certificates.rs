@@ -6,6 +6,7 @@ mod serve_support;
 
 use hickory_proto::rr::RecordType;
 use roost_dns::facts::Sources;
+use roost_dns::parent::Asking;
 use roost_dns::run::{Places, Service};
 use roost_service::certificates::{Answer, Call, Status, Zones};
 use roost_service::dns;
@@ -144,6 +145,11 @@ impl World {
             data,
             port,
             sources,
+            // Nobody is asked.
+            asking: Asking {
+                resolv_conf: folder.join("nothing"),
+                ..Asking::default()
+            },
         })
         .await
         .unwrap()

@@ -8,6 +8,8 @@ use hickory_proto::rr::{RData, RecordType};
 use roost_service::mail::Published;
 use roost_service::tunnel::Outside;
 
+mod parents;
+
 const NOW: u64 = WRITTEN + 30 * 86_400;
 const DAY: u64 = 86_400;
 

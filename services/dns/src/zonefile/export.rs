@@ -66,6 +66,11 @@ pub fn line(origin: &Name, record: &Record) -> String {
     format!("{name} {ttl} IN {kind} {data}")
 }
 
+/// What a record contains, as it stands on its line: names in it are whole.
+pub fn value(record: &Record) -> String {
+    convert::type_and_data(record).1
+}
+
 fn columns(origin: &Name, record: &Record) -> [String; 4] {
     let (kind, data) = convert::type_and_data(record);
     [

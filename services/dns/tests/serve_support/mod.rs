@@ -148,8 +148,21 @@ impl Drop for Other {
     }
 }
 
-/// Starts a server whose configuration has `ADDRESS`, `PORT` and `FOLDER` in it.
+/// Starts a server of the test zone at this port of loopback.
 pub fn start(package: &str, tool: &str, arguments: &[&str], port: u16, folder: &Path) -> Other {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    start_at(package, tool, arguments, address, ORIGIN, folder)
+}
+
+/// Starts a server that has the zone `origin` at `address`.
+pub fn start_at(
+    package: &str,
+    tool: &str,
+    arguments: &[&str],
+    address: SocketAddr,
+    origin: &str,
+    folder: &Path,
+) -> Other {
     let log = folder.join(format!("{tool}.log"));
     let out = fs::File::create(&log).unwrap();
     let mut command = Command::new(tool);
@@ -160,11 +173,11 @@ pub fn start(package: &str, tool: &str, arguments: &[&str], port: u16, folder: &
         .unwrap_or_else(|error| panic!("{tool}: {error}. Install it: apt-get install {package}"));
     let other = Other {
         child,
-        address: SocketAddr::from(([127, 0, 0, 1], port)),
+        address,
         log,
     };
     let began = Instant::now();
-    while ask(other.address, &query(ORIGIN, RecordType::SOA, None)).is_none() {
+    while ask(other.address, &query(origin, RecordType::SOA, None)).is_none() {
         assert!(began.elapsed() < PATIENCE, "{tool} does not start");
     }
     other
