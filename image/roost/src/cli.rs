@@ -1,5 +1,6 @@
 //! The command line, defined once: parser, help and shell completions come from these types.
 
+mod certificates;
 mod device;
 mod dns;
 mod flash;
@@ -9,6 +10,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use device::{
     BoxArgs, FindArgs, LogsArgs, PairArgs, RebootArgs, ResetArgs, RollbackArgs, ServeArgs,
     StatusArgs, UpdateArgs,
+};
+pub use certificates::{
+    CertificatesAgreeArgs, CertificatesArgs, CertificatesCommand, CertificatesOneArgs,
+    CertificatesRevokeArgs, CertificatesSetArgs, CertificatesShowArgs,
 };
 pub use dns::{
     DnsArgs, DnsCommand, DnsExportArgs, DnsImportArgs, DnsOwnArgs, DnsReplaceKeyArgs, DnsShowArgs,
@@ -194,6 +199,8 @@ pub enum Command {
     Relay(Box<RelayArgs>),
     /// Look after your domain's zone: the box is its name server
     Dns(DnsArgs),
+    /// Look after the box's certificates: why others trust it
+    Certificates(CertificatesArgs),
     /// Print a completion script for your shell
     Completions(CompletionsArgs),
 }

@@ -18,6 +18,7 @@ pub fn known_as(service: &str) -> &str {
         "portal" => "These pages",
         "dns" => "Name server",
         "tunnel" => "Way to the relay",
+        "certificates" => "Certificates",
         other => other,
     }
 }
