@@ -106,7 +106,13 @@ fn told(status: &Status, now: SystemTime) -> String {
             };
             let mut names = one.names.iter().map(|name| plain(name));
             let first = names.next().unwrap_or_default();
-            table.row([plain(&one.id), first, word(one.state).to_owned(), holds, next]);
+            table.row([
+                plain(&one.id),
+                first,
+                word(one.state).to_owned(),
+                holds,
+                next,
+            ]);
             for name in names {
                 table.row([String::new(), name]);
             }
@@ -118,7 +124,11 @@ fn told(status: &Status, now: SystemTime) -> String {
             text += &failed(&one.id, why, now);
         }
     }
-    if !status.choice.as_ref().is_some_and(|choice| choice.terms_agreed) {
+    if !status
+        .choice
+        .as_ref()
+        .is_some_and(|choice| choice.terms_agreed)
+    {
         text += "\nNothing is ordered before you agree to the authority's terms: `roost certificates agree`.\n";
     }
     text
@@ -254,7 +264,13 @@ fn set(args: &CertificatesSetArgs, ui: &Ui) -> Result<(), Failure> {
 /// `roost certificates renew`.
 fn renew(args: &CertificatesOneArgs, ui: &Ui) -> Result<(), Failure> {
     let mut device = open(&args.which, ui)?;
-    order(&mut device, &args.id, "renew", None, "cannot renew a certificate of")?;
+    order(
+        &mut device,
+        &args.id,
+        "renew",
+        None,
+        "cannot renew a certificate of",
+    )?;
     ui.result(
         "A new certificate is being ordered. `roost certificates show` says what comes of it.\n",
         &Done {},

@@ -6,14 +6,14 @@ mod dns;
 mod flash;
 mod relay;
 
+pub use certificates::{
+    CertificatesAgreeArgs, CertificatesArgs, CertificatesCommand, CertificatesOneArgs,
+    CertificatesRevokeArgs, CertificatesSetArgs, CertificatesShowArgs,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use device::{
     BoxArgs, FindArgs, LogsArgs, PairArgs, RebootArgs, ResetArgs, RollbackArgs, ServeArgs,
     StatusArgs, UpdateArgs,
-};
-pub use certificates::{
-    CertificatesAgreeArgs, CertificatesArgs, CertificatesCommand, CertificatesOneArgs,
-    CertificatesRevokeArgs, CertificatesSetArgs, CertificatesShowArgs,
 };
 pub use dns::{
     DnsArgs, DnsCommand, DnsExportArgs, DnsImportArgs, DnsOwnArgs, DnsReplaceKeyArgs, DnsShowArgs,

@@ -158,8 +158,8 @@ impl Keeper {
         let certificate = certificates::get(app, id.to_owned())
             .await
             .map_err(|why| format!("cannot be fetched: {why}"))?;
-        let key = usable(&certificate, &self.provider)
-            .map_err(|why| format!("cannot be used: {why}"))?;
+        let key =
+            usable(&certificate, &self.provider).map_err(|why| format!("cannot be used: {why}"))?;
         Ok(Held {
             serial: serial.to_owned(),
             names: certificate.names,

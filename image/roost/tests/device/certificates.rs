@@ -57,7 +57,10 @@ fn consent_is_asked_for_and_nothing_happens_without() {
     let args = ["certificates", "agree"];
     let (code, text) = laptop.on_a_terminal(server.port, &args, "n");
     assert_eq!(code, Some(130), "{text}");
-    assert!(text.contains("https://letsencrypt.org/repository/"), "{text}");
+    assert!(
+        text.contains("https://letsencrypt.org/repository/"),
+        "{text}"
+    );
     assert_eq!(told(&heard), []);
     let (code, text) = laptop.on_a_terminal(server.port, &args, "y");
     assert_eq!(code, Some(0), "{text}");
@@ -94,7 +97,9 @@ fn what_is_not_said_stays() {
         ),
         (
             &other,
-            with(json!({ "directory": { "url": "https://ca.example" }, "profile": null, "roots_pem": "PEM" })),
+            with(
+                json!({ "directory": { "url": "https://ca.example" }, "profile": null, "roots_pem": "PEM" }),
+            ),
         ),
         (
             &["certificates", "set", "--portal", "Web.example.org"],
@@ -106,7 +111,11 @@ fn what_is_not_said_stays() {
         ),
     ] {
         let out = laptop.roost(server.port, args);
-        assert!(out.status.success(), "{}", screen(&laptop, server.port, &out));
+        assert!(
+            out.status.success(),
+            "{}",
+            screen(&laptop, server.port, &out)
+        );
         assert_eq!(told(&heard), [expected]);
     }
 }
@@ -126,7 +135,13 @@ fn orders_reach_the_box_and_refusals_are_told() {
         &["renew", "../reset"],
         &["set"],
         &["agree", "--roots", "ca.pem"],
-        &["agree", "--directory", "https://ca.example", "--roots", "ca.pem"],
+        &[
+            "agree",
+            "--directory",
+            "https://ca.example",
+            "--roots",
+            "ca.pem",
+        ],
     ] {
         let args = [&["certificates"], args].concat();
         let out = laptop.roost(server.port, &args);

@@ -6,9 +6,7 @@ use crate::app::App;
 use crate::audit::{Actor, CertificateChange, Event};
 use crate::sockets::{self, NoAnswer};
 use crate::store::StoreError;
-use roost_service::certificates::{
-    Answer, Call, Certificate, Choice, Directory, State, Status,
-};
+use roost_service::certificates::{Answer, Call, Certificate, Choice, Directory, State, Status};
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -116,12 +114,7 @@ pub async fn get(app: &App, id: String) -> Result<Certificate, NotDone> {
 ///
 /// # Errors
 /// [`NotDone`]; unless the service broke off, nothing was changed then.
-pub async fn set(
-    app: &Arc<App>,
-    choice: Choice,
-    who: Actor,
-    from: IpAddr,
-) -> Result<(), NotDone> {
+pub async fn set(app: &Arc<App>, choice: Choice, who: Actor, from: IpAddr) -> Result<(), NotDone> {
     let what = CertificateChange::Chosen {
         directory: choice.directory.url().to_owned(),
         terms_agreed: choice.terms_agreed,

@@ -35,7 +35,9 @@ impl Policies {
     pub fn of(&self, domain: &str) -> Policy {
         // It is replaced as a whole, so a thread that panicked has left nothing half done.
         match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
-            Some(all) => all.get(domain).map_or(Policy::None, |text| Policy::Text(text.clone())),
+            Some(all) => all
+                .get(domain)
+                .map_or(Policy::None, |text| Policy::Text(text.clone())),
             None => Policy::Unknown,
         }
     }

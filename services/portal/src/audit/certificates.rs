@@ -52,7 +52,9 @@ impl fmt::Display for CertificateChange {
                 "has no certificates ordered from {directory:?}, without agreeing to its terms"
             ),
             Self::Renewed { id } => write!(f, "asked for a new certificate {id:?}"),
-            Self::KeySwitched { id } => write!(f, "asked for another key of the certificate {id:?}"),
+            Self::KeySwitched { id } => {
+                write!(f, "asked for another key of the certificate {id:?}")
+            }
             Self::Revoked {
                 id,
                 key_compromised: false,

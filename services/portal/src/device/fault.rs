@@ -234,7 +234,8 @@ impl From<certificates::NotDone> for Fault {
             certificates::NotDone::NoAnswer(error) => Self::of_service(&error),
             certificates::NotDone::Store(error) => error.into(),
             certificates::NotDone::Refused { why } => {
-                Self::unusable("certificates_refused", "the certificate service refuses").because(why)
+                Self::unusable("certificates_refused", "the certificate service refuses")
+                    .because(why)
             }
         }
     }

@@ -107,12 +107,7 @@ pub async fn show(State(app): Shell, headers: HeaderMap, signed: Signed) -> Resp
     show_page(&app, &signed, &status, &Say::default())
 }
 
-fn show_page(
-    app: &App,
-    signed: &Signed,
-    status: &Result<Status, NotDone>,
-    say: &Say,
-) -> Response {
+fn show_page(app: &App, signed: &Signed, status: &Result<Status, NotDone>, say: &Say) -> Response {
     let content = html! {
         @if let Some(above) = &say.above { (above) }
         p.lead {
@@ -250,44 +245,57 @@ fn choice_card(signed: &Signed, status: &Status, say: &Say) -> Markup {
             &before
         }
     };
-    let agreed = agreed(status);
-    let open = agreed || say.typed.is_some() || typed.authority != "letsencrypt";
+    let form = html! {
+        form method="post" action="/certificates" {
+            (token(&signed.form))
+            input type="hidden" name="do" value="set";
+            @if agreed(status) {
+                (choice_fields(typed))
+            } @else {
+                details open[say.typed.is_some() || typed.authority != "letsencrypt"] {
+                    summary { "Another authority, a contact, a name for these pages" }
+                    (choice_fields(typed))
+                }
+            }
+            label.check {
+                input type="checkbox" name="agree" value="yes" required;
+                span { "I agree to " a href=(TERMS) rel="noreferrer" { "Let’s Encrypt’s terms of service" } ", or to those of the authority that I chose" }
+            }
+            button { @if agreed(status) { "Save" } @else { "Get certificates" } }
+        }
+    };
     html! {
         section.card {
-            h2 { @if agreed { "How they are got" } @else { "Get certificates" } }
-            @if let Some(directory) = status.directory.as_ref().filter(|_| agreed) {
+            @if agreed(status) {
+                h2 { "How they are got" }
                 dl {
-                    dt { "From" } dd { (directory) }
+                    @if let Some(directory) = &status.directory { dt { "From" } dd { (directory) } }
                     @if let Some(account) = &status.account { dt { "Account" } dd { (account) } }
                 }
+                details open[say.typed.is_some()] { summary { "Change it" } (form) }
             } @else {
+                h2 { "Get certificates" }
                 p { "They come from Let’s Encrypt, which is run for the public good and costs nothing." }
-            }
-            form method="post" action="/certificates" {
-                (token(&signed.form))
-                input type="hidden" name="do" value="set";
-                details open[open && !agreed] {
-                    summary { @if agreed { "Change it" } @else { "Another authority, a contact, a name for these pages" } }
-                    div.field {
-                        label for="authority" { "Certificate authority" }
-                        select #authority name="authority" {
-                            @for (value, name) in AUTHORITIES {
-                                option value=(value) selected[value == typed.authority] { (name) }
-                            }
-                        }
-                    }
-                    (Field { name: "directory", label: "Address of another authority", help: Some("Of its ACME directory, e.g. `https://ca.example/directory`."), value: &typed.directory, required: false, ..Field::default() }.show())
-                    (Field { name: "roots", label: "Whom to trust on the way to it", help: Some("Certificates as PEM, if that authority is not publicly known."), kind: Kind::Long, value: &typed.roots, required: false, ..Field::default() }.show())
-                    (Field { name: "contact", label: "Your mail address for it", help: Some("It may write there if something is wrong. Take one that does not depend on this box."), value: &typed.contact, required: false, complete: "email", ..Field::default() }.show())
-                    (Field { name: "portal", label: "A name of its own for these pages", help: Some("In one of your domains, e.g. `box.example.org`. Without one they are at the mail server’s name."), value: &typed.portal, required: false, ..Field::default() }.show())
-                }
-                label.check {
-                    input type="checkbox" name="agree" value="yes" required;
-                    span { "I agree to " a href=(TERMS) rel="noreferrer" { "Let’s Encrypt’s terms of service" } ", or to those of the authority that I chose" }
-                }
-                button { @if agreed { "Save" } @else { "Get certificates" } }
+                (form)
             }
         }
+    }
+}
+
+fn choice_fields(typed: &Typed) -> Markup {
+    html! {
+        div.field {
+            label for="authority" { "Certificate authority" }
+            select #authority name="authority" {
+                @for (value, name) in AUTHORITIES {
+                    option value=(value) selected[value == typed.authority] { (name) }
+                }
+            }
+        }
+        (Field { name: "directory", label: "Address of another authority", help: Some("Of its ACME directory, e.g. `https://ca.example/directory`."), value: &typed.directory, required: false, ..Field::default() }.show())
+        (Field { name: "roots", label: "Whom to trust on the way to it", help: Some("Certificates as PEM, if that authority is not publicly known."), kind: Kind::Long, value: &typed.roots, required: false, ..Field::default() }.show())
+        (Field { name: "contact", label: "Your mail address for it", help: Some("It may write there if something is wrong. Take one that does not depend on this box."), value: &typed.contact, required: false, complete: "email", ..Field::default() }.show())
+        (Field { name: "portal", label: "A name of its own for these pages", help: Some("In one of your domains, e.g. `box.example.org`. Without one they are at the mail server’s name."), value: &typed.portal, required: false, ..Field::default() }.show())
     }
 }
 

@@ -28,7 +28,11 @@ pub async fn answer(State(app): State<Arc<App>>, request: Request, next: Next) -
         return next.run(request).await;
     };
     if request.uri().path() != PATH {
-        return (StatusCode::NOT_FOUND, "There is nothing but a policy here.\n").into_response();
+        return (
+            StatusCode::NOT_FOUND,
+            "There is nothing but a policy here.\n",
+        )
+            .into_response();
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "GET, HEAD")]).into_response();

@@ -16,14 +16,26 @@ async fn certificates_are_shown_chosen_renewed_and_revoked() {
     let choice = json!({ "terms_agreed": true, "directory": "lets_encrypt_staging", "contact": "me@example.net" });
     for (method, path, body) in [
         ("GET", "certificates", None),
-        ("PUT", "certificates", Some(json!({ "directory": "lets_encrypt" }))),
-        ("PUT", "certificates", Some(json!({ "terms_agreed": true, "contact": "me" }))),
+        (
+            "PUT",
+            "certificates",
+            Some(json!({ "directory": "lets_encrypt" })),
+        ),
+        (
+            "PUT",
+            "certificates",
+            Some(json!({ "terms_agreed": true, "contact": "me" })),
+        ),
         ("PUT", "certificates", Some(choice)),
         ("GET", "certificates", None),
         ("POST", "certificates/mail/renew", None),
         ("POST", "certificates/Example.ORG/switch-key", None),
         ("POST", "certificates/mail/revoke", Some(json!({}))),
-        ("POST", "certificates/mail/revoke", Some(json!({ "key_compromised": true }))),
+        (
+            "POST",
+            "certificates/mail/revoke",
+            Some(json!({ "key_compromised": true })),
+        ),
         ("POST", "certificates/example.net/renew", None),
     ] {
         let to = format!("/api/v1/{path}");
@@ -83,7 +95,10 @@ async fn strangers_learn_nothing_of_certificates_and_change_nothing() {
             .anybody(method, &format!("/api/v1/{path}"), body)
             .await;
         assert!(matches!(answer.0, 401 | 403), "{path}: {answer:?}");
-        assert!(!answer.1.to_string().contains(&zones().mail_host), "{answer:?}");
+        assert!(
+            !answer.1.to_string().contains(&zones().mail_host),
+            "{answer:?}"
+        );
     }
     assert_eq!(service.lock().orders, []);
 }

@@ -163,7 +163,12 @@ async fn new_handshakes_get_the_newest_certificate_and_old_connections_go_on() {
     until(&the_box, "mail.example.org", &first_der).await;
     until(&the_box, "MTA-STS.example.org", &pages_der).await;
     assert_eq!(shown(&the_box, "autoconfig.example.org").await, pages_der);
-    for name in ["127.0.0.1", "roost.local", "example.org", "secret.example.org"] {
+    for name in [
+        "127.0.0.1",
+        "roost.local",
+        "example.org",
+        "secret.example.org",
+    ] {
         assert_eq!(shown(&the_box, name).await, own, "{name}");
     }
 
@@ -220,13 +225,23 @@ async fn the_pages_are_reached_by_the_mail_hosts_name() {
             the_box.app.certificates.changed.notify_one();
         }
     };
-    tokio::time::timeout(PATIENCE, wait).await.expect("it learns the name");
-    for name in ["mail.example.org", "box.example.org", "mail.example.org:443"] {
+    tokio::time::timeout(PATIENCE, wait)
+        .await
+        .expect("it learns the name");
+    for name in [
+        "mail.example.org",
+        "box.example.org",
+        "mail.example.org:443",
+    ] {
         by_name(&mut browser, name);
         assert_eq!(browser.get("/relay").await.status, 200, "{name}");
         assert_eq!(browser.post("/relay", &[]).await.status, 200, "{name}");
     }
-    for name in ["example.org", "autoconfig.example.org", "mail.example.org.evil.example"] {
+    for name in [
+        "example.org",
+        "autoconfig.example.org",
+        "mail.example.org.evil.example",
+    ] {
         by_name(&mut browser, name);
         assert_eq!(browser.get("/").await.status, 421, "{name}");
     }
@@ -234,7 +249,10 @@ async fn the_pages_are_reached_by_the_mail_hosts_name() {
     by_name(&mut browser, "mail.example.org");
     browser.origin = Some("https://www.example.org".into());
     assert_eq!(browser.post("/relay", &[]).await.status, 403);
-    assert_eq!(the_box.app.certificates.trusted(), Some("mail.example.org".into()));
+    assert_eq!(
+        the_box.app.certificates.trusted(),
+        Some("mail.example.org".into())
+    );
 }
 
 #[tokio::test]
@@ -242,7 +260,10 @@ async fn every_state_is_told_in_words() {
     let the_box = TheBox::start().await;
     let _heard = the_box.with_init();
     let mut browser = owner(&the_box).await;
-    snapshot("certificates_without_service", &browser.get("/certificates").await);
+    snapshot(
+        "certificates_without_service",
+        &browser.get("/certificates").await,
+    );
     let overview = |page: Page| {
         let text = page.text();
         let above = text.split("Services\n").next().unwrap().to_owned();
@@ -295,12 +316,21 @@ async fn certificates_are_chosen_and_looked_after() {
         &[("do", "set"), ("authority", "staging")],
         &[("do", "set"), ("agree", "yes"), ("contact", "me")],
         &other,
-        &[("do", "set"), ("agree", "yes"), ("contact", "me@example.net")],
+        &[
+            ("do", "set"),
+            ("agree", "yes"),
+            ("contact", "me@example.net"),
+        ],
         &[("do", "renew"), ("id", "mail")],
         &[("do", "renew"), ("id", "example.net")],
         &[("do", "switch-key"), ("id", "mail")],
         &[("do", "revoke"), ("id", "mail")],
-        &[("do", "revoke"), ("id", "mail"), ("sure", "yes"), ("compromised", "yes")],
+        &[
+            ("do", "revoke"),
+            ("id", "mail"),
+            ("sure", "yes"),
+            ("compromised", "yes"),
+        ],
     ];
     for fields in orders {
         let page = browser.post("/certificates", fields).await;
@@ -310,9 +340,15 @@ async fn certificates_are_chosen_and_looked_after() {
     }
     insta::assert_snapshot!("certificates_orders", heads);
     let page = browser
-        .post("/certificates", &[("do", "set"), ("agree", "yes"), ("contact", "<me>")])
+        .post(
+            "/certificates",
+            &[("do", "set"), ("agree", "yes"), ("contact", "<me>")],
+        )
         .await;
-    assert!(page.html.contains("value=\"&lt;me&gt;\""), "what was typed stays");
+    assert!(
+        page.html.contains("value=\"&lt;me&gt;\""),
+        "what was typed stays"
+    );
     let set = |choice| Call::Set {
         choice: Box::new(choice),
     };
@@ -340,7 +376,9 @@ async fn certificates_are_chosen_and_looked_after() {
     assert_eq!(service.lock().orders, expected);
     // Another site has no token.
     browser.form = "x".into();
-    let page = browser.post("/certificates", &[("do", "renew"), ("id", "mail")]).await;
+    let page = browser
+        .post("/certificates", &[("do", "renew"), ("id", "mail")])
+        .await;
     assert_eq!(page.status, 403);
     assert_eq!(service.lock().orders.len(), 5);
 }

@@ -10,7 +10,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const POLICY: &str = "version: STSv1\r\nmode: enforce\r\nmx: mail.example.org\r\nmax_age: 604800\r\n";
+const POLICY: &str =
+    "version: STSv1\r\nmode: enforce\r\nmx: mail.example.org\r\nmax_age: 604800\r\n";
 
 /// A name server that answers once, and then is silent.
 fn name_server(path: &Path) -> Receiver<Call> {
@@ -49,16 +50,18 @@ async fn a_policy_is_served_at_its_own_host_alone() {
     assert_eq!(get(&mut sender, host, path).await.status, 503);
     let hear = name_server(&the_box.app.places.dns);
     tokio::spawn(the_box.app.clone().tick());
-    let wait = async {
-        while get(&mut sender, host, path).await.status == 503 {}
-    };
+    let wait = async { while get(&mut sender, host, path).await.status == 503 {} };
     tokio::time::timeout(PATIENCE, wait).await.expect("it asks");
     assert_eq!(hear.recv().unwrap(), Call::Policies);
     // The name server is away by now.
     std::fs::remove_file(&the_box.app.places.dns).unwrap();
     for asked in [host, "MTA-STS.Example.ORG", "mta-sts.example.org:443"] {
         let page = get(&mut sender, asked, path).await;
-        assert_eq!((page.status.as_u16(), page.html.as_str()), (200, POLICY), "{asked}");
+        assert_eq!(
+            (page.status.as_u16(), page.html.as_str()),
+            (200, POLICY),
+            "{asked}"
+        );
         assert_eq!(page.headers["content-type"], "text/plain");
     }
     for (asked, path, status) in [
