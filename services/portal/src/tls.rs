@@ -33,6 +33,11 @@ const AT_THE_START: Duration = Duration::from_secs(1);
 pub struct Shown(RwLock<HashMap<String, Arc<CertifiedKey>>>);
 
 impl Shown {
+    /// Whether there is a certificate for this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
     fn find(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         // It is replaced as a whole, so a thread that panicked has left nothing half done.
         let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -238,9 +243,9 @@ mod tests {
         let key = Arc::new(usable(&certificate(), &provider).unwrap());
         let shown = Shown::default();
         shown.replace(HashMap::from([("mail.example.org".to_owned(), key)]));
-        assert!(shown.find("Mail.Example.ORG").is_some());
-        assert!(shown.find("example.org").is_none());
+        assert!(shown.has("Mail.Example.ORG"));
+        assert!(!shown.has("example.org"));
         shown.replace(HashMap::new());
-        assert!(shown.find("mail.example.org").is_none());
+        assert!(!shown.has("mail.example.org"));
     }
 }

@@ -1,9 +1,12 @@
 //! Certificates that others trust: how they stand, and how they are got.
 
+mod choice;
+mod overview;
+
 use super::page::{
-    self, Field, Kind, Page, Tone, Trouble, badge, fault, note, sentence, sentence_with_code, token,
+    self, Page, Tone, Trouble, badge, fault, note, sentence, sentence_with_code, token,
 };
-use super::visit::{Fields, Order, Signed};
+use super::visit::{Order, Signed};
 use super::words::times;
 use crate::actions::certificates::{self, NotDone};
 use crate::app::App;
@@ -12,90 +15,19 @@ use crate::time::Wall;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use choice::Typed;
 use maud::{Markup, html};
-use roost_service::certificates::{
-    self as service, CertificateStatus, Choice, Directory, Failure, Role, Status,
-};
+pub use overview::{alarm, line};
+use roost_service::certificates::{self as service, CertificateStatus, Failure, Role, Status};
 use std::sync::Arc;
 
 type Shell = State<Arc<App>>;
-
-/// Where Let's Encrypt's terms of service are.
-const TERMS: &str = "https://letsencrypt.org/repository/";
-/// The values of the field `authority`, and what people read.
-const AUTHORITIES: [(&str, &str); 3] = [
-    ("letsencrypt", "Let’s Encrypt"),
-    (
-        "staging",
-        "Let’s Encrypt, for trying out: browsers do not trust it",
-    ),
-    ("other", "Another, by its address"),
-];
 
 /// What is said above the page after an order, and what was typed.
 #[derive(Default)]
 struct Say {
     above: Option<Markup>,
     typed: Option<Typed>,
-}
-
-/// The fields of the choice.
-struct Typed {
-    authority: String,
-    directory: String,
-    roots: String,
-    contact: String,
-    portal: String,
-}
-
-impl Typed {
-    fn of(fields: &Fields) -> Self {
-        let text = |name| fields.get(name).trim().to_owned();
-        Self {
-            authority: text("authority"),
-            directory: text("directory"),
-            roots: text("roots"),
-            contact: text("contact"),
-            portal: text("portal"),
-        }
-    }
-
-    /// What stands in the form before anything is typed.
-    fn before(choice: Option<&Choice>) -> Self {
-        let choice = choice.cloned().unwrap_or_default();
-        let (authority, directory) = match choice.directory {
-            Directory::LetsEncrypt => ("letsencrypt", String::new()),
-            Directory::LetsEncryptStaging => ("staging", String::new()),
-            Directory::Url(url) => ("other", url),
-        };
-        Self {
-            authority: authority.to_owned(),
-            directory,
-            roots: choice.roots_pem.unwrap_or_default(),
-            contact: choice.contact.unwrap_or_default(),
-            portal: choice.portal.unwrap_or_default(),
-        }
-    }
-
-    /// With the owner's consent. A profile is of one authority; at the same one it stays.
-    fn choice(&self, before: Option<&Choice>) -> Choice {
-        let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        let other = self.authority == "other";
-        let directory = match self.authority.as_str() {
-            "other" => Directory::Url(self.directory.clone()),
-            "staging" => Directory::LetsEncryptStaging,
-            _ => Directory::LetsEncrypt,
-        };
-        let same = before.filter(|before| before.directory == directory);
-        Choice {
-            profile: same.and_then(|before| before.profile.clone()),
-            roots_pem: given(&self.roots).filter(|_| other),
-            directory,
-            terms_agreed: true,
-            portal: given(&self.portal).map(|name| name.to_ascii_lowercase()),
-            contact: given(&self.contact),
-        }
-    }
 }
 
 /// GET /certificates: a piece of it for a script.
@@ -128,7 +60,7 @@ fn show_page(app: &App, signed: &Signed, status: &Result<Status, NotDone>, say: 
                             noscript { (again()) }
                         }
                     }
-                    (choice_card(signed, known, say))
+                    (choice::card(signed, known, say.typed.as_ref()))
                     @if agreed(known) && !known.certificates.is_empty() { (orders(signed, known)) }
                 }
             }
@@ -232,70 +164,6 @@ fn state(state: service::State) -> (Tone, &'static str) {
         service::State::Valid => (Tone::Good, "holds"),
         service::State::Failing => (Tone::Warning, "holds, but its renewal fails"),
         service::State::Expired => (Tone::Bad, "has expired"),
-    }
-}
-
-/// How certificates are got: the owner's choice, with consent.
-fn choice_card(signed: &Signed, status: &Status, say: &Say) -> Markup {
-    let before;
-    let typed = match &say.typed {
-        Some(typed) => typed,
-        None => {
-            before = Typed::before(status.choice.as_ref());
-            &before
-        }
-    };
-    let form = html! {
-        form method="post" action="/certificates" {
-            (token(&signed.form))
-            input type="hidden" name="do" value="set";
-            @if agreed(status) {
-                (choice_fields(typed))
-            } @else {
-                details open[say.typed.is_some() || typed.authority != "letsencrypt"] {
-                    summary { "Another authority, a contact, a name for these pages" }
-                    (choice_fields(typed))
-                }
-            }
-            label.check {
-                input type="checkbox" name="agree" value="yes" required;
-                span { "I agree to " a href=(TERMS) rel="noreferrer" { "Let’s Encrypt’s terms of service" } ", or to those of the authority that I chose" }
-            }
-            button { @if agreed(status) { "Save" } @else { "Get certificates" } }
-        }
-    };
-    html! {
-        section.card {
-            @if agreed(status) {
-                h2 { "How they are got" }
-                dl {
-                    @if let Some(directory) = &status.directory { dt { "From" } dd { (directory) } }
-                    @if let Some(account) = &status.account { dt { "Account" } dd { (account) } }
-                }
-                details open[say.typed.is_some()] { summary { "Change it" } (form) }
-            } @else {
-                h2 { "Get certificates" }
-                p { "They come from Let’s Encrypt, which is run for the public good and costs nothing." }
-                (form)
-            }
-        }
-    }
-}
-
-fn choice_fields(typed: &Typed) -> Markup {
-    html! {
-        div.field {
-            label for="authority" { "Certificate authority" }
-            select #authority name="authority" {
-                @for (value, name) in AUTHORITIES {
-                    option value=(value) selected[value == typed.authority] { (name) }
-                }
-            }
-        }
-        (Field { name: "directory", label: "Address of another authority", help: Some("Of its ACME directory, e.g. `https://ca.example/directory`."), value: &typed.directory, required: false, ..Field::default() }.show())
-        (Field { name: "roots", label: "Whom to trust on the way to it", help: Some("Certificates as PEM, if that authority is not publicly known."), kind: Kind::Long, value: &typed.roots, required: false, ..Field::default() }.show())
-        (Field { name: "contact", label: "Your mail address for it", help: Some("It may write there if something is wrong. Take one that does not depend on this box."), value: &typed.contact, required: false, complete: "email", ..Field::default() }.show())
-        (Field { name: "portal", label: "A name of its own for these pages", help: Some("In one of your domains, e.g. `box.example.org`. Without one they are at the mail server’s name."), value: &typed.portal, required: false, ..Field::default() }.show())
     }
 }
 
@@ -429,55 +297,4 @@ pub async fn change(State(app): Shell, order: Order) -> Result<Response, Trouble
     let mut page = show_page(&app, &order.by, &status, &say);
     *page.status_mut() = code;
     Ok(page)
-}
-
-/// What is to be said at the top of the overview, if something is not as it should be.
-pub fn alarm(status: &Result<Status, NotDone>) -> Option<Markup> {
-    let status = status.as_ref().ok()?;
-    // Without a domain of its own zone a box cannot have any: that is told elsewhere.
-    status.zones.as_ref()?;
-    let link = html! { " " a href="/certificates" { "See the certificates" } "." };
-    if !agreed(status) {
-        return Some(note(
-            Tone::Warning,
-            html! { p { strong { "This box has no certificates yet, so browsers and mail programs warn of it." } (link) } },
-        ));
-    }
-    let worst = |state| status.certificates.iter().find(|one| one.state == state);
-    let (one, tone, what) = [
-        (service::State::Expired, Tone::Bad, "has expired"),
-        (service::State::Missing, Tone::Warning, "is not there yet"),
-        (
-            service::State::Failing,
-            Tone::Warning,
-            "cannot be renewed so far",
-        ),
-    ]
-    .into_iter()
-    .find_map(|(state, tone, what)| Some((worst(state)?, tone, what)))?;
-    Some(note(
-        tone,
-        html! {
-            p {
-                strong { "The certificate for " (one.names.join(", ")) " " (what) "." }
-                @if let Some(failure) = &one.failure { " " (sentence(&failure.why)) }
-                (link)
-            }
-        },
-    ))
-}
-
-/// A line for the overview's card.
-pub fn line(status: &Result<Status, NotDone>) -> Markup {
-    html! {
-        @match status {
-            Err(why) => p { (badge(Tone::Warning, "does not answer")) " " (sentence(why)) },
-            Ok(status) if !agreed(status) => p { (badge(Tone::Warning, "none yet")) " Browsers and mail programs do not trust this box from outside." },
-            Ok(status) => p {
-                @if settled(status) { (badge(Tone::Good, "trusted")) } @else { (badge(Tone::Warning, "look")) }
-                " " (sentence(&status.summary))
-            },
-        }
-        p { a href="/certificates" { "All about certificates" } }
-    }
 }
