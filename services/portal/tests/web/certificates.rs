@@ -2,7 +2,7 @@
 
 use crate::browser::{Browser, Page};
 use crate::pages::snapshot;
-use crate::played_certificates::{PlayedCertificates, failing, ordered, valid};
+use crate::played_certificates::{PlayedCertificates, failing, nothing_chosen, ordered, valid};
 use crate::the_box::TheBox;
 use roost_service::certificates::{Call, Certificate, Choice, Directory};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -279,7 +279,7 @@ async fn every_state_is_told_in_words() {
         ..Choice::default()
     };
     for (name, status) in [
-        ("certificates_unchosen", service.lock().status.clone()),
+        ("certificates_unchosen", nothing_chosen()),
         ("certificates_ordered", ordered(staging)),
         ("certificates_valid", valid()),
         ("certificates_failing", failing()),
