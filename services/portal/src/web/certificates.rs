@@ -18,7 +18,9 @@ use axum::response::Response;
 use choice::Typed;
 use maud::{Markup, html};
 pub use overview::{alarm, line};
-use roost_service::certificates::{self as service, CertificateStatus, Failure, Role, Status};
+use roost_service::certificates::{
+    self as service, CertificateStatus, Directory, Failure, Role, Status,
+};
 use std::sync::Arc;
 
 type Shell = State<Arc<App>>;
@@ -77,6 +79,14 @@ fn agreed(status: &Status) -> bool {
     (status.choice.as_ref()).is_some_and(|choice| choice.terms_agreed)
 }
 
+const FOR_TRYING_OUT: &str =
+    "Browsers do not trust these certificates: they come from Let’s Encrypt’s place for tests.";
+
+fn for_trying_out(status: &Status) -> bool {
+    let choice = status.choice.as_ref();
+    choice.is_some_and(|choice| choice.directory == Directory::LetsEncryptStaging)
+}
+
 /// Whether nothing is under way.
 fn settled(status: &Status) -> bool {
     let mut all = status.certificates.iter();
@@ -95,7 +105,7 @@ fn gains() -> Markup {
             h3 { "What it takes" }
             p {
                 "Your domain must be delegated to this box, which proves to the certificate authority that it is yours: "
-                "the page Domains shows how. The box does the rest by itself, now and every few weeks."
+                "the page " a href="/dns" { "DNS" } " shows how. The box does the rest by itself, now and every few weeks."
             }
         }
     }
@@ -113,7 +123,10 @@ fn stand(status: &Result<Status, NotDone>) -> Markup {
         }
     };
     html! {
-        p { (sentence(&status.summary)) }
+        p { (status.summary) }
+        @if for_trying_out(status) {
+            p { (badge(Tone::Warning, "for trying out")) " " (FOR_TRYING_OUT) }
+        }
         @for one in &status.certificates {
             @let (tone, word) = state(one.state);
             h3 { (title(&one.id)) " " (badge(tone, word)) }

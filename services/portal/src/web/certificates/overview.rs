@@ -1,7 +1,7 @@
 //! What the overview says of certificates.
 
 use super::super::page::{Tone, badge, note, sentence};
-use super::{agreed, settled};
+use super::{FOR_TRYING_OUT, agreed, for_trying_out, settled};
 use crate::actions::certificates::NotDone;
 use maud::{Markup, html};
 use roost_service::certificates::{self as service, Status};
@@ -48,9 +48,10 @@ pub fn line(status: &Result<Status, NotDone>) -> Markup {
         @match status {
             Err(why) => p { (badge(Tone::Warning, "does not answer")) " " (sentence(why)) },
             Ok(status) if !agreed(status) => p { (badge(Tone::Warning, "none yet")) " Browsers and mail programs do not trust this box from outside." },
+            Ok(status) if for_trying_out(status) => p { (badge(Tone::Warning, "for trying out")) " " (FOR_TRYING_OUT) },
             Ok(status) => p {
                 @if settled(status) { (badge(Tone::Good, "trusted")) } @else { (badge(Tone::Warning, "look")) }
-                " " (sentence(&status.summary))
+                " " (status.summary)
             },
         }
         p { a href="/certificates" { "All about certificates" } }
