@@ -1,10 +1,15 @@
 //! The command line, defined once: parser, help and shell completions come from these types.
 
+mod certificates;
 mod device;
 mod dns;
 mod flash;
 mod relay;
 
+pub use certificates::{
+    CertificatesAgreeArgs, CertificatesArgs, CertificatesCommand, CertificatesOneArgs,
+    CertificatesRevokeArgs, CertificatesSetArgs, CertificatesShowArgs,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use device::{
     BoxArgs, FindArgs, LogsArgs, PairArgs, RebootArgs, ResetArgs, RollbackArgs, ServeArgs,
@@ -194,6 +199,8 @@ pub enum Command {
     Relay(Box<RelayArgs>),
     /// Look after your domain's zone: the box is its name server
     Dns(DnsArgs),
+    /// Look after the box's certificates: why others trust it
+    Certificates(CertificatesArgs),
     /// Print a completion script for your shell
     Completions(CompletionsArgs),
 }

@@ -417,6 +417,8 @@ mod tests {
                 told: Some(1_795_700_000),
                 fault: None,
             }),
+            delegation: None,
+            dmarc: None,
         }
     }
 

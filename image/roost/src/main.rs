@@ -2,6 +2,7 @@
 
 mod build;
 mod bundle;
+mod certificates;
 mod cli;
 mod compile;
 mod completions;
@@ -89,6 +90,7 @@ fn dispatch(command: &cli::Command, ui: &Ui) -> Result<(), Failure> {
         cli::Command::Serve(args) => serve::run(args, ui),
         cli::Command::Relay(args) => relay::run(args, ui),
         cli::Command::Dns(args) => dns::run(args, ui),
+        cli::Command::Certificates(args) => certificates::run(args, ui),
         cli::Command::Completions(args) => completions::run(args, ui),
     }
 }

@@ -1,6 +1,6 @@
 //! What every page and every call of the API shares.
 
-use crate::actions::{outside, pairing, relay};
+use crate::actions::{certificates, outside, pairing, relay, sts};
 use crate::code::Code;
 use crate::identity::Identity;
 use crate::init::Init;
@@ -46,6 +46,8 @@ pub struct Places {
     pub tunnel: PathBuf,
     /// Socket of the name server.
     pub dns: PathBuf,
+    /// Socket of the certificate service.
+    pub certificates: PathBuf,
     /// Where mail speaks HTTP.
     pub mail_http: std::net::SocketAddr,
     /// Which resolver the box's network has, as resolv.conf(5).
@@ -107,6 +109,10 @@ pub struct App {
     pub changed: Notify,
     /// What is to be known of the relay.
     pub relay: relay::Care,
+    /// What is to be known of certificates.
+    pub certificates: certificates::Care,
+    /// The domains' policies on encrypted delivery.
+    pub policies: sts::Policies,
     /// Whose turn it is to ask outside.
     pub outside: outside::Turns,
     /// Names that browsers may reach the box by, in lower case, beside its addresses.
@@ -156,6 +162,8 @@ impl App {
             unconfigured: Mutex::new(None),
             changed: Notify::new(),
             relay: relay::Care::default(),
+            certificates: certificates::Care::default(),
+            policies: sts::Policies::default(),
             outside: outside::Turns::default(),
             names: RwLock::new(names),
             laptops: watch::Sender::new(()),
@@ -309,9 +317,9 @@ impl App {
 
     /// Whether `host`, a name in lower case without a port, is one of the box's.
     pub fn is_own_name(&self, host: &str) -> bool {
-        self.names
-            .read()
-            .is_ok_and(|names| names.iter().any(|name| name == host))
+        let announced = self.names.read();
+        announced.is_ok_and(|names| names.iter().any(|name| name == host))
+            || self.certificates.is_own_name(host)
     }
 
     /// Browsers may use this name as well, e.g. when another box has the one that was wanted.
@@ -354,8 +362,12 @@ impl App {
     /// Looks after what changes by time alone, until the program ends: the clock, the pairing code,
     /// powered-on time, what init is to be told, and what the tunnel is to have.
     pub async fn tick(self: Arc<Self>) {
-        // Neither waits for what the other asks.
-        tokio::join!(self.clone().look_again(), relay::hand_over(self));
+        // None waits for what another asks.
+        tokio::join!(
+            self.clone().look_again(),
+            relay::hand_over(self.clone()),
+            sts::keep(self)
+        );
     }
 
     async fn look_again(self: Arc<Self>) {

@@ -11,8 +11,10 @@
 //! the box went back to it, keeps such an entry as [`Event::Other`] and says that it has no words for
 //! it. A kind that is there never changes its fields; it gets a successor instead.
 
+mod certificates;
 mod mail;
 
+pub use certificates::CertificateChange;
 pub use mail::{GB, MailChange, gigabytes};
 
 use crate::owner::SignedInBy;
@@ -162,6 +164,13 @@ pub enum Event {
         /// Whether the name server said that it is done; if it breaks off, nobody knows.
         known: bool,
     },
+    /// Something about certificates was changed, or asked for.
+    Certificates {
+        /// What.
+        change: CertificateChange,
+        /// Whether the certificate service said that it is done; if it breaks off, nobody knows.
+        known: bool,
+    },
     /// A factory reset was asked for. The reset takes the log with it, so this is seen only until
     /// then, or if nothing came of it.
     FactoryReset,
@@ -210,6 +219,7 @@ impl Event {
             // Better looked at once for nothing.
             Self::Other(_) => true,
             Self::CodeWrong
+            | Self::Certificates { .. }
             | Self::CodeRight { .. }
             | Self::CodeExpired
             | Self::CodeRenewed
@@ -247,6 +257,7 @@ impl fmt::Display for Actor {
 
 const TUNNEL: &str = "tunnel service";
 const NAME_SERVER: &str = "name server";
+const CERTIFICATES: &str = "certificate service";
 
 fn place(known_browser: bool) -> &'static str {
     if known_browser {
@@ -335,6 +346,9 @@ impl fmt::Display for Event {
             Self::KeyReplaced { domain, known } => {
                 let unless = unless_known(*known, NAME_SERVER);
                 write!(f, "began to replace the DNSSEC key of {domain:?}{unless}")
+            }
+            Self::Certificates { change, known } => {
+                write!(f, "{change}{}", unless_known(*known, CERTIFICATES))
             }
             Self::FactoryReset => f.write_str("asked for a factory reset"),
             Self::Mail {
@@ -527,6 +541,11 @@ mod tests {
             let known = true;
             (Actor::Owner, Event::Mail { change, known })
         });
+        let certificates = certificates::tests::one_of_each().into_iter();
+        let certificates = certificates.enumerate().map(|(i, change)| {
+            let known = i > 0;
+            (Actor::Owner, Event::Certificates { change, known })
+        });
         let change = MailChange::QueuedDeleted;
         let unknown = Event::Mail {
             change,
@@ -534,7 +553,7 @@ mod tests {
         };
         let other = json!({ "event": "moved_house", "to": "attic", "floors": [1, 2] });
         let other = serde_json::from_value(other).unwrap();
-        let events = events.into_iter().chain(mail);
+        let events = events.into_iter().chain(mail).chain(certificates);
         let events = events.chain([(Actor::Laptop, unknown), (Actor::Owner, other)]);
         let mut text = String::new();
         for (i, (who, what)) in events.enumerate() {

@@ -20,6 +20,7 @@
 //! # The shell: listens, asks and shows
 //!
 //! - [`app`]: what all pages and the API share; [`identity`]: key and certificate.
+//! - [`tls`]: which certificate is shown to whom.
 //! - [`listen`]: doors and their limits; [`unread`]: bodies that nobody wants; [`mdns`]: being found by name.
 //! - [`web`]: the pages; [`actions`]: what pages and API do alike.
 //! - [`device`]: the API for the owner's laptops and pages, and their door on 7625.
@@ -56,6 +57,7 @@ pub mod sockets;
 pub mod store;
 pub mod throttle;
 pub mod time;
+pub mod tls;
 pub mod token;
 pub mod unread;
 pub mod visitor;

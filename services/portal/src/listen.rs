@@ -11,6 +11,7 @@
 //! *Waiting* is every connection but one whose request is being worked on.
 
 use crate::identity::Identity;
+use crate::tls::{ByName, Shown};
 use crate::unread;
 use crate::visitor::Network;
 use axum::body::Body;
@@ -117,17 +118,18 @@ pub async fn open(port: u16) -> io::Result<TcpListener> {
     }
 }
 
-/// TLS 1.2 and 1.3 with the box's certificate, HTTP/1.1 only: that is bounded above, HTTP/2 has
-/// ways of its own to keep a server busy.
+/// TLS 1.2 and 1.3 with the certificates that are `shown` by name, else the box's, HTTP/1.1 only: that is
+/// bounded above, HTTP/2 has ways of its own to keep a server busy.
 ///
 /// # Errors
 /// When key and certificate do not belong together.
-pub fn tls(identity: &Identity) -> Result<ServerConfig, rustls::Error> {
+pub fn tls(identity: &Identity, shown: Arc<Shown>) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let by_name = ByName::new(identity, shown, &provider)?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(vec![identity.certificate.clone()], identity.key.clone_key())?;
+        .with_cert_resolver(Arc::new(by_name));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }

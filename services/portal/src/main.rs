@@ -12,11 +12,12 @@ use roost_portal::mdns;
 use roost_portal::outside::Outside;
 use roost_portal::resolver;
 use roost_portal::store::{DataFolder, OpenError, Store};
+use roost_portal::tls::{self, Shown};
 use roost_portal::web;
 use roost_service::card::Card;
 use roost_service::notifier::Notifier;
 use roost_service::settings::Settings;
-use roost_service::{control, dns, mail, spec, tunnel, update};
+use roost_service::{certificates, control, dns, mail, spec, tunnel, update};
 use std::future::{pending, ready};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -43,6 +44,8 @@ const TUNNEL_ENV: &str = "ROOST_TUNNEL_SOCKET";
 const MAIL_HTTP_ENV: &str = "ROOST_MAIL_HTTP";
 /// Another socket of the name server, for the same.
 const DNS_ENV: &str = "ROOST_DNS";
+/// Another socket of the certificate service, for the same.
+const CERTIFICATES_ENV: &str = "ROOST_CERTIFICATES";
 /// Another resolv.conf, for the same.
 const RESOLV_CONF_ENV: &str = "ROOST_RESOLV_CONF";
 /// Argument of the process that answers for the box's name.
@@ -91,7 +94,8 @@ async fn run(notifier: &Notifier) -> Result<()> {
         Some(identity) => Identity::of_card(&identity)?,
         None => Identity::load_or_make(&places.data, &settings.name)?,
     };
-    let tls = listen::tls(&identity).context("use the box's key")?;
+    let shown = Arc::<Shown>::default();
+    let config = listen::tls(&identity, shown.clone()).context("use the box's key")?;
     let card_code = code.map(|pairing| Code::parse(&pairing.code)).transpose()?;
 
     let name = settings.name.clone();
@@ -112,12 +116,15 @@ async fn run(notifier: &Notifier) -> Result<()> {
         Ok(app) => web::router(app.clone()),
         Err(why) => web::closed::router(&name, why),
     };
-    let names = app.as_ref().ok().cloned();
+    let (names, certified) = (app.as_ref().ok().cloned(), shown.clone());
     let plain = move |request: Request<Body>| {
-        let is_own = |host: &str| names.as_ref().is_some_and(|app| app.is_own_name(host));
+        // Programs that look for `autoconfig.DOMAIN` begin here.
+        let is_own = |host: &str| {
+            certified.has(host) || names.as_ref().is_some_and(|app| app.is_own_name(host))
+        };
         ready(web::plain::redirect(&request, &name, https, is_own))
     };
-    let tls = TlsAcceptor::from(Arc::new(tls));
+    let acceptor = TlsAcceptor::from(Arc::new(config));
     let mut doors = JoinSet::new();
     if let (Ok(app), Some(port)) = (&app, laptops) {
         let limits = device::door::Limits::STANDARD;
@@ -126,7 +133,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
     }
     doors.spawn(listen::serve(
         door(https).await?,
-        Some(tls),
+        Some(acceptor),
         Limits::STANDARD,
         web::service(pages),
         stopping.clone(),
@@ -144,7 +151,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
     let ticking = app
         .as_ref()
         .ok()
-        .map(|app| tokio::spawn(app.clone().tick()));
+        .map(|app| tokio::spawn(look_after(app.clone(), shown)));
     if let Err(why) = &app {
         eprintln!("portal: {why}");
         notifier.status(&format!("{why}; nobody is let in"));
@@ -173,6 +180,11 @@ async fn run(notifier: &Notifier) -> Result<()> {
         "the store cannot be written any more; a new start opens it again"
     );
     Ok(())
+}
+
+/// Looks after what changes by time, and after certificates, until the end.
+async fn look_after(app: Arc<App>, shown: Arc<Shown>) {
+    tokio::join!(app.clone().tick(), tls::keep(app, shown));
 }
 
 /// Says on the network where the box is, until the end.
@@ -213,6 +225,7 @@ fn places() -> Result<Places> {
         mail: env(MAIL_ENV).unwrap_or_else(mail::socket),
         tunnel: env(TUNNEL_ENV).unwrap_or_else(tunnel::socket),
         dns: env(DNS_ENV).unwrap_or_else(dns::socket),
+        certificates: env(CERTIFICATES_ENV).unwrap_or_else(certificates::socket),
         mail_http: match std::env::var(MAIL_HTTP_ENV) {
             Ok(text) => text
                 .parse()

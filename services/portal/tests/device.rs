@@ -1,12 +1,16 @@
 //! The device API over loopback: real TLS on both doors, a real store. Init, the updater, mail, the name
 //! server and the tunnel are played by threads behind real sockets.
 
+#[path = "device/certificates.rs"]
+mod certificates;
 #[path = "device/dns.rs"]
 mod dns;
 #[path = "device/mail.rs"]
 mod mail;
 #[path = "device/outside.rs"]
 mod outside;
+#[path = "played/certificates.rs"]
+mod played_certificates;
 #[path = "played/dns.rs"]
 mod played_dns;
 #[path = "played/mail.rs"]
@@ -167,6 +171,7 @@ impl Played {
             mail: at("mail.sock"),
             tunnel: at("tunnel.sock"),
             dns: at("dns.sock"),
+            certificates: at("certificates.sock"),
             mail_http: ([127, 0, 0, 1], 9).into(),
             resolv_conf: at("resolv.conf"),
             dns_port: resolver::PORT,
@@ -218,7 +223,8 @@ impl Played {
         let mail = PlayedMail::listen(&places.mail);
         let identity = Identity::load_or_make(folder.path(), "attic").unwrap();
         let certificate = identity.certificate.clone();
-        let tls = TlsAcceptor::from(Arc::new(listen::tls(&identity).unwrap()));
+        let tls = listen::tls(&identity, Arc::default()).unwrap();
+        let tls = TlsAcceptor::from(Arc::new(tls));
         let store = Store::open(&DataFolder(folder.path().into())).unwrap();
         let code = Code::parse(CODE).unwrap();
         let app = App::new(store, settings(), identity, places, Some(code.clone())).unwrap();

@@ -140,6 +140,10 @@ pub struct RelayFinishArgs {
     /// record makes the domain unreachable.
     #[arg(long, value_name = "RDATA")]
     pub dnssec_key: Option<String>,
+    /// I agree to Let's Encrypt's terms of service (https://letsencrypt.org/repository/): the box
+    /// gets certificates from it; asked for otherwise, once, if there is a terminal
+    #[arg(long, conflicts_with = "box_key")]
+    pub agree_terms: bool,
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,

@@ -3,6 +3,7 @@
 use super::home;
 use super::project::DnssecKey;
 use super::{Choices, Made, Project, Scope, Secrets, Terraform, cost, on_ctrl_c, planned};
+use crate::certificates;
 use crate::cli::RelayFinishArgs;
 use crate::config::names::Domain;
 use crate::error::Failure;
@@ -45,7 +46,7 @@ pub fn run(args: &RelayFinishArgs, ui: &Ui) -> Result<(), Failure> {
     })?;
     leads_to(&host, made.public_ipv4)?;
 
-    let (key, _) = home::key(&args.key, stop, ui)?;
+    let (key, home) = home::key(&args.key, stop, ui)?;
     project.write(&Choices {
         box_public_key: key,
         mail_host: Some(host.clone()),
@@ -81,7 +82,18 @@ pub fn run(args: &RelayFinishArgs, ui: &Ui) -> Result<(), Failure> {
         ),
         &Result { relay: &made },
     );
-    Ok(())
+    let Some(mut home) = home else {
+        return Ok(());
+    };
+    match certificates::offer(home.device(), args.agree_terms, ui) {
+        Err(failure) if args.agree_terms => Err(failure),
+        // The relay is finished all the same.
+        Err(failure) => {
+            ui.warn(failure.in_a_line());
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
 }
 
 /// AWS refuses a reverse name that does not lead to the address, in words that nobody understands.

@@ -104,6 +104,11 @@ impl<'a> Home<'a> {
         self.device.address.to_string()
     }
 
+    /// The box's API.
+    pub fn device(&mut self) -> &mut Device<'a> {
+        &mut self.device
+    }
+
     fn get<T: DeserializeOwned>(&mut self, path: &str, what: &str) -> Result<T, Failure> {
         let answer = self
             .device

@@ -1,5 +1,6 @@
 //! Commands that talk to a box, against a box made of real TLS and scripted answers.
 
+mod certificates;
 mod laptop;
 mod made_up;
 mod pairing;

@@ -199,13 +199,16 @@ pub fn named(folder: &Path, zone: &str, port: u16) -> Other {
     );
     let file = folder.join("named.conf");
     fs::write(&file, configuration).unwrap();
-    start(
-        "bind9",
-        "named",
-        &["-g", "-c", file.to_str().unwrap()],
-        port,
-        folder,
-    )
+    let arguments = ["-g", "-c", file.to_str().unwrap()];
+    let other = start("bind9", "named", &arguments, port, folder);
+    // It answers before it has read its zones.
+    let began = Instant::now();
+    let soa = query(ORIGIN, RecordType::SOA, None);
+    let is_loaded = || ask(other.address, &soa).is_some_and(|answer| !answer.answers.is_empty());
+    while zone.contains("type primary") && !is_loaded() {
+        assert!(began.elapsed() < PATIENCE, "named does not load {zone}");
+    }
+    other
 }
 
 /// A name from master file text, with escapes (RFC 1035, section 5.1) that hickory's reader refuses.

@@ -1,6 +1,7 @@
 //! What pages and API do alike, one module a topic. Each reads, decides and saves in one change of
 //! the store, and tells what came of it.
 
+pub mod certificates;
 pub mod dns;
 pub mod laptops;
 pub mod logs;
@@ -12,6 +13,7 @@ pub mod relay;
 pub mod reset;
 pub mod sessions;
 pub mod sign_in;
+pub mod sts;
 pub mod updates;
 pub mod upload;
 

@@ -1,5 +1,6 @@
 //! How the API refuses.
 
+use crate::actions::certificates;
 use crate::actions::dns;
 use crate::actions::mail::No;
 use crate::actions::relay;
@@ -222,6 +223,19 @@ impl From<dns::NotDone> for Fault {
             dns::NotDone::Store(error) => error.into(),
             dns::NotDone::Refused { why } => {
                 Self::unusable("dns_refused", "the name server refuses").because(why)
+            }
+        }
+    }
+}
+
+impl From<certificates::NotDone> for Fault {
+    fn from(not: certificates::NotDone) -> Self {
+        match not {
+            certificates::NotDone::NoAnswer(error) => Self::of_service(&error),
+            certificates::NotDone::Store(error) => error.into(),
+            certificates::NotDone::Refused { why } => {
+                Self::unusable("certificates_refused", "the certificate service refuses")
+                    .because(why)
             }
         }
     }

@@ -9,6 +9,7 @@
 //!
 //! Errors are [`fault::Fault`]s: what, because, hint.
 
+mod certificates;
 mod dns;
 pub mod door;
 pub(crate) mod fault;
@@ -48,6 +49,7 @@ pub const BASE: &str = "/api/v1";
         (name = "updates", description = "Which version it runs"),
         (name = "relay", description = "By which way mail reaches it from outside"),
         (name = "outside", description = "Whether mail gets out, and whether receivers may refuse it"),
+        (name = "certificates", description = "Who vouches for the box's names"),
         (name = "dns", description = "The zones of its domains"),
         (name = "mail", description = "Accounts, addresses, passwords, domains and what waits for delivery"),
     )
@@ -72,6 +74,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(tunnel::set_relay, tunnel::remove_relay))
         .routes(routes!(outside::blocklists))
         .routes(routes!(outside::port25))
+        .merge(certificates::routes())
         .merge(dns::routes())
         .routes(routes!(document))
         .merge(mail::routes());

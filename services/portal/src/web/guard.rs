@@ -28,19 +28,35 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// The names in `Host` that are the box's own, of which there is one: what was asked for, if it is.
 ///
-/// Names are the box's own only if it announces them, which stops DNS rebinding. An address
+/// Names are the box's own only if it announces them, or if they are those of its mail host and portal in
+/// its own zones, which stops DNS rebinding. An address
 /// cannot be rebound: whoever types one is where it leads, even through a router or an
 /// emulator that puts another in front. The port is the same for `Origin`, which [`csrf::check`]
 /// compares.
 fn own(app: &App, host: &str) -> Option<String> {
     let host = host.to_ascii_lowercase();
     let host = host.strip_suffix(":443").unwrap_or(&host);
+    let name = without_port(host);
+    (address_or_localhost(name) || app.is_own_name(name)).then(|| host.to_owned())
+}
+
+fn without_port(host: &str) -> &str {
     let is_port = |port: &str| port.parse::<u16>().is_ok();
-    let name = match host.rsplit_once(':') {
+    match host.rsplit_once(':') {
         Some((name, port)) if is_port(port) && (!name.contains(':') || name.ends_with(']')) => name,
         _ => host,
-    };
-    (address_or_localhost(name) || app.is_own_name(name)).then(|| host.to_owned())
+    }
+}
+
+/// The name that was asked for, in lower case and without a port.
+pub(super) fn host_name(request: &Request) -> Option<String> {
+    let host = asked_for(request)?.to_ascii_lowercase();
+    Some(without_port(&host).to_owned())
+}
+
+fn asked_for(request: &Request) -> Option<&str> {
+    let authority = request.uri().authority();
+    text(request.headers(), &HOST).or(authority.map(|authority| authority.as_str()))
 }
 
 /// Whether it is an address, in brackets if of IPv6, or this machine's own name for itself.
@@ -66,7 +82,7 @@ fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
 
 fn check(app: &App, request: &Request) -> Result<(), Foreign> {
     let headers = request.headers();
-    let host = text(headers, &HOST).or(request.uri().authority().map(|a| a.as_str()));
+    let host = asked_for(request);
     let own = host.and_then(|host| own(app, host));
     let own: Vec<&str> = own.iter().map(String::as_str).collect();
     let head = Head {

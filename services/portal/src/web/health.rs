@@ -19,6 +19,7 @@ pub fn known_as(service: &str) -> &str {
         "dns" => "Name server",
         "certificates" => "Certificates",
         "tunnel" => "Way to the relay",
+        "certificates" => "Certificates",
         other => other,
     }
 }

@@ -7,6 +7,7 @@
 
 mod activity;
 mod assets;
+mod certificates;
 pub mod closed;
 mod forward;
 mod guard;
@@ -24,6 +25,7 @@ mod relay;
 mod reset;
 mod security;
 mod sign;
+mod sts;
 mod updates;
 mod upload;
 mod visit;
@@ -93,6 +95,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/updates/rollback", post(updates::roll_back))
         .route("/restart", post(updates::restart))
         .route("/relay", get(relay::show).post(relay::change))
+        .route(
+            "/certificates",
+            get(certificates::show).post(certificates::change),
+        )
         .route("/reset", get(reset::show).post(reset::reset))
         .route("/mail", get(mail::accounts).post(mail::add_account))
         .route(
@@ -118,5 +124,6 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(upload::router())
         .layer(from_fn(guard::add_headers));
     all.with_state(app.clone())
-        .merge(crate::device::router(app))
+        .merge(crate::device::router(app.clone()))
+        .layer(from_fn_with_state(app, sts::answer))
 }

@@ -1,10 +1,12 @@
 //! The page that the owner comes back to.
 
+use super::certificates;
 use super::health::{self, known_as, state};
 use super::page::{Page, Tone, Trouble, badge, fault, meter, note, sentence};
 use super::updates::outcome;
 use super::visit::Signed;
 use super::words::{bytes, rounded, times};
+use crate::actions::certificates::NotDone;
 use crate::actions::mail::overview;
 use crate::actions::relay::{self, Way};
 use crate::actions::updates::{self, Report};
@@ -12,6 +14,7 @@ use crate::app::App;
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
+use roost_service::certificates::Status;
 use roost_service::mail::Overview;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +28,12 @@ const HOT: f64 = 80.0;
 
 /// GET /
 pub async fn show(State(app): State<Arc<App>>, signed: Signed) -> Result<Response, Trouble> {
-    let (report, mail, way) =
-        tokio::join!(updates::status(&app), overview(&app), relay::look(&app));
+    let (report, mail, way, trust) = tokio::join!(
+        updates::status(&app),
+        overview(&app),
+        relay::look(&app),
+        crate::actions::certificates::status(&app),
+    );
     let way = way?;
     let settings = app.view(|store, _| store.settings()).await?;
     let alarming = app
@@ -50,14 +57,20 @@ pub async fn show(State(app): State<Arc<App>>, signed: Signed) -> Result<Respons
             (note(Tone::Warning, html! { p { "This box has no domain yet, so it takes no mail." } }))
         }
         @match &report {
-            Ok(report) => (machine(&app, report, mail.as_ref().ok(), &way)),
+            Ok(report) => (machine(&app, report, mail.as_ref().ok(), &way, &trust)),
             Err(why) => (fault(why, Some("the box may be restarting: load this page again in a minute; if it stays like this, take its power away and give it back"))),
         }
     };
     Ok(Page::new(&app, &signed, "/", "Overview").show(content))
 }
 
-fn machine(app: &App, report: &Report, mail: Option<&Overview>, way: &Way) -> Markup {
+fn machine(
+    app: &App,
+    report: &Report,
+    mail: Option<&Overview>,
+    way: &Way,
+    trust: &Result<Status, NotDone>,
+) -> Markup {
     let status = &report.machine;
     let broken: Vec<_> = status
         .services
@@ -75,6 +88,7 @@ fn machine(app: &App, report: &Report, mail: Option<&Overview>, way: &Way) -> Ma
                 p { strong { "Not everything works yet." } " See below what is missing; the box starts by itself again what has failed." }
             }))
         }
+        @if let Some(alarm) = certificates::alarm(trust) { (alarm) }
         @if full {
             (fault("the card is almost full", Some("delete mail that is not needed any more, or move to a larger card: without space the box takes no mail")))
         }
@@ -150,8 +164,9 @@ fn machine(app: &App, report: &Report, mail: Option<&Overview>, way: &Way) -> Ma
                 }
             }
             section.card {
-                h2 { "Certificate" }
-                p { "This box vouches for itself. Its fingerprint as words:" }
+                h2 { "Certificates" }
+                (certificates::line(trust))
+                p { "At home this box also vouches for itself. Its fingerprint as words:" }
                 p.words { (app.identity.fingerprint().words().join(" ")) }
                 details {
                     summary { "As browsers show it" }

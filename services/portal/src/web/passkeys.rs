@@ -82,7 +82,7 @@ pub fn section(
                 Some(_) if known.len() >= MAX_PASSKEYS => {
                     p { (sentence(NotAdded::TooMany)) " Remove one to add another." }
                 }
-                Some(site) => { (add_form(signed, site, second)) }
+                Some(site) => { (add_form(app, signed, site, second)) }
             }
         }
     }
@@ -90,8 +90,11 @@ pub fn section(
 
 /// What somebody is told who has typed an address of the box.
 fn by_address(app: &App, to_do: &str) -> Markup {
-    let name = app.host.borrow().clone();
-    let url = format!("https://{name}.local");
+    let name = match app.certificates.trusted() {
+        Some(name) => name,
+        None => format!("{}.local", app.host.borrow().as_str()),
+    };
+    let url = format!("https://{name}");
     html! {
         p {
             "This page was opened by an address, and passkeys belong to a name. " (to_do) " "
@@ -100,12 +103,12 @@ fn by_address(app: &App, to_do: &str) -> Markup {
     }
 }
 
-fn add_form(signed: &Signed, site: &Site, second: bool) -> Markup {
+fn add_form(app: &App, signed: &Signed, site: &Site, second: bool) -> Markup {
     let browser = signed.place.browser.to_string();
     html! {
         noscript { p { "Adding a passkey needs scripts, which this browser does not run." } }
         div data-passkey="look" {
-            (explanations(site))
+            (explanations(site, app.certificates.trusted().as_deref()))
             details data-script data-part="form" hidden {
                 summary { "Add a passkey" }
                 p { "It will be for " code { (site.host()) } ", the name by which you have opened this page." }
@@ -127,8 +130,8 @@ fn add_form(signed: &Signed, site: &Site, second: bool) -> Markup {
     }
 }
 
-/// What a script shows if the browser refuses.
-fn explanations(site: &Site) -> Markup {
+/// What a script shows if the browser refuses. `trusted`: a name at which it would not.
+fn explanations(site: &Site, trusted: Option<&str>) -> Markup {
     html! {
         div.note.warning role="alert" hidden data-part="none" {
             p { "This browser cannot use passkeys. Take a newer one, or go on with your password." }
@@ -137,7 +140,11 @@ fn explanations(site: &Site) -> Markup {
             p {
                 strong { "Your browser does not trust this box's certificate yet." }
                 " It has let you in all the same, but it uses passkeys only where it trusts the page. "
-                "Until then your password signs you in. To have it trusted on this computer:"
+                "Until then your password signs you in. "
+                @if let Some(name) = trusted.filter(|name| *name != site.host()) {
+                    "At " a href={ "https://" (name) "/security" } { "https://" (name) } " it is trusted already: add the passkey there. "
+                }
+                "To have it trusted on this computer:"
             }
             ol {
                 li { a href="/certificate" { "Save the certificate" } ". It vouches for this box and for nothing else." }
@@ -166,7 +173,7 @@ pub fn offer(site: Option<&Site>, known: &[(PasskeyId, Passkey)]) -> Markup {
     html! {
         @if let Some(site) = here {
             div.aside data-passkey="get" data-script hidden {
-                (explanations(site))
+                (explanations(site, None))
                 form method="post" action="/sign-in/passkey" {
                     input type="hidden" name="answer";
                     p.wrong role="alert" data-part="says" {}
@@ -237,7 +244,7 @@ pub async fn begin(State(app): Shell, order: Order) -> Result<Response, Trouble>
     let content = html! {
         section.card data-passkey="create" data-options=(options) {
             p { "Your browser asks now where the passkey is to be kept, and has a look at your finger, face or PIN. The box waits for two minutes." }
-            (explanations(&site))
+            (explanations(&site, app.certificates.trusted().as_deref()))
             noscript { p { "Adding a passkey needs scripts, which this browser does not run." } }
             form method="post" action="/security/passkeys/add" {
                 (token(&by.form))

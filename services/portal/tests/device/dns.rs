@@ -22,6 +22,8 @@ fn name_server(path: &Path) -> Arc<Mutex<Vec<dns::Call>>> {
                     ds: vec!["example.org. IN DS 1 13 2 AB".into()],
                     keys: Vec::new(),
                     secondary: None,
+                    delegation: None,
+                    dmarc: None,
                 }],
             }),
             dns::Call::Records { domain } if domain == "example.org" => dns::Answer::Records {

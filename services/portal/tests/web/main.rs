@@ -2,16 +2,20 @@
 
 mod authenticator;
 mod browser;
+mod certificates;
 mod doors;
 mod forwarded;
 mod mail;
 mod pages;
 mod passkeys;
+#[path = "../played/certificates.rs"]
+mod played_certificates;
 #[path = "../played/mail.rs"]
 mod played_mail;
 #[path = "../played/tunnel.rs"]
 mod played_tunnel;
 mod relay;
 mod strangers;
+mod sts;
 mod the_box;
 mod upload;

@@ -3,6 +3,7 @@
 
 use crate::authenticator::{Device, PRESENT};
 use crate::browser::{Browser, Page};
+use crate::played_certificates::{PlayedCertificates, valid};
 use crate::the_box::{PASSWORD, TheBox};
 use hyper::StatusCode;
 
@@ -89,6 +90,54 @@ async fn a_passkey_stands_for_password_and_code() {
     assert_eq!(other.get("/security").await.location(), "/sign-in");
     other.cookies.insert("__Host-roost".into(), after);
     assert_eq!(other.get("/security").await.status, StatusCode::OK);
+}
+
+/// Where browsers trust the box, passkeys need no certificate that somebody has installed.
+#[tokio::test]
+async fn a_passkey_may_be_of_the_mail_hosts_name() {
+    let the_box = TheBox::start().await;
+    let mut owner = Browser::new(&the_box);
+    owner.become_owner().await;
+    let service = PlayedCertificates::listen(&the_box.app.places.certificates);
+    service.lock().status = valid();
+    let wait = async {
+        while the_box.app.certificates.trusted().is_none() {
+            the_box.app.certificates.changed.notify_one();
+            tokio::task::yield_now().await;
+        }
+    };
+    let patience = std::time::Duration::from_secs(60);
+    tokio::time::timeout(patience, wait).await.expect("it asks");
+    let (host, origin) = ("mail.example.org", "https://mail.example.org");
+    let page = owner.get("/security").await.text();
+    assert!(
+        page.contains("At https://mail.example.org it is trusted already"),
+        "{page}"
+    );
+
+    let at = |browser: &mut Browser| {
+        browser.host = host.into();
+        browser.origin = Some(origin.into());
+    };
+    at(&mut owner);
+    let mut device = Device::new(1);
+    let answer = device.create(&options(&begin(&mut owner, "phone").await), origin);
+    let page = owner
+        .post("/security/passkeys/add", &[("answer", &answer)])
+        .await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.text());
+    let mut other = Browser::from(&the_box, 2);
+    let page = other.get("/sign-in").await;
+    assert!(
+        page.html.contains("https://mail.example.org/sign-in"),
+        "{}",
+        page.text()
+    );
+    at(&mut other);
+    device.counter = 1;
+    let asked = other.post("/sign-in/passkey/begin", &[]).await;
+    let answer = device.get(&asked.html, origin);
+    assert_eq!(show(&mut other, &answer).await.location(), "/");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use roost_portal::outside::Outside;
 use roost_portal::resolver;
 use roost_portal::store::{DataFolder, Store, StoreError};
 use roost_portal::time::PoweredOn;
+use roost_portal::tls::{self, Shown};
 use roost_portal::web;
 use roost_service::settings::Settings;
 use rustls::pki_types::CertificateDer;
@@ -59,7 +60,9 @@ impl TheBox {
             .unwrap();
         let identity = Identity::load_or_make(folder.path(), "roost").unwrap();
         let certificate = identity.certificate.clone();
-        let tls = TlsAcceptor::from(Arc::new(listen::tls(&identity).unwrap()));
+        let shown = Arc::<Shown>::default();
+        let tls = listen::tls(&identity, shown.clone()).unwrap();
+        let tls = TlsAcceptor::from(Arc::new(tls));
         let places = Places {
             data: folder.path().into(),
             run: folder.path().into(),
@@ -68,6 +71,7 @@ impl TheBox {
             mail: path("mail.sock"),
             tunnel: path("tunnel.sock"),
             dns: path("dns.sock"),
+            certificates: path("certificates.sock"),
             mail_http: mail.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 1))),
             resolv_conf: path("resolv.conf"),
             dns_port: resolver::PORT,
@@ -78,6 +82,7 @@ impl TheBox {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);
+        tokio::spawn(tls::keep(app.clone(), shown));
         let pages = web::service(web::router(app.clone()));
         tokio::spawn(listen::serve(listener, Some(tls), limits, pages, stopping));
         Self {
