@@ -437,12 +437,7 @@ fn queue(out: &mut String) {
     plain(out, "limits.multihomed", 2);
     plain(out, "limits.mx", 5);
 
-    // A receiver with a broken certificate still gets its mail, over TLS, on
-    // the second attempt (RFC 7435).
-    table(out, "queue.tls.default");
-    plain(out, "allow-invalid-certs", false);
-    table(out, "queue.tls.invalid-tls");
-    plain(out, "allow-invalid-certs", true);
+    tls_of_receivers(out);
     table(out, "queue.connection.default");
     text(out, "timeout.connect", "2m");
 
@@ -456,6 +451,32 @@ fn queue(out: &mut String) {
     plain(out, "messages", 20_000);
     plain(out, "size", 2_u64 << 30);
     plain(out, "enable", true);
+}
+
+/// How deliveries are encrypted: TLS if the receiver offers it, its certificate checked on the first
+/// attempt. One with a broken certificate still gets its mail, over TLS, on the second (RFC 7435).
+///
+/// That is not for receivers who say how to know them. With TLSA records (RFC 7672) the library
+/// compares the certificate with those, whatever the strategy. With MTA-STS (RFC 8461 §5) it leaves
+/// that to the strategy, and what it does by itself would give in to any certificate.
+fn tls_of_receivers(out: &mut String) {
+    table(out, "queue.strategy");
+    out.push_str(
+        "tls = [\n  \
+           { if = \"retry_num == 0 || last_error != 'tls'\", then = \"'verified'\" },\n  \
+           { if = \"contains(dns_query('_mta-sts.' + rcpt_domain + '.', 'txt'), 'v=STSv1')\", \
+              then = \"'verified'\" },\n  \
+           { else = \"'default'\" },\n]\n",
+    );
+    // `default` has a meaning to the library: it is taken when a rule comes to no result, and
+    // the second does not when there is no such record.
+    for (name, invalid) in [("verified", false), ("default", true)] {
+        table(out, &format!("queue.tls.{name}"));
+        text(out, "dane", "optional");
+        text(out, "mta-sts", "optional");
+        text(out, "starttls", "optional");
+        plain(out, "allow-invalid-certs", invalid);
+    }
 }
 
 fn clients(out: &mut String, setup: &Setup) {
@@ -540,6 +561,28 @@ pub(crate) mod tests {
             Some("mail.example.org")
         );
         assert!(parsed["version"]["spam-filter"].is_str());
+    }
+
+    #[test]
+    fn the_first_attempt_checks_certificates_and_no_strategy_gives_up_tlsa_and_mta_sts() {
+        let config: toml::Table = rendered(&setup()).unwrap().parse().unwrap();
+        let strategies = config["queue"]["tls"].as_table().unwrap();
+        let rules = config["queue"]["strategy"]["tls"].as_array().unwrap();
+        for rule in rules {
+            let then = rule.get("then").or(rule.get("else")).unwrap();
+            let name = then.as_str().unwrap().trim_matches('\'');
+            let strategy = &strategies[name];
+            for kind in ["dane", "mta-sts", "starttls"] {
+                assert_eq!(strategy[kind].as_str(), Some("optional"), "{name}");
+            }
+        }
+        let first = rules[0]["if"].as_str().unwrap();
+        assert!(first.starts_with("retry_num == 0 ||"), "{first}");
+        assert_eq!(rules[0]["then"].as_str(), Some("'verified'"));
+        assert_eq!(
+            strategies["verified"]["allow-invalid-certs"].as_bool(),
+            Some(false)
+        );
     }
 
     #[test]
