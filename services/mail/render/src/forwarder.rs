@@ -132,8 +132,11 @@ async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
         while let Some(answer) = ready.recv().await {
             let others = open.fetch_sub(1, Ordering::Relaxed) - 1;
             match answer {
-                Some(answer) if write_framed(&mut write, &answer).await.is_err() => break,
-                Some(_) => {}
+                Some(answer) => {
+                    if write_framed(&mut write, &answer).await.is_err() {
+                        break;
+                    }
+                }
                 None => unanswered = true,
             }
             if unanswered && others == 0 {

@@ -39,11 +39,18 @@ struct Upstream {
 }
 
 impl Upstream {
+    /// At a free port, if `port` is 0.
     async fn bind(address: &str, port: u16) -> Self {
-        let udp = UdpSocket::bind((address, port)).await.unwrap();
-        let port = udp.local_addr().unwrap().port();
-        let tcp = TcpListener::bind((address, port)).await.unwrap();
-        Upstream { udp, tcp }
+        loop {
+            let udp = UdpSocket::bind((address, port)).await.unwrap();
+            let taken = udp.local_addr().unwrap();
+            match TcpListener::bind(taken).await {
+                Ok(tcp) => return Upstream { udp, tcp },
+                // Somebody else has it over TCP.
+                Err(_) if port == 0 => {}
+                Err(error) => panic!("{taken}: {error}"),
+            }
+        }
     }
 
     fn port(&self) -> u16 {
@@ -201,7 +208,7 @@ async fn without_a_server_the_connection_ends_until_the_file_names_one() {
 async fn after_nobody_was_there_questions_fail_unasked_for_a_while() {
     let folder = tempfile::tempdir().unwrap();
     let path = name_servers(&folder, "nameserver 127.0.0.1\n");
-    // A port that was free a moment ago.
+    // Closed again.
     let port = Upstream::bind("127.0.0.1", 0).await.port();
     let forwarder = spawn(path, port).await.unwrap();
     let mut stream = TcpStream::connect(forwarder.address).await.unwrap();
