@@ -53,8 +53,12 @@ pub fn certified_key(certificate: &Certificate) -> Result<CertifiedKey, Error> {
     if chain.is_empty() {
         return Err(unusable("its chain is empty".into()));
     }
-    CertifiedKey::from_der(chain, key, &ring::default_provider())
-        .map_err(|error| unusable(error.to_string()))
+    CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| {
+        unusable(match error {
+            rustls::Error::InconsistentKeys(_) => "its private key is another's".into(),
+            error => error.to_string(),
+        })
+    })
 }
 
 /// Under which names the library looks for it: `*.example.org` is `example.org` to it, and `*` is what
