@@ -1,7 +1,7 @@
 //! The mail program: Stalwart as a library, started our way.
 //!
 //! - [`durable`]: an acknowledged message is on the disk.
-//! - [`resolver`]: one name server address that never changes.
+//! - [`certificates`]: what TLS shows, as the certificate service says.
 //! - [`ledger`]: the directory as a whole.
 //! - [`provision`]: domain, first account and its addresses.
 //! - [`admin`]: the portal's calls.
@@ -14,20 +14,23 @@
 //! to compile.
 
 mod admin;
+mod certificates;
 mod durable;
 mod imap;
 mod ledger;
 mod probe;
 mod provision;
-mod resolver;
 mod socket;
 mod store_format;
 
 use admin::Admin;
 use anyhow::{Context, Result, bail};
+use certificates::Certificates;
 use ledger::Ledger;
 use roost_mail_config::setup::Setup;
-use roost_mail_config::{config, forwarded, keys, listeners, ports, prepare, secret_file};
+use roost_mail_config::{
+    config, forwarded, forwarder, keys, listeners, ports, prepare, resolv, secret_file,
+};
 use roost_mail_server::{Options, Running, Server};
 use roost_service::notifier::Notifier;
 use std::path::{Path, PathBuf};
@@ -138,6 +141,9 @@ async fn start(notifier: &Notifier, data: &Path) -> Result<Started> {
         });
     };
 
+    // Asked while everything else starts.
+    let certificate = certificates::first();
+
     notifier.status("making keys");
     let (for_keys, data_) = (setup.clone(), data.to_owned());
     // Half a minute of arithmetic on a small board, once.
@@ -151,13 +157,15 @@ async fn start(notifier: &Notifier, data: &Path) -> Result<Started> {
     notifier.status("opening the mail store");
     store_format::settle(data)?;
     durable::install(data)?;
-    let resolver = resolver::spawn(PathBuf::from(roost_mail_config::resolv::PATH)).await?;
+    let resolver = forwarder::spawn(resolv::PATH.into(), forwarder::PORT)
+        .await
+        .context("bind the DNS forwarder")?;
     let config_path = data.join("config.toml");
     let text = render(&setup, data, &share, resolver.address)?;
     secret_file::write(&config_path, &text)?;
     let server = Server::boot(&text, config_path).await?;
 
-    server.has_mail_exchanger(resolver::PROBE).await;
+    server.has_mail_exchanger(forwarder::PROBE).await;
     if !resolver.was_probed() {
         bail!(
             "this program asks no name server and could never send mail: \
@@ -174,6 +182,11 @@ async fn start(notifier: &Notifier, data: &Path) -> Result<Started> {
     let directory = server.directory();
     provision::provision(&ledger, &setup).await?;
 
+    let mut certificates = Certificates::new(server.certificates());
+    if let Some(certificate) = certificate.in_time().await {
+        certificates.take(&certificate);
+    }
+    tokio::spawn(certificates.follow());
     let running = server.serve(Options {
         host: setup.host.clone(),
         imap_prelude: imap::until_starttls,

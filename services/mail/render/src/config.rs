@@ -4,6 +4,8 @@
 //! the image can change any of it, and what runs can be read in one file.
 //! Secrets are referenced by file name (`%{file:…}%`), never written here.
 
+mod delivery;
+
 use crate::listeners;
 use crate::setup::Setup;
 use crate::{Error, certificate, keys, probe};
@@ -21,15 +23,6 @@ const STORE_CONNECTIONS: usize = WORKER_THREADS + 2;
 /// Open connections per port. IMAP clients keep several open; a thousand
 /// strangers must not fill the memory of a 1 GB board.
 const MAX_CONNECTIONS: u32 = 256;
-
-/// Deliveries that run at once, by queue. The store has one writer, so more
-/// would only wait.
-const LOCAL_DELIVERIES: u32 = 4;
-const REMOTE_DELIVERIES: u32 = 8;
-
-/// Messages that one address may begin to deliver in a minute. A mailing list
-/// or a provider's outgoing server stays far below it.
-const MESSAGES_PER_MINUTE: u32 = 1200;
 
 /// Messages within one connection; large senders reuse theirs.
 const MESSAGES_PER_SESSION: u32 = 1000;
@@ -111,7 +104,7 @@ pub fn render(setup: &Setup, places: Places<'_>) -> Result<String, Error> {
     network(&mut out, places.resolver);
     session(&mut out, setup);
     signatures(&mut out, setup, places.data);
-    queue(&mut out);
+    delivery::queue(&mut out);
     clients(&mut out, setup);
     memory(&mut out);
     spam_filter(&mut out, setup);
@@ -388,76 +381,6 @@ fn signatures(out: &mut String, setup: &Setup, data: &Path) {
     }
 }
 
-fn queue(out: &mut String) {
-    for (name, threads) in [
-        ("local", LOCAL_DELIVERIES),
-        ("remote", REMOTE_DELIVERIES),
-        ("dsn", 2),
-        ("report", 1),
-    ] {
-        table(out, &format!("queue.virtual.{name}"));
-        plain(out, "threads-per-node", threads);
-    }
-
-    // RFC 5321 §4.5.4.1 asks for four to five days of attempts; the sender
-    // hears of a delay after a few hours.
-    for (name, retry, expire) in [
-        (
-            "local",
-            "[\"1m\", \"2m\", \"5m\", \"15m\", \"1h\"]",
-            "expire = \"5d\"",
-        ),
-        (
-            "remote",
-            "[\"2m\", \"5m\", \"15m\", \"30m\", \"1h\", \"2h\", \"4h\"]",
-            "expire = \"5d\"",
-        ),
-        (
-            "dsn",
-            "[\"15m\", \"30m\", \"1h\", \"2h\"]",
-            "max-attempts = 12",
-        ),
-        ("report", "[\"30m\", \"1h\", \"2h\"]", "max-attempts = 8"),
-    ] {
-        table(out, &format!("queue.schedule.{name}"));
-        text(out, "queue-name", name);
-        plain(out, "retry", retry);
-        if matches!(name, "local" | "remote") {
-            plain(out, "notify", "[\"4h\", \"1d\", \"3d\"]");
-        }
-        let _ = writeln!(out, "{expire}");
-    }
-
-    table(out, "queue.route.local");
-    text(out, "type", "local");
-    table(out, "queue.route.mx");
-    text(out, "type", "mx");
-    // Receivers ask for a reverse name, which the relay's IPv6 address has not.
-    text(out, "ip-lookup", "ipv4_only");
-    plain(out, "limits.multihomed", 2);
-    plain(out, "limits.mx", 5);
-
-    // A receiver with a broken certificate still gets its mail, over TLS, on
-    // the second attempt (RFC 7435).
-    table(out, "queue.tls.default");
-    plain(out, "allow-invalid-certs", false);
-    table(out, "queue.tls.invalid-tls");
-    plain(out, "allow-invalid-certs", true);
-    table(out, "queue.connection.default");
-    text(out, "timeout.connect", "2m");
-
-    table(out, "queue.limiter.inbound.address");
-    plain(out, "key", "[\"remote_ip\"]");
-    text(out, "rate", format_args!("{MESSAGES_PER_MINUTE}/1m"));
-    plain(out, "enable", true);
-
-    // A full queue must not fill the card.
-    table(out, "queue.quota.size");
-    plain(out, "messages", 20_000);
-    plain(out, "size", 2_u64 << 30);
-    plain(out, "enable", true);
-}
-
 fn clients(out: &mut String, setup: &Setup) {
     let size = setup.max_message_size;
 
@@ -514,7 +437,7 @@ pub(crate) mod tests {
         }
     }
 
-    fn rendered(setup: &Setup) -> Result<String, Error> {
+    pub(crate) fn rendered(setup: &Setup) -> Result<String, Error> {
         render(
             setup,
             Places {

@@ -9,7 +9,9 @@
 //! - [`app_password`], [`password_hash`]: passwords of devices and of people.
 //! - [`dns`]: records that a domain should have.
 //! - [`forwarded`]: whose request the portal hands on.
+//! - [`forwarder`]: one name server address that never changes.
 //! - [`config`]: the box's settings become one Stalwart configuration.
+//! - [`issued`]: the certificate service's certificate, ready for TLS.
 //! - [`imap_greeting`]: what IMAP's clear-text port says before TLS.
 //! - [`listeners`]: which protocol answers on which port.
 //! - [`prepare`]: keys and certificate that must exist before the first start.
@@ -26,7 +28,9 @@ pub mod certificate;
 pub mod config;
 pub mod dns;
 pub mod forwarded;
+pub mod forwarder;
 pub mod imap_greeting;
+pub mod issued;
 pub mod keys;
 pub mod listeners;
 pub mod password_hash;
@@ -89,6 +93,14 @@ pub enum Error {
         found: u32,
         /// Ours.
         ours: u32,
+    },
+    /// A certificate cannot be shown in TLS.
+    #[error("the certificate for {names} cannot be used: {reason}")]
+    Certificate {
+        /// Names that it is for.
+        names: String,
+        /// Why not; nothing of its key.
+        reason: String,
     },
     /// A key or certificate could not be made.
     #[error("make {what}: {reason}")]

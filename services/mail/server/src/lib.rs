@@ -1,6 +1,7 @@
 //! Stalwart behind a seam without generics and without futures of its own types.
 //!
 //! - [`Server`]: from the rendered configuration to a running mail server.
+//! - [`Certificates`]: what it shows in TLS.
 //! - [`directory`]: domains, accounts and addresses.
 //! - [`queue`]: messages that wait for delivery.
 //! - `boot`, `sessions`, `stream`, `http`: how it does that.
@@ -19,6 +20,7 @@ pub use sessions::Prelude;
 
 use anyhow::{Result, anyhow};
 use directory::Directory;
+use rustls::sign::CertifiedKey;
 use sessions::{mail_handler, serve, stop_queue};
 use stalwart_lib::Collector;
 use stalwart_lib::common::Inner;
@@ -66,6 +68,11 @@ impl Server {
         queue::Queue::new(&self.0.inner)
     }
 
+    /// Its certificates.
+    pub fn certificates(&self) -> Certificates {
+        Certificates(self.0.inner.clone())
+    }
+
     /// Whether DNS names a mail server for a domain. "Don't know" counts as no.
     pub fn has_mail_exchanger<'a>(&'a self, domain: &'a str) -> Later<'a, bool> {
         Box::pin(async move {
@@ -108,6 +115,23 @@ impl Server {
             stop,
             sessions,
         })
+    }
+}
+
+/// The certificates of a mail server.
+pub struct Certificates(Arc<Inner>);
+
+impl Certificates {
+    /// Shows this one to everybody who connects from now on, whatever name they ask for: `names` (as
+    /// the library looks them up), or any that had another. Open connections stay as they are.
+    pub fn show(&self, certificate: CertifiedKey, names: Vec<String>) {
+        let certificate = Arc::new(certificate);
+        let shown = &self.0.data.tls_certificates;
+        let mut by_name = shown.load().as_ref().clone();
+        for name in by_name.keys().cloned().chain(names).collect::<Vec<_>>() {
+            by_name.insert(name, certificate.clone());
+        }
+        shown.store(by_name.into());
     }
 }
 
