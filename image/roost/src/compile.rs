@@ -156,8 +156,25 @@ pub const DNS: Program = Program {
     rustc_wrapper: &[],
 };
 
+/// The box's own resolver.
+pub const RESOLVER: Program = Program {
+    name: "resolver",
+    workspace: "",
+    package: "roost-resolver",
+    binary: "resolver",
+    sources: &[
+        "services/resolver/Cargo.toml",
+        "services/resolver/src",
+        "services/service",
+    ],
+    licence: "Apache-2.0 OR MIT",
+    rustc_wrapper: &[],
+};
+
 /// Every program that a build compiles, in the order in which it is listed.
-pub const PROGRAMS: [&Program; 7] = [&STAGE1, &INIT, &UPDATER, &PORTAL, &TUNNEL, &DNS, &MAIL];
+pub const PROGRAMS: [&Program; 8] = [
+    &STAGE1, &INIT, &UPDATER, &PORTAL, &TUNNEL, &DNS, &RESOLVER, &MAIL,
+];
 
 /// What C code takes for the time of its compilation, in seconds since 1970
 /// (reproducible-builds.org/specs/source-date-epoch): mimalloc has it in a text.

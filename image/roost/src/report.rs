@@ -1,6 +1,6 @@
 //! What a build says of itself at its end.
 
-use crate::compile::{DNS, INIT, MAIL, PORTAL, Program, STAGE1, TUNNEL, UPDATER, crates_of};
+use crate::compile::{DNS, INIT, MAIL, PORTAL, Program, RESOLVER, STAGE1, TUNNEL, UPDATER, crates_of};
 use crate::config::Config;
 use crate::disk;
 use crate::error::Failure;
@@ -345,6 +345,7 @@ pub fn components(
         program(&PORTAL, PORTAL.name, of("portal")),
         program(&TUNNEL, TUNNEL.name, of("tunnel")),
         program(&DNS, DNS.name, of("dns")),
+        program(&RESOLVER, RESOLVER.name, of("resolver")),
         debian(
             "e2fsck",
             Kind::Application,

@@ -1,0 +1,122 @@
+//! What stands between hickory's recursion and one name server: less patience than it has, and a look at each
+//! answer before it believes it.
+//!
+//! hickory waits five seconds for a server, which is all the time that it has for all of them, and takes the
+//! first answer for the last word: a server that is down, or that knows nothing of its zone, would keep it from
+//! those that answer. Here both are failures of that server alone, after which hickory asks the next.
+
+use crate::found::{alias, is_alias_part, is_denial};
+use futures_util::stream;
+use hickory_proto::op::{DnsRequest, DnsResponse, Message, Query, ResponseCode};
+use hickory_proto::rr::{Name, RecordType};
+use hickory_resolver::config::ConnectionConfig;
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::xfer::{DnsExchange, DnsHandle, FirstAnswer};
+use hickory_resolver::{ConnectionProvider, PoolContext};
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long one server may take: the far end of the earth by TCP, and a second try by UDP.
+const PATIENCE: Duration = Duration::from_millis(1300);
+
+type Later<T> = Pin<Box<dyn Future<Output = Result<T, NetError>> + Send>>;
+
+/// Connections to name servers.
+#[derive(Clone, Default)]
+pub struct Servers(TokioRuntimeProvider);
+
+impl ConnectionProvider for Servers {
+    type Conn = Server;
+    type FutureConn = Later<Server>;
+    type RuntimeProvider = TokioRuntimeProvider;
+
+    fn new_connection(
+        &self,
+        ip: IpAddr,
+        config: &ConnectionConfig,
+        context: &PoolContext,
+    ) -> Result<Self::FutureConn, NetError> {
+        let connecting = self.0.new_connection(ip, config, context)?;
+        Ok(Box::pin(async move {
+            let connected = timeout(PATIENCE, connecting).await;
+            Ok(Server(connected.map_err(|_| NetError::Timeout)??))
+        }))
+    }
+
+    fn runtime_provider(&self) -> &Self::RuntimeProvider {
+        &self.0
+    }
+}
+
+/// A connection to a name server.
+#[derive(Clone)]
+pub struct Server(DnsExchange<TokioRuntimeProvider>);
+
+impl DnsHandle for Server {
+    type Response = Pin<Box<dyn stream::Stream<Item = Result<DnsResponse, NetError>> + Send>>;
+    type Runtime = TokioRuntimeProvider;
+
+    fn send(&self, request: DnsRequest) -> Self::Response {
+        let query = request.queries.first().cloned();
+        let answer = self.0.send(request).first_answer();
+        Box::pin(stream::once(async move {
+            let response = timeout(PATIENCE, answer).await;
+            let response = response.map_err(|_| NetError::Timeout)??;
+            let (Some(query), false) = (query, response.truncation) else {
+                return Ok(response);
+            };
+            let message = judge(&query, response.into_message()).map_err(|why| {
+                // Of this kind, so that hickory asks the next server and remembers that this one failed.
+                NetError::from(io::Error::other(why))
+            })?;
+            DnsResponse::from_message(message).map_err(NetError::from)
+        }))
+    }
+}
+
+/// What a server's answer is worth.
+///
+/// # Errors
+/// Why it is of no use: another server has to be asked.
+fn judge(query: &Query, mut message: Message) -> Result<Message, String> {
+    let code = message.metadata.response_code;
+    if !matches!(code, ResponseCode::NoError | ResponseCode::NXDomain) {
+        return Err(format!("a server answers {code}"));
+    }
+    if query.query_type() != RecordType::CNAME {
+        cut_at_alias(query.name(), &mut message);
+    }
+    let nothing = message.answers.is_empty();
+    if nothing && !message.metadata.authoritative && !refers_downwards(query.name(), &message) {
+        return Err("a server does not know the zone that it is said to serve".into());
+    }
+    Ok(message)
+}
+
+/// If `name` is an alias, leaves that and its proof, and nothing of what the server says about the target: that
+/// is asked for by itself, where it belongs. hickory forgets an alias whose target does not exist.
+fn cut_at_alias(name: &Name, message: &mut Message) {
+    if !message
+        .answers
+        .iter()
+        .any(|record| alias(record, name).is_some())
+    {
+        return;
+    }
+    message.metadata.response_code = ResponseCode::NoError;
+    message.answers.retain(|record| is_alias_part(record, name));
+    message.authorities.retain(is_denial);
+}
+
+/// Whether a message names the servers of a zone that `name` is in. The root's are nobody's to give.
+fn refers_downwards(name: &Name, message: &Message) -> bool {
+    message.authorities.iter().any(|record| {
+        record.record_type() == RecordType::NS
+            && !record.name.is_root()
+            && record.name.zone_of(name)
+    })
+}
