@@ -90,8 +90,8 @@ fn judge(query: &Query, mut message: Message) -> Result<Message, String> {
     if query.query_type() != RecordType::CNAME {
         cut_at_alias(query.name(), &mut message);
     }
-    let nothing = message.answers.is_empty();
-    if nothing && !message.metadata.authoritative && !refers_downwards(query.name(), &message) {
+    let nothing = message.answers.is_empty() && !message.metadata.authoritative;
+    if nothing && !refers(query, &message) {
         return Err("a server does not know the zone that it is said to serve".into());
     }
     Ok(message)
@@ -112,11 +112,76 @@ fn cut_at_alias(name: &Name, message: &mut Message) {
     message.authorities.retain(is_denial);
 }
 
-/// Whether a message names the servers of a zone that `name` is in. The root's are nobody's to give.
-fn refers_downwards(name: &Name, message: &Message) -> bool {
-    message.authorities.iter().any(|record| {
-        record.record_type() == RecordType::NS
-            && !record.name.is_root()
-            && record.name.zone_of(name)
-    })
+/// Whether a message names the servers of the very zone that was asked for. hickory goes from label to label and
+/// asks for them at each, so whoever names others, or names them when asked for something else, is no server
+/// of the zone: it has never heard of it, or serves the one above.
+fn refers(query: &Query, message: &Message) -> bool {
+    query.query_type() == RecordType::NS
+        && message
+            .authorities
+            .iter()
+            .any(|record| record.record_type() == RecordType::NS && record.name == *query.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_proto::rr::rdata::{A, CNAME, NS};
+    use hickory_proto::rr::{RData, Record};
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).unwrap()
+    }
+
+    fn record(owner: &str, data: RData) -> Record {
+        Record::from_rdata(name(owner), 300, data)
+    }
+
+    fn ns(owner: &str) -> Record {
+        record(owner, RData::NS(NS(name("ns.example.org."))))
+    }
+
+    fn answer(
+        asked: &str,
+        kind: RecordType,
+        change: impl FnOnce(&mut Message),
+    ) -> Result<Message, String> {
+        let mut message = Message::query().into_response();
+        change(&mut message);
+        judge(&Query::query(name(asked), kind), message)
+    }
+
+    #[test]
+    fn servers_that_know_nothing_are_found_out() {
+        let kind = RecordType::A;
+        let refused = answer("a.example.org.", kind, |m| {
+            m.metadata.response_code = ResponseCode::Refused
+        });
+        assert!(refused.is_err());
+        for owner in [".", "org.", "example.org."] {
+            assert!(answer("a.example.org.", kind, |m| m.authorities.push(ns(owner))).is_err());
+        }
+        let asked = ("example.org.", RecordType::NS);
+        assert!(answer(asked.0, asked.1, |m| m.authorities.push(ns("example.org."))).is_ok());
+        assert!(answer(asked.0, asked.1, |m| m.authorities.push(ns("org."))).is_err());
+        assert!(answer("a.example.org.", kind, |m| m.metadata.authoritative = true).is_ok());
+    }
+
+    #[test]
+    fn an_alias_is_all_that_is_believed_of_its_owner() {
+        let found = answer("a.example.org.", RecordType::A, |m| {
+            m.metadata.response_code = ResponseCode::NXDomain;
+            m.answers = vec![
+                record(
+                    "a.example.org.",
+                    RData::CNAME(CNAME(name("b.example.net."))),
+                ),
+                record("b.example.net.", RData::A(A::new(192, 0, 2, 1))),
+            ];
+            m.authorities.push(ns("example.net."));
+        });
+        let found = found.unwrap();
+        assert_eq!(found.metadata.response_code, ResponseCode::NoError);
+        assert_eq!((found.answers.len(), found.authorities.len()), (1, 0));
+    }
 }
