@@ -91,7 +91,7 @@ mod tests {
         let theirs = TrustAnchors::default();
         let mut found: Vec<String> = (0..theirs.len())
             .map(|at| {
-                let key = DNSKEY::with_flags(257, theirs.get(at).clone());
+                let key = DNSKEY::with_flags(257, theirs.get(at).unwrap().clone());
                 let digest = key.to_digest(&Name::root(), DigestType::SHA256).unwrap();
                 let hash: String = digest.as_ref().iter().map(|b| format!("{b:02X}")).collect();
                 let tag = key.calculate_key_tag().unwrap();

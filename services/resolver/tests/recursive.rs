@@ -26,6 +26,9 @@ const QUESTIONS: &[(&str, RecordType, ResponseCode, bool)] = {
         ("example.org.", DNSKEY, OK, true),
         ("WWW.Example.ORG.", A, OK, true),
         ("www.example.org.", AAAA, OK, true),
+        ("www.example.org.", SOA, OK, true),
+        ("nothing.example.org.", SOA, NX, true),
+        ("www.example.org.", NS, OK, true),
         ("_25._tcp.mail.example.org.", TLSA, OK, true),
         ("_26._tcp.mail.example.org.", TLSA, NX, true),
         ("_tcp.mail.example.org.", A, OK, true),
@@ -116,7 +119,7 @@ fn answers_are_those_of_unbound() {
         }
         let theirs = ask_at(UNBOUND, name, *kind, |_| {}).expect("Unbound answers");
         let (ours, theirs) = (outcome(&ours), outcome(&theirs));
-        if ours != theirs && !OTHERWISE.iter().any(|(other, _)| other == name) {
+        if (ours != theirs) != OTHERWISE.iter().any(|(other, _)| other == name) {
             wrong.push(format!("{name} {kind}: ours {ours}\ntheirs {theirs}"));
         }
     }
@@ -224,6 +227,8 @@ fn servers_see_no_more_of_a_name_than_they_need() {
         return;
     }
     let world = World::new();
+    // Unbound has asked something too when it started.
+    let before = ["root", "top"].map(|server| world.asked(server).len());
     let resolver = world.resolver(ROOT, &[], true);
     resolver.wait_for(Way::Recursive);
     for name in [
@@ -234,15 +239,14 @@ fn servers_see_no_more_of_a_name_than_they_need() {
     ] {
         resolver.ask(name, RecordType::A);
     }
-    let labels = |server: &str| -> usize {
-        let asked = world.asked(server);
-        assert!(!asked.is_empty());
+    let labels = |server: &str, before: usize| -> usize {
+        let asked = world.asked(server).split_off(before);
+        assert!(asked.len() > 4, "{asked:?}");
         let count = |name: &str| name.split('.').filter(|label| !label.is_empty()).count();
         asked.iter().map(|(name, _)| count(name)).max().unwrap()
     };
-    // A name server's own name is asked for with its address, if it is not in the zone that it serves.
-    assert_eq!(labels("root"), 1, "{:?}", world.asked("root"));
-    assert_eq!(labels("top"), 2, "{:?}", world.asked("top"));
+    assert_eq!(labels("root", before[0]), 1, "{:?}", world.asked("root"));
+    assert_eq!(labels("top", before[1]), 2, "{:?}", world.asked("top"));
 }
 
 #[test]

@@ -115,7 +115,6 @@ fn tidy(mut found: Found, name: &Name, kind: RecordType) -> Result<Found, Failur
         .answers
         .iter()
         .any(|record| alias(record, name).is_some());
-    found.authorities.retain(is_denial);
     if aliased {
         found.code = ResponseCode::NoError;
         found.answers.retain(|record| is_alias_part(record, name));
@@ -124,10 +123,20 @@ fn tidy(mut found: Found, name: &Name, kind: RecordType) -> Result<Found, Failur
             .answers
             .retain(|record| record.name == *name && is(record) == kind);
     }
-    if found.answers.is_empty() {
-        return Err(Failure::Useless("a server answers something else".into()));
+    if !found.answers.is_empty() {
+        found.authorities.retain(is_denial);
+        return Ok(found);
     }
-    Ok(found)
+    // hickory takes the SOA of what is not there for an answer to who asks for a SOA.
+    found.tidy();
+    if found
+        .authorities
+        .iter()
+        .any(|record| is(record) == RecordType::SOA)
+    {
+        return Ok(found);
+    }
+    Err(Failure::Useless("a server answers something else".into()))
 }
 
 /// Nothing is there, as a server said.

@@ -5,7 +5,7 @@
 //! first answer for the last word: a server that is down, or that knows nothing of its zone, would keep it from
 //! those that answer. Here both are failures of that server alone, after which hickory asks the next.
 
-use crate::found::{alias, is_alias_part, is_denial};
+use crate::found::{alias, is, is_alias_part, is_denial};
 use futures_util::stream;
 use hickory_proto::op::{DnsRequest, DnsResponse, Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
@@ -93,6 +93,12 @@ fn judge(query: &Query, mut message: Message) -> Result<Message, String> {
     let nothing = message.answers.is_empty() && !message.metadata.authoritative;
     if nothing && !refers(query, &message) {
         return Err("a server does not know the zone that it is said to serve".into());
+    }
+    if message.answers.is_empty() && message.metadata.authoritative {
+        // With names of servers in it hickory takes it for a referral.
+        message
+            .authorities
+            .retain(|record| is_denial(record) || is(record) == RecordType::SOA);
     }
     Ok(message)
 }
