@@ -7,7 +7,9 @@ use hickory_proto::rr::{Name, RecordType};
 use roost_service::resolver::Way;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
-use world::{OURS, ROOT, UNBOUND, World, ask_at, ask_by_tcp, inside, outcome, read_by_tcp, reason};
+use world::{
+    OURS, ROOT, UNBOUND, World, ask_at, ask_by_tcp, inside, outcome, read_by_tcp, reason, until,
+};
 
 /// Name, type, and what has to come: the code, and whether AD is set.
 const QUESTIONS: &[(&str, RecordType, ResponseCode, bool)] = {
@@ -117,7 +119,7 @@ fn answers_are_those_of_unbound() {
             ));
             continue;
         }
-        let theirs = ask_at(UNBOUND, name, *kind, |_| {}).expect("Unbound answers");
+        let theirs = until("Unbound answers", || ask_at(UNBOUND, name, *kind, |_| {}));
         let (ours, theirs) = (outcome(&ours), outcome(&theirs));
         if (ours != theirs) != OTHERWISE.iter().any(|(other, _)| other == name) {
             wrong.push(format!("{name} {kind}: ours {ours}\ntheirs {theirs}"));
