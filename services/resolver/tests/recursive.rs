@@ -2,10 +2,18 @@
 
 mod world;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use hickory_proto::dnssec::{Algorithm, PublicKeyBuf, TrustAnchors};
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::recursor::{DnssecConfig, DnssecPolicy, Recursor, RecursorOptions};
+use roost_resolver::anchors::Root;
+use roost_resolver::source::Recursion;
 use roost_service::resolver::Way;
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use world::{
     OURS, ROOT, UNBOUND, World, ask_at, ask_by_tcp, inside, outcome, read_by_tcp, reason, until,
@@ -129,6 +137,126 @@ fn answers_are_those_of_unbound() {
     let status = resolver.status();
     assert!(status.bogus >= 7, "{status:?}");
     assert!(status.asked >= QUESTIONS.len() as u64);
+}
+
+/// The reasons for a validator beside hickory's (README.md). If this fails, hickory has learnt something.
+#[test]
+fn hickory_alone_would_take_these_for_forged() {
+    if !inside("hickory_alone_would_take_these_for_forged") {
+        return;
+    }
+    let world = World::new();
+    let (algorithm, key) = world.zones.root_key();
+    let key = PublicKeyBuf::new(
+        BASE64_STANDARD.decode(key).unwrap(),
+        Algorithm::from_u8(algorithm),
+    );
+    let mut anchors = TrustAnchors::empty();
+    anchors.insert(&key);
+    let mut config = DnssecConfig::default();
+    config.trust_anchor = Some(Arc::new(anchors));
+    let policy = DnssecPolicy::ValidateWithStaticKey(config);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let results = runtime.block_on(async {
+        let root = [ROOT.parse().unwrap()];
+        let options = RecursorOptions::default();
+        let provider = TokioRuntimeProvider::default();
+        let recursor = Recursor::new(&root, policy, None, options, provider).unwrap();
+        let mut results = Vec::new();
+        for (name, kind) in [
+            ("www.example.org.", RecordType::A),
+            // A DNAME.
+            ("host.old.example.org.", RecordType::A),
+            // An alias of a host without IPv6.
+            ("tonoaaaa.example.org.", RecordType::AAAA),
+            // An alias of a wildcard in another zone.
+            ("outwild.example.org.", RecordType::A),
+        ] {
+            let query = Query::query(Name::from_ascii(name).unwrap(), kind);
+            let result = recursor.resolve(query, Instant::now(), true).await;
+            let secure = result.is_ok_and(|message| {
+                let mut plain = message
+                    .answers
+                    .iter()
+                    .filter(|r| r.record_type() != RecordType::RRSIG);
+                plain.all(|record| record.proof.is_secure())
+            });
+            results.push((name, secure));
+        }
+        results
+    });
+    assert_eq!(
+        results,
+        [
+            ("www.example.org.", true),
+            ("host.old.example.org.", false),
+            ("tonoaaaa.example.org.", false),
+            ("outwild.example.org.", false),
+        ]
+    );
+}
+
+#[test]
+fn servers_at_private_addresses_are_not_asked() {
+    if !inside("servers_at_private_addresses_are_not_asked") {
+        return;
+    }
+    let _world = World::new();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let name = Name::from_ascii("www.private.net.").unwrap();
+    for public in [true, false] {
+        let root = Root {
+            servers: vec![ROOT.parse().unwrap()],
+            anchors: vec![],
+            public,
+        };
+        let found = runtime.block_on(async {
+            let recursion = Recursion::new(&root).unwrap();
+            recursion.ask(&name, RecordType::A).await
+        });
+        assert_eq!(found.is_err(), public, "{found:?}");
+    }
+}
+
+/// Fills every cache, and says how much memory that takes; `README.md` has the figure.
+#[test]
+fn memory_is_bounded() {
+    if !inside("memory_is_bounded") {
+        return;
+    }
+    let world = World::new();
+    let resolver = world.resolver(ROOT, &[], true);
+    resolver.wait_for(Way::Recursive);
+    let resident = || -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", resolver.pid())).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    let before = resident();
+    std::thread::scope(|scope| {
+        for part in 0..20 {
+            let resolver = &resolver;
+            scope.spawn(move || {
+                for number in 0..100 {
+                    let name = format!("{part}-{number}.wild.example.org.");
+                    let answer = resolver.ask(&name, RecordType::A);
+                    assert!(answer.metadata.authentic_data, "{name}");
+                }
+            });
+        }
+    });
+    let after = resident();
+    println!("{before} kB at the start, {after} kB after 2,000 names");
+    assert!(after < 64 << 10, "{after} kB");
 }
 
 #[test]

@@ -33,6 +33,8 @@ pub const TOP: &str = "192.5.6.30";
 pub const NSD: &str = "199.43.135.53";
 /// Knot with the others.
 pub const KNOT: &str = "199.43.133.53";
+/// Knot again, at an address of a home.
+pub const PRIVATE: &str = "192.168.1.3";
 /// Somebody who hears and says nothing.
 pub const SILENT: &str = "203.0.112.1";
 /// The network's resolver: Unbound, which checks and hands on signatures.
@@ -48,7 +50,7 @@ pub fn inside(test: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
-    let addresses = [ROOT, TOP, NSD, KNOT, SILENT, UNBOUND, ROUTER];
+    let addresses = [ROOT, TOP, NSD, KNOT, PRIVATE, SILENT, UNBOUND, ROUTER];
     let addresses = addresses.map(|address| format!("ip addr add {address}/32 dev lo"));
     let script = format!(
         "ip link set lo up && {} && exec \"$0\" --exact \"$1\" --nocapture",
@@ -213,7 +215,7 @@ impl World {
         fs::create_dir(&folder).unwrap();
         let folder = folder.to_str().unwrap();
         let conf = format!(
-            "server:\n  rundir: {folder}\n  listen: {KNOT}@53\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\
+            "server:\n  rundir: {folder}\n  listen: [{KNOT}@53, {PRIVATE}@53]\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\
              log:\n - target: stderr\n   any: info\n\
              database:\n  storage: {folder}\n\
              template:\n - id: default\n   storage: {folder}\n   zonefile-sync: -1\n   journal-content: none\n\

@@ -1,6 +1,6 @@
 //! The zones of the small internet, signed anew for each test.
 
-use super::{KNOT, NSD, ROOT, SILENT, TOP, run};
+use super::{KNOT, NSD, PRIVATE, ROOT, SILENT, TOP, run};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub const AT_NSD: [&str; 12] = [
     "sub.unsigned.org.",
 ];
 /// Zones at Knot.
-pub const AT_KNOT: [&str; 3] = ["example.net.", "glueless.net.", "iter.net."];
+pub const AT_KNOT: [&str; 4] = ["example.net.", "glueless.net.", "iter.net.", "private.net."];
 
 /// How a zone is signed.
 #[derive(Clone, Copy, PartialEq)]
@@ -47,6 +47,22 @@ pub struct Zones {
 impl Zones {
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// The root's key that signs keys: its number among algorithms, and itself in base64.
+    pub fn root_key(&self) -> (u8, String) {
+        let file = fs::read_dir(self.path("keys-."))
+            .unwrap()
+            .map(|file| file.unwrap().path());
+        let mut keys = file.filter(|file| file.extension().is_some_and(|end| end == "key"));
+        let key = keys.find_map(|file| {
+            let text = fs::read_to_string(file).unwrap();
+            let line = text
+                .lines()
+                .find_map(|line| line.split_once(" 257 3 13 "))?;
+            Some(line.1.split_whitespace().collect())
+        });
+        (13, key.unwrap())
     }
 
     pub fn file(&self, zone: &str) -> &str {
@@ -118,6 +134,12 @@ impl Zones {
             How::Nsec3(150),
             &format!("{iter}www IN A 192.0.2.84\n"),
         );
+        let private = head("private.net.", &[("ns1", PRIVATE)]);
+        zones.add(
+            "private.net.",
+            How::Nsec,
+            &format!("{private}www IN A 192.0.2.85\n"),
+        );
         zones.spoil();
 
         let delegations = |list: &[(&str, &[(&str, &str)])]| -> String {
@@ -141,6 +163,7 @@ impl Zones {
         let net = [
             ("example.net.", &[("ns1", KNOT)][..]),
             ("iter.net.", &[("ns1", KNOT)][..]),
+            ("private.net.", &[("ns1", PRIVATE)][..]),
         ];
         let circle = "circle.net. IN NS ns.round.net.\nround.net. IN NS ns.circle.net.\n";
         let net = format!(
