@@ -249,7 +249,12 @@ fn memory_is_bounded() {
                 for number in 0..100 {
                     let name = format!("{part}-{number}.wild.example.org.");
                     let answer = resolver.ask(&name, RecordType::A);
-                    assert!(answer.metadata.authentic_data, "{name}");
+                    assert!(
+                        answer.metadata.authentic_data,
+                        "{name} {:?} {}",
+                        reason(&answer),
+                        resolver.log()
+                    );
                 }
             });
         }

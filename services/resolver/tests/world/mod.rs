@@ -190,7 +190,7 @@ impl World {
             .collect();
         let conf = format!(
             "server:\n ip-address: {NSD}\n zonesdir: {0}\n username: \"\"\n pidfile: \"\"\n database: \"\"\n xfrdfile: \"{0}/xfrd\"\n \
-             zonelistfile: \"{0}/nsd.list\"\n server-count: 1\n do-ip6: no\n verbosity: 1\n\
+             zonelistfile: \"{0}/nsd.list\"\n server-count: 1\n rrl-ratelimit: 0\n do-ip6: no\n verbosity: 1\n\
              remote-control:\n control-enable: no\n{zones}",
             self.text("")
         );
