@@ -1,6 +1,8 @@
 //! What a build says of itself at its end.
 
-use crate::compile::{DNS, INIT, MAIL, PORTAL, Program, RESOLVER, STAGE1, TUNNEL, UPDATER, crates_of};
+use crate::compile::{
+    DNS, INIT, MAIL, PORTAL, Program, RESOLVER, STAGE1, TUNNEL, UPDATER, crates_of,
+};
 use crate::config::Config;
 use crate::disk;
 use crate::error::Failure;
