@@ -574,6 +574,7 @@ impl<'a> Build<'a> {
         tree.program("tunnel", "bin/tunnel", program("tunnel"));
         tree.program("dns", "bin/dns", program("dns"));
         tree.program("certificates", "bin/certificates", program("certificates"));
+        tree.program("resolver", "bin/resolver", program("resolver"));
         tree.program("e2fsck", "bin/e2fsck", &extras.join("e2fsck"));
         tree.bytes(
             "settings",
@@ -591,7 +592,7 @@ impl<'a> Build<'a> {
             "etc/hosts",
             format!("127.0.0.1 localhost {name}\n::1 localhost {name}\n"),
         );
-        tree.link("etc/resolv.conf", "/run/resolv.conf");
+        tree.bytes("settings", "etc/resolv.conf", resolv_conf());
         tree.file(
             "ca-certificates",
             "etc/ssl/certs/ca-certificates.crt",
@@ -644,4 +645,11 @@ impl<'a> Build<'a> {
         }
         Ok(parts)
     }
+}
+
+/// The box's programs ask its own resolver, and may believe what it says of signatures (`trust-ad`). The
+/// network's resolvers are in `/run/resolv.conf`, which init writes.
+fn resolv_conf() -> String {
+    let own = roost_service::resolver::ADDRESS;
+    format!("nameserver {own}\noptions edns0 trust-ad\n")
 }

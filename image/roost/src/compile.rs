@@ -171,8 +171,23 @@ pub const CERTIFICATES: Program = Program {
     rustc_wrapper: &[],
 };
 
+/// The box's own resolver.
+pub const RESOLVER: Program = Program {
+    name: "resolver",
+    workspace: "",
+    package: "roost-resolver",
+    binary: "resolver",
+    sources: &[
+        "services/resolver/Cargo.toml",
+        "services/resolver/src",
+        "services/service",
+    ],
+    licence: "Apache-2.0 OR MIT",
+    rustc_wrapper: &[],
+};
+
 /// Every program that a build compiles, in the order in which it is listed.
-pub const PROGRAMS: [&Program; 8] = [
+pub const PROGRAMS: [&Program; 9] = [
     &STAGE1,
     &INIT,
     &UPDATER,
@@ -180,6 +195,7 @@ pub const PROGRAMS: [&Program; 8] = [
     &TUNNEL,
     &DNS,
     &CERTIFICATES,
+    &RESOLVER,
     &MAIL,
 ];
 

@@ -1,7 +1,7 @@
 //! What a build says of itself at its end.
 
 use crate::compile::{
-    CERTIFICATES, DNS, INIT, MAIL, PORTAL, Program, STAGE1, TUNNEL, UPDATER, crates_of,
+    CERTIFICATES, DNS, INIT, MAIL, PORTAL, Program, RESOLVER, STAGE1, TUNNEL, UPDATER, crates_of,
 };
 use crate::config::Config;
 use crate::disk;
@@ -348,6 +348,7 @@ pub fn components(
         program(&TUNNEL, TUNNEL.name, of("tunnel")),
         program(&DNS, DNS.name, of("dns")),
         program(&CERTIFICATES, CERTIFICATES.name, of("certificates")),
+        program(&RESOLVER, RESOLVER.name, of("resolver")),
         debian(
             "e2fsck",
             Kind::Application,

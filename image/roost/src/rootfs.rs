@@ -16,8 +16,6 @@ pub enum Source {
     Bytes(Vec<u8>),
     /// An empty folder.
     Folder,
-    /// A symbolic link to this path.
-    Link(String),
 }
 
 /// One path of the root file system.
@@ -84,11 +82,6 @@ impl Tree {
         self.add("base", path, Source::Folder, false);
     }
 
-    /// Adds a symbolic link.
-    pub fn link(&mut self, path: &str, target: &str) {
-        self.add("base", path, Source::Link(target.to_owned()), false);
-    }
-
     fn add(&mut self, component: &str, path: &str, source: Source, program: bool) {
         let entry = Entry {
             component: component.to_owned(),
@@ -112,7 +105,6 @@ impl Tree {
                 Source::File(from) => key.text("file").text(&sha256_file(from)?),
                 Source::Bytes(bytes) => key.text("bytes").bytes(bytes),
                 Source::Folder => key.text("folder"),
-                Source::Link(target) => key.text("link").text(target),
             };
         }
         Ok(key)
@@ -130,10 +122,6 @@ impl Tree {
                 }
                 Source::Bytes(bytes) => std::fs::write(&to, bytes).map_err(fail)?,
                 Source::Folder => std::fs::create_dir_all(&to).map_err(fail)?,
-                Source::Link(target) => {
-                    std::os::unix::fs::symlink(target, &to).map_err(fail)?;
-                    continue;
-                }
             }
             let mode = if entry.program || matches!(entry.source, Source::Folder) {
                 0o755

@@ -46,6 +46,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("roost-mail-config", &["roost-service"]),
     ("roost-mail-server", &[]),
     ("roost-portal", &["roost-service"]),
+    ("roost-resolver", &["roost-service"]),
     ("roost-service", &[]),
     ("roost-tunnel", &["roost-service"]),
     (

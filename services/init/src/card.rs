@@ -131,6 +131,7 @@ mod tests {
                 spam_filter: true,
             },
             update: settings::Update::default(),
+            resolver: None,
         }
     }
 

@@ -6,7 +6,7 @@
 //!   (boot, rescue, shutdown), [`network`], [`dhcp`], [`lease`], [`netlink`], [`sntp`],
 //!   [`ext4`], [`undo`], [`uevent`], [`verity`], [`ring`], [`lines`], [`reset`], [`screen`].
 //! - Act: [`kmsg`], [`boot`], [`block`], [`card`], [`devmapper`], [`mounts`], [`data`],
-//!   [`clock`], [`devices`], [`keep`], [`wish`], [`launch`], [`ports`], [`processes`], [`signals`], [`watchdog`], [`control`], [`logs`],
+//!   [`clock`], [`devices`], [`keep`], [`lookup`], [`wish`], [`launch`], [`ports`], [`processes`], [`signals`], [`watchdog`], [`control`], [`logs`],
 //!   [`status`], [`trial`], [`halt`], and [`pid1`], the loop that ties them together.
 
 pub mod block;
@@ -26,6 +26,7 @@ pub mod launch;
 pub mod lease;
 pub mod lines;
 pub mod logs;
+pub mod lookup;
 pub mod machine;
 pub mod mounts;
 pub mod netlink;

@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-/// Where resolvers are written; `/etc/resolv.conf` points here.
+/// Where the resolvers that the network has named are written; the box's own resolver reads it.
 pub const RESOLV_CONF: &str = "/run/resolv.conf";
 /// Addresses kept for the status; a home network gives a handful.
 const MAX_ADDRESSES: usize = 16;

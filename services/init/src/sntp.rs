@@ -3,8 +3,9 @@
 //! Runs in a short-lived child (`init --sntp SERVER…`), because resolving
 //! names blocks. Its last output line is the [`Vote`].
 
+use crate::lookup;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Bytes of a packet without extensions.
@@ -171,10 +172,13 @@ pub fn main(servers: &[String]) -> i32 {
 
 fn ask(server: &str) -> Result<(IpAddr, i64), Box<dyn std::error::Error>> {
     let mut last = "has no address".into();
-    // A name may have an IPv6 address where there is no IPv6.
-    for address in (server, PORT).to_socket_addrs()?.take(2) {
-        match ask_address(address) {
-            Ok(offset) => return Ok((address.ip(), offset)),
+    // The first of each family: its resolvers give them in a different order each time.
+    let all = lookup::addresses(server)?;
+    let v4 = all.iter().find(|address| address.is_ipv4());
+    let v6 = all.iter().find(|address| address.is_ipv6());
+    for address in v4.into_iter().chain(v6) {
+        match ask_address(SocketAddr::new(*address, PORT)) {
+            Ok(offset) => return Ok((*address, offset)),
             Err(error) => last = error,
         }
     }

@@ -1,4 +1,4 @@
-//! The resolver that the box has from its network, as init writes it down (resolv.conf(5)).
+//! The resolver that the box's programs ask: its own (resolv.conf(5)).
 
 use domain::base::iana::{Class, Rcode, Rtype};
 use domain::base::{Name, Question};

@@ -40,6 +40,9 @@ pub struct Settings {
     /// Whose updates the box takes.
     #[serde(default)]
     pub update: Update,
+    /// The root of the DNS, in a network that has its own; by default the internet's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolver: Option<Resolver>,
 }
 
 impl Settings {
@@ -265,6 +268,17 @@ pub struct Update {
     pub window: Option<(u8, u8)>,
 }
 
+/// A root of the DNS that is not the internet's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resolver {
+    /// Addresses of its servers; never empty.
+    pub root_servers: Vec<IpAddr>,
+    /// Its keys, as DS or DNSKEY records in presentation format (RFC 4034, sections 2.2 and 5.3), e.g.
+    /// `. IN DS 20326 8 2 E06D…`; never empty.
+    pub trust_anchors: Vec<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,6 +295,7 @@ mod tests {
                 spam_filter: true,
             },
             update: Update::default(),
+            resolver: None,
         }
     }
 

@@ -196,6 +196,7 @@ mod tests {
                 spam_filter: true,
             },
             update: Update::default(),
+            resolver: None,
         }
     }
 

@@ -58,6 +58,14 @@ pub static SECTIONS: &[Section] = &[
         fields: &[&UPDATE_KEYS, &UPDATE_URL, &UPDATE_WINDOW],
     },
     Section {
+        name: "resolver",
+        doc: "For networks with a root of the DNS of their own, which is rare: where the box's resolver begins \
+              instead of at the internet's root servers. Both keys are given or none. Names that the internet \
+              keeps for special use (`.test`, `.lan`) are then looked up like all others.",
+        members: &[],
+        fields: &[&RESOLVER_ROOT_SERVERS, &RESOLVER_TRUST_ANCHORS],
+    },
+    Section {
         name: "relay",
         doc: "The box's public end in your AWS account, for `roost relay`. Nothing of it reaches the image. \
               An empty table will do where AWS_REGION says which region.",
@@ -93,6 +101,7 @@ pub static SECTIONS: &[Section] = &[
             "tunnel",
             "dns",
             "certificates",
+            "resolver",
         ],
         fields: &[&COMPONENT_PATH, &COMPONENT_SHA256],
     },
@@ -275,6 +284,26 @@ pub static UPDATE_WINDOW: Field<(u8, u8)> = Field {
     absent: Absent::Otherwise("at any time"),
     example: "[2, 5]",
     parse: values::window,
+};
+
+/// `[resolver] root_servers`
+pub static RESOLVER_ROOT_SERVERS: Field<Vec<IpAddr>> = Field {
+    key: "root_servers",
+    doc: "Addresses of the root's servers.",
+    kind: "list of IP addresses",
+    absent: Absent::Otherwise("the internet's root servers"),
+    example: "[\"192.0.2.53\"]",
+    parse: values::resolvers,
+};
+
+/// `[resolver] trust_anchors`
+pub static RESOLVER_TRUST_ANCHORS: Field<Vec<String>> = Field {
+    key: "trust_anchors",
+    doc: "Keys of that root, as DS or DNSKEY records.",
+    kind: "list of records",
+    absent: Absent::Otherwise("the internet's keys"),
+    example: "[\". IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D\"]",
+    parse: super::resolver::trust_anchors,
 };
 
 /// `[relay] region`

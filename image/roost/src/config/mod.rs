@@ -2,7 +2,7 @@
 //!
 //! - [`fields`] defines every key; [`schema`] says what a definition is.
 //! - [`read`] walks the file by the definitions and collects all that is wrong.
-//! - [`values`], [`names`], [`hash`], [`network`], [`relay`] and [`update`] check what the keys hold.
+//! - [`values`], [`names`], [`hash`], [`network`], [`relay`], [`resolver`] and [`update`] check what the keys hold.
 //! - [`page`] makes the reference page and the commented file from the definitions.
 //! - [`problem`] shows one fault with its place.
 
@@ -14,6 +14,7 @@ pub mod page;
 pub mod problem;
 pub mod read;
 pub mod relay;
+mod resolver;
 pub mod schema;
 #[cfg(test)]
 mod tests;
@@ -53,6 +54,8 @@ pub struct Config {
     pub mail: Mail,
     /// Whose updates the box takes.
     pub update: Update,
+    /// A root of the DNS that is not the internet's.
+    pub resolver: Option<settings::Resolver>,
     /// The box's public end.
     pub relay: relay::Relay,
     /// Debian mirror without a slash at its end; none means the one that apt uses.
@@ -122,6 +125,8 @@ pub enum Component {
     Dns,
     /// The certificate service.
     Certificates,
+    /// The box's own resolver.
+    Resolver,
 }
 
 impl Component {
@@ -135,6 +140,7 @@ impl Component {
             "tunnel" => Some(Self::Tunnel),
             "dns" => Some(Self::Dns),
             "certificates" => Some(Self::Certificates),
+            "resolver" => Some(Self::Resolver),
             _ => None,
         }
     }
@@ -261,6 +267,7 @@ impl Config {
         let time = plain(document, "time", report);
         let mail = plain(document, "mail", report);
         let update = plain(document, "update", report);
+        let resolver = plain(document, "resolver", report);
         let relay = plain(document, "relay", report);
         let build = plain(document, "build", report);
         let the_box = plain(document, "box", report);
@@ -277,6 +284,7 @@ impl Config {
         let max_message_size = mail.get(&fields::MAIL_MAX_MESSAGE_SIZE, report);
         let spam_filter = mail.get(&fields::MAIL_SPAM_FILTER, report);
         let update = update::read(&update, report);
+        let resolver = resolver::read(&resolver, report);
         let relay = relay::read(&relay, report);
         let mirror = build.get(&fields::BUILD_MIRROR, report);
         let overrides = overrides(document, folder, report);
@@ -349,6 +357,7 @@ impl Config {
                 spam_filter: spam_filter?,
             },
             update: update?,
+            resolver,
             relay: relay?,
             mirror,
             overrides,
@@ -398,6 +407,7 @@ impl Config {
                 url: self.update.url.clone(),
                 window: self.update.window,
             },
+            resolver: self.resolver.clone(),
         }
     }
 }

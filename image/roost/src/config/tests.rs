@@ -124,6 +124,8 @@ refused! {
     refused_relay: with(
         "[relay]\nregion = \"eu-central-1a\"\nname = \"My Relay\"\ninstance_type = \"t3.nano\"\nami = \"debian\"\n\
          elastic_ip = \"203.0.113.7\"\nsecond_elastic_ip = true\nbudget_email = \"me\"\nbudget_usd = 0");
+    refused_resolver: with("[resolver]\nroot_servers = [\"a.example\"]\ntrust_anchors = [\". IN DS 1 13 2 AB\"]");
+    refused_resolver_half: with("[resolver]\nroot_servers = [\"192.0.2.53\"]");
     refused_relay_kinds: with("[relay]\ninstance_type = \"nano\"\nbudget_usd = \"15\"");
     refused_many_at_once: "[box]\nname = \"Box!\"\ndomain = \"org\"\nsize = 1\n\n[account]\nname = \"root\"\n\n\
          [mail]\nmax_message_size = \"1 B\"\nspam_filter = 1\n";
@@ -271,7 +273,7 @@ fn examples_and_defaults_of_all_keys_are_valid() {
         }
     }
     let config = parse(&text).unwrap_or_else(|p| panic!("{text}\n{p:#?}"));
-    assert_eq!(config.overrides.len(), 8);
+    assert_eq!(config.overrides.len(), 9);
 
     let mut text = GOOD.to_owned();
     for section in SECTIONS {

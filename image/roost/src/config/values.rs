@@ -34,7 +34,7 @@ fn wrong_kind(node: &Node<'_>, report: &mut Report<'_>, wanted: &str, example: &
 }
 
 /// Reads a list, each element by `parse`; all bad elements are reported.
-fn list<T>(
+pub(super) fn list<T>(
     node: &Node<'_>,
     report: &mut Report<'_>,
     example: &str,

@@ -52,6 +52,7 @@ mod tests {
                 spam_filter: true,
             },
             update: Update::default(),
+            resolver: None,
         };
         assert_eq!(Setup::of(settings.clone()), None);
         settings.mailbox = Some(Mailbox {

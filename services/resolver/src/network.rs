@@ -1,0 +1,153 @@
+//! What the network says of itself: its resolvers and its search domain, as init writes them down.
+
+use hickory_proto::rr::Name;
+use roost_service::resolver::ADDRESS;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Where init writes it (resolv.conf(5)).
+pub const PATH: &str = "/run/resolv.conf";
+/// Resolvers that are used, as resolv.conf(5) has it.
+const MAX_SERVERS: usize = 3;
+/// Longest file that is read, in bytes.
+const MAX_FILE: u64 = 64 << 10;
+
+/// The home network's names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Network {
+    /// Its resolvers.
+    pub servers: Vec<IpAddr>,
+    /// The domain of its machines.
+    pub search: Option<Name>,
+}
+
+impl Network {
+    /// Reads the lines; what cannot be understood is passed over, as every resolver does.
+    pub fn parse(text: &str) -> Self {
+        let mut network = Self::default();
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            match (words.next(), words.next()) {
+                (Some("nameserver"), Some(address)) => {
+                    // An address with a zone (`fe80::1%eth0`) needs the interface, which only init knows.
+                    let Ok(address) = address.parse::<IpAddr>() else {
+                        continue;
+                    };
+                    let usable = !address.is_unspecified()
+                        && !address.is_multicast()
+                        && address != IpAddr::from(ADDRESS);
+                    if usable
+                        && network.servers.len() < MAX_SERVERS
+                        && !network.servers.contains(&address)
+                    {
+                        network.servers.push(address);
+                    }
+                }
+                (Some("search" | "domain"), Some(domain)) => {
+                    let name = Name::from_ascii(domain)
+                        .ok()
+                        .map(|name| name.to_lowercase());
+                    network.search = name.filter(|name| name.num_labels() > 0).map(|mut name| {
+                        name.set_fqdn(true);
+                        name
+                    });
+                }
+                _ => {}
+            }
+        }
+        network
+    }
+}
+
+/// The file, and what it said last.
+#[derive(Debug)]
+pub struct Watched {
+    path: PathBuf,
+    seen: Option<(SystemTime, u64)>,
+    /// What it said last; nothing as long as there is none.
+    pub now: Network,
+}
+
+impl Watched {
+    /// Of this file, which need not be there.
+    pub fn new(path: PathBuf) -> Self {
+        let mut watched = Self {
+            path,
+            seen: None,
+            now: Network::default(),
+        };
+        watched.changed();
+        watched
+    }
+
+    /// Reads it again if it is another than before. Whether it says something else now.
+    pub fn changed(&mut self) -> bool {
+        let mark = std::fs::metadata(&self.path)
+            .and_then(|meta| Ok((meta.modified()?, meta.len())))
+            .ok();
+        if mark == self.seen {
+            return false;
+        }
+        self.seen = mark;
+        let now = match read(&self.path) {
+            Ok(text) => Network::parse(&text),
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    println!("resolver: cannot read {}: {error}", self.path.display());
+                }
+                Network::default()
+            }
+        };
+        let changed = now != self.now;
+        self.now = now;
+        changed
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    std::fs::File::open(path)?
+        .take(MAX_FILE)
+        .read_to_string(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_init_writes_is_read() {
+        let text = "nameserver 192.168.1.1\nnameserver fe80::1%eth0\nnameserver ::1\nnameserver 127.0.0.53\n\
+                    nameserver 192.168.1.1\nsearch Fritz.Box\noptions timeout:2 attempts:2 edns0\n# x\n;\n";
+        let network = Network::parse(text);
+        assert_eq!(
+            network.servers,
+            ["192.168.1.1", "::1"].map(|a| a.parse::<IpAddr>().unwrap())
+        );
+        assert_eq!(network.search.unwrap().to_string(), "fritz.box.");
+        assert_eq!(
+            Network::parse("nameserver\nsearch .\n\u{0}"),
+            Network::default()
+        );
+    }
+
+    #[test]
+    fn a_file_that_comes_changes_and_goes_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("resolv.conf");
+        let mut watched = Watched::new(path.clone());
+        assert!(!watched.changed());
+        std::fs::write(&path, "nameserver 192.0.2.1\n").unwrap();
+        assert!(watched.changed());
+        assert!(!watched.changed());
+        std::fs::write(&path, "nameserver 192.0.2.1\n# the same\n").unwrap();
+        assert!(!watched.changed(), "it says nothing new");
+        std::fs::remove_file(&path).unwrap();
+        assert!(watched.changed());
+        assert_eq!(watched.now, Network::default());
+    }
+}
