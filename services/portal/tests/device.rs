@@ -167,6 +167,7 @@ impl Played {
             mail: at("mail.sock"),
             tunnel: at("tunnel.sock"),
             dns: at("dns.sock"),
+            name_server: ([127, 0, 0, 1], 9).into(),
             mail_http: ([127, 0, 0, 1], 9).into(),
             resolv_conf: at("resolv.conf"),
             dns_port: resolver::PORT,

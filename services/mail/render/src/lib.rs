@@ -7,7 +7,6 @@
 //! - [`admin`]: what is done about a call of the portal.
 //! - [`book`]: the directory, and the steps that change it.
 //! - [`app_password`], [`password_hash`]: passwords of devices and of people.
-//! - [`dns`]: records that a domain should have.
 //! - [`forwarded`]: whose request the portal hands on.
 //! - [`config`]: the box's settings become one Stalwart configuration.
 //! - [`imap_greeting`]: what IMAP's clear-text port says before TLS.
@@ -24,7 +23,6 @@ pub mod app_password;
 pub mod book;
 pub mod certificate;
 pub mod config;
-pub mod dns;
 pub mod forwarded;
 pub mod imap_greeting;
 pub mod keys;

@@ -17,6 +17,7 @@ mod machine;
 mod mail;
 mod outside;
 mod pair;
+mod refusals;
 mod tunnel;
 mod updates;
 pub mod who;

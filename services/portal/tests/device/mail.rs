@@ -44,8 +44,6 @@ async fn what_there_is_about_mail_is_told() {
         "accounts/bob/app-passwords",
         "accounts/zoe/app-passwords",
         "domains",
-        "domains/example.org/dns",
-        "domains/example.com/dns",
         "queue",
         "queue?after=7",
         "queue?before=7",

@@ -68,6 +68,7 @@ impl TheBox {
             mail: path("mail.sock"),
             tunnel: path("tunnel.sock"),
             dns: path("dns.sock"),
+            name_server: SocketAddr::from(([127, 0, 0, 1], 1)),
             mail_http: mail.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 1))),
             resolv_conf: path("resolv.conf"),
             dns_port: resolver::PORT,
