@@ -1,7 +1,7 @@
 //! The page that the owner comes back to.
 
 use super::health::{self, known_as, state};
-use super::page::{Page, Tone, Trouble, badge, fault, meter, note, sentence};
+use super::page::{Page, Tone, Trouble, badge, fault, meter, note, sentence, with_code};
 use super::updates::outcome;
 use super::visit::Signed;
 use super::words::{bytes, rounded, times};
@@ -42,6 +42,9 @@ pub async fn show(State(app): State<Arc<App>>, signed: Signed) -> Result<Respons
     let content = html! {
         @if alarming > 0 {
             (note(Tone::Warning, html! { p { strong { "Something happened at the box’s doors that you should know of." } " " a href="/activity" { "See the activity" } "." } }))
+        }
+        @for alarm in app.signatures.alarms() {
+            (note(Tone::Bad, html! { p { strong { (with_code(&alarm)) } " " a href="/dns" { "See the DNS" } "." } }))
         }
         @if let Some(why) = app.unconfigured() {
             (fault(format!("domain and account are not set up yet: {why}"), Some("the box tries again by itself; if it stays like this, restart it on the page Updates")))
