@@ -13,6 +13,8 @@ mod played_dns;
 mod played_mail;
 #[path = "played/tunnel.rs"]
 mod played_tunnel;
+#[path = "played/zones.rs"]
+mod played_zones;
 #[path = "device/relay.rs"]
 mod relay;
 

@@ -71,12 +71,12 @@ fn machine(app: &App, report: &Report, mail: Option<&Overview>, way: &Way) -> Ma
     html! {
         @if let Some(why) = &status.rescue {
             (fault(format!("the box is in its rescue state: {why}"), Some("restart it; if that does not help, roll the last update back on the page Updates")))
-        } @else if broken.is_empty() {
-            (note(Tone::Good, html! { p { strong { "Everything works." } } }))
-        } @else {
+        } @else if !broken.is_empty() {
             (note(Tone::Warning, html! {
                 p { strong { "Not everything works yet." } " See below what is missing; the box starts by itself again what has failed." }
             }))
+        } @else if app.signatures.alarms().is_empty() {
+            (note(Tone::Good, html! { p { strong { "Everything works." } } }))
         }
         @if full {
             (fault("the card is almost full", Some("delete mail that is not needed any more, or move to a larger card: without space the box takes no mail")))

@@ -2,6 +2,7 @@
 
 mod authenticator;
 mod browser;
+mod dns;
 mod doors;
 mod forwarded;
 mod mail;
@@ -11,6 +12,8 @@ mod passkeys;
 mod played_mail;
 #[path = "../played/tunnel.rs"]
 mod played_tunnel;
+#[path = "../played/zones.rs"]
+mod played_zones;
 mod relay;
 mod strangers;
 mod the_box;

@@ -87,9 +87,10 @@ async fn content(
         dns::records(app, zone.domain.clone()),
         dns::own(app, zone.domain.clone())
     );
-    // A zone that cannot be made has none; why is said above.
-    let records = records.unwrap_or_default();
-    let own = own.unwrap_or_default();
+    let (records, unread) = match records {
+        Ok(records) => (records, None),
+        Err(not) => (Vec::new(), Some(no(&not))),
+    };
     let form = Form { signed, zone };
     Ok(Some(html! {
         @if let Some(above) = &say.above { (above) }
@@ -104,10 +105,12 @@ async fn content(
         (form.dmarc())
         section.card {
             h2 { "Records" }
-            @if records.is_empty() { p { "There are none yet." } } @else { p { "Each says what it is for." } }
+            @if let Some(unread) = unread { (unread) }
+            @else if records.is_empty() { p { "There are none yet." } }
+            @else { p { "Each says what it is for." } }
             (all(&records))
         }
-        (form.own(&own, say))
+        (form.own(own, say))
         (form.import(say))
         (export_card(zone, &records))
         (form.key())
@@ -220,19 +223,24 @@ impl Form<'_> {
         }
     }
 
-    fn own(&self, kept: &str, say: &Say) -> Markup {
-        let (text, why) = match &say.own {
-            Some((typed, why)) => (typed.as_str(), Some(why)),
-            None => (kept, None),
+    /// Without what is kept there is no field: whoever saves it empty would lose all of it.
+    fn own(&self, kept: Result<String, NotDone>, say: &Say) -> Markup {
+        let field = match (&say.own, kept) {
+            (Some((typed, why)), _) => Ok((typed.clone(), Some(why))),
+            (None, Ok(kept)) => Ok((kept, None)),
+            (None, Err(not)) => Err(no(&not)),
         };
         html! {
             section.card {
                 h2 { "Your own records" }
                 p { "They stand beside those of the box. Nothing is changed unless every line can be taken." }
-                form method="post" action="/dns/zone" {
-                    (self.fields("own"))
-                    (area("own", "One record a line", "Like www 3600 IN A 192.0.2.80, or a name with a dot at its end.", text, why))
-                    button { "Save the records" }
+                @match field {
+                    Ok((text, why)) => form method="post" action="/dns/zone" {
+                        (self.fields("own"))
+                        (area("own", "One record a line", "Like www 3600 IN A 192.0.2.80, or a name with a dot at its end.", &text, why))
+                        button { "Save the records" }
+                    },
+                    Err(not) => (not),
                 }
             }
         }
