@@ -176,6 +176,7 @@ async fn records_that_could_not_be_read_cannot_be_overwritten() {
     let page = browser.post("/dns/zone", &form).await;
     assert_eq!(page.status, 503);
     assert!(!page.html.contains("name=\"own\""), "{}", page.html);
+    assert!(page.html.contains("www A 192.0.2.7"), "{}", page.html);
     let activity = browser.get("/activity").await.text();
     let line = "set DNS records of \"example.org\", or tried to: the name server broke off";
     assert!(activity.contains(line), "{activity}");

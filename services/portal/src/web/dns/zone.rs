@@ -65,12 +65,24 @@ pub(super) async fn page(app: &App, signed: &Signed, domain: &str, say: Say) -> 
             html! { p { "This box has no such zone." } },
             StatusCode::NOT_FOUND,
         ),
-        Err(not) => (no(&not), status_of(&not)),
+        Err(not) => (unshown(&not, &say), status_of(&not)),
     };
     let content = html! { p { a href="/dns" { "All zones" } } (content) };
     let title = if domain.is_empty() { "Zone" } else { domain };
     let page = Page::new(app, signed, "/dns", title).show(content);
     with_status(page, say.status.unwrap_or(status))
+}
+
+/// Instead of the page: why there is none, and what was typed into it.
+fn unshown(not: &NotDone, say: &Say) -> Markup {
+    let typed = say.own.as_ref().or(say.file.as_ref());
+    html! {
+        @if let Some(above) = &say.above { (above) }
+        (no(not))
+        @if let Some((typed, _)) = typed {
+            section.card { h2 { "What you typed" } pre.small tabindex="0" { (typed) } }
+        }
+    }
 }
 
 async fn content(
