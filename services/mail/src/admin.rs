@@ -8,9 +8,9 @@ use crate::ledger::Ledger;
 use crate::socket;
 use anyhow::{Context, Result};
 use roost_mail_config::admin::{self, Decision, Fresh, Topic};
+use roost_mail_config::app_password;
 use roost_mail_config::keys::{self, PublicKey};
 use roost_mail_config::setup::Setup;
-use roost_mail_config::app_password;
 use roost_mail_server::queue::{Outcome, Receiver, Waiting};
 use roost_service::mail::{
     Answer, Call, MAX_CALL, MAX_CONNECTIONS, MAX_REPLY, QUEUE_PAGE, QUEUE_RECEIVERS, QueuedMessage,

@@ -353,12 +353,18 @@ impl fmt::Display for Event {
                 known,
             } => {
                 let what = match stage {
-                    Some(Dmarc::None) => "that receivers only report mail that is forged in the name of",
+                    Some(Dmarc::None) => {
+                        "that receivers only report mail that is forged in the name of"
+                    }
                     Some(Dmarc::Quarantine) => {
                         "that receivers put into the junk folder what is forged in the name of"
                     }
-                    Some(Dmarc::Reject) => "that receivers refuse mail that is forged in the name of",
-                    None => "to leave to the box what receivers do with mail that is forged in the name of",
+                    Some(Dmarc::Reject) => {
+                        "that receivers refuse mail that is forged in the name of"
+                    }
+                    None => {
+                        "to leave to the box what receivers do with mail that is forged in the name of"
+                    }
                 };
                 let unless = unless_known(*known, NAME_SERVER);
                 write!(f, "chose {what} {domain:?}{unless}")

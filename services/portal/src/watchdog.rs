@@ -35,7 +35,8 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// What may be a name server that is starting is an alarm at this try.
 const TRIES: u32 = 3;
 /// What to do about every alarm.
-const HINT: &str = "Restart the box; if this is still told five minutes later, `roost logs dns` says why.";
+const HINT: &str =
+    "Restart the box; if this is still told five minutes later, `roost logs dns` says why.";
 
 /// What is wrong with a zone's answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +102,10 @@ impl Watch {
     /// All alarms.
     pub fn alarms(&self) -> Vec<String> {
         let zones = self.lock();
-        zones.values().filter_map(|zone| zone.alarm.clone()).collect()
+        zones
+            .values()
+            .filter_map(|zone| zone.alarm.clone())
+            .collect()
     }
 
     fn domains(&self) -> Vec<String> {

@@ -102,10 +102,7 @@ fn what_answers_are_worth() {
     for (what, says) in [
         ("well", WELL),
         ("a week is left", Says::Signed(&[(0, NOW.0 + 7 * DAY)])),
-        (
-            "a second less",
-            Says::Signed(&[(0, NOW.0 + 7 * DAY - 1)]),
-        ),
+        ("a second less", Says::Signed(&[(0, NOW.0 + 7 * DAY - 1)])),
         (
             "one of two ends",
             Says::Signed(&[(0, NOW.0 + 25 * DAY), (0, NOW.0 + 2 * DAY)]),
@@ -147,7 +144,11 @@ fn signatures_that_end_after_2106_have_not_ended() {
 fn an_alarm_is_logged_once_and_a_start_is_none() {
     let watch = Watch::default();
     let silent = || Err(Wrong::NoAnswer { why: "no".into() });
-    let ends = |days| Err(Wrong::Ends { at: Wall(NOW.0 + days * DAY) });
+    let ends = |days| {
+        Err(Wrong::Ends {
+            at: Wall(NOW.0 + days * DAY),
+        })
+    };
     for _ in 1..TRIES {
         assert_eq!(watch.saw("example.org", NOW, silent()), None);
         assert_eq!(watch.alarm("example.org"), None);
@@ -160,14 +161,24 @@ fn an_alarm_is_logged_once_and_a_start_is_none() {
     let logged = watch.saw("example.org", NOW, silent()).unwrap();
     assert_eq!(watch.alarm("example.org"), Some(logged));
     assert_eq!(watch.saw("example.org", NOW, silent()), None, "only once");
-    assert!(watch.saw("example.org", NOW, Ok(())).unwrap().contains("again"));
+    assert!(
+        watch
+            .saw("example.org", NOW, Ok(()))
+            .unwrap()
+            .contains("again")
+    );
     assert_eq!(watch.alarms(), [String::new(); 0]);
 
     // Signatures that end do not become better by waiting.
     let logged = watch.saw("example.org", NOW, ends(3)).unwrap();
     assert!(logged.contains("end in 3 days"), "{logged}");
     assert_eq!(watch.saw("example.org", NOW, ends(2)), None);
-    assert!(watch.alarm("example.org").unwrap().contains("end in 2 days"));
+    assert!(
+        watch
+            .alarm("example.org")
+            .unwrap()
+            .contains("end in 2 days")
+    );
     assert_eq!(watch.saw("example.net", NOW, Ok(())), None);
     assert_eq!(watch.alarms().len(), 1);
     assert_eq!(watch.domains(), ["example.net", "example.org"]);
@@ -194,7 +205,10 @@ async fn listen(says: Says) -> SocketAddr {
 
 #[tokio::test]
 async fn both_types_are_asked_for_over_the_network() {
-    assert_eq!(look_at(listen(WELL).await, "example.org", NOW).await, Ok(()));
+    assert_eq!(
+        look_at(listen(WELL).await, "example.org", NOW).await,
+        Ok(())
+    );
     let kind = "SOA".to_owned();
     assert_eq!(
         look_at(listen(Says::Unsigned).await, "example.org", NOW).await,

@@ -61,7 +61,11 @@ fn told(check: &Check, all: bool) -> String {
         let mut table = Table::new(columns.map(|name| (name, Align::Left)));
         for row in &rows {
             let marks = (0..places.len()).map(|place| mark(row, place).to_owned());
-            table.row([plain(&row.name), plain(&row.kind)].into_iter().chain(marks));
+            table.row(
+                [plain(&row.name), plain(&row.kind)]
+                    .into_iter()
+                    .chain(marks),
+            );
         }
         text += "\n";
         text += &table.render();

@@ -64,22 +64,18 @@ fn with_status(mut page: Response, status: StatusCode) -> Response {
 
 /// GET /dns
 pub async fn show(State(app): Shell, signed: Signed) -> Response {
-    let (content, status) = match dns::status(&app).await {
-        Err(not) => (no(&not), status_of(&not)),
-        Ok(status) => (
-            html! {
-                p.lead { "This box is the name server of its domains: it tells the world where their mail goes, and signs what it tells." }
-                @if status.zones.is_empty() {
-                    section.card { p { "There is no domain yet. The first one is chosen when the box is paired; more are added on the page " a href="/mail/domains" { "Domains" } "." } }
-                }
-                @for zone in &status.zones { (card(&app, zone)) }
-                p.detail { (sentence(&status.summary)) }
-            },
-            StatusCode::OK,
-        ),
+    let content = match dns::status(&app).await {
+        Err(not) => no(&not),
+        Ok(status) => html! {
+            p.lead { "This box is the name server of its domains: it tells the world where their mail goes, and signs what it tells." }
+            @if status.zones.is_empty() {
+                section.card { p { "There is no domain yet. The first one is chosen when the box is paired; more are added on the page " a href="/mail/domains" { "Domains" } "." } }
+            }
+            @for zone in &status.zones { (card(&app, zone)) }
+            p.detail { (sentence(&status.summary)) }
+        },
     };
-    let page = Page::new(&app, &signed, "/dns", "DNS").show(content);
-    with_status(page, status)
+    Page::new(&app, &signed, "/dns", "DNS").show(content)
 }
 
 fn card(app: &App, zone: &Zone) -> Markup {

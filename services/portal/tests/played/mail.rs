@@ -2,8 +2,7 @@
 //! is told. It refuses as little as tests need, in the service's own words.
 
 use roost_service::mail::{
-    Account, Answer, AppPassword, Call, Domain, Overview, QueuedMessage, QueuedReceiver,
-    Secret,
+    Account, Answer, AppPassword, Call, Domain, Overview, QueuedMessage, QueuedReceiver, Secret,
 };
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};

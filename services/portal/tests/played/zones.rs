@@ -268,10 +268,10 @@ impl Zones {
                 refused("line 1: a bracket is not closed".into())
             }
             Call::Import { text, .. } => Answer::Import {
-                keep: text.lines().filter(|line| line.contains(" A ")).fold(
-                    String::new(),
-                    |kept, line| kept + line + "\n",
-                ),
+                keep: text
+                    .lines()
+                    .filter(|line| line.contains(" A "))
+                    .fold(String::new(), |kept, line| kept + line + "\n"),
                 left_out: vec![LeftOut {
                     record: "@ NS ns.old.example.".into(),
                     why: "the box itself says which name servers the domain has".into(),

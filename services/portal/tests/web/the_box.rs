@@ -47,7 +47,10 @@ impl TheBox {
 
     /// One whose name server answers there.
     pub async fn with_name_server(at: SocketAddr) -> Self {
-        Self::made(Limits::STANDARD, PoweredOn(0), |places| places.name_server = at).await
+        Self::made(Limits::STANDARD, PoweredOn(0), |places| {
+            places.name_server = at
+        })
+        .await
     }
 
     /// One that was powered on for so long after its pairing had begun.

@@ -40,7 +40,10 @@ pub async fn export(State(app): Shell, Query(named): Query<Named>, signed: Signe
             let mut answer = text.into_response();
             let headers = answer.headers_mut();
             // RFC 4027.
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/dns; charset=utf-8"));
+            headers.insert(
+                CONTENT_TYPE,
+                HeaderValue::from_static("text/dns; charset=utf-8"),
+            );
             let file = format!("attachment; filename=\"{domain}.zone\"");
             if let Ok(file) = HeaderValue::try_from(file) {
                 headers.insert(CONTENT_DISPOSITION, file);
@@ -59,18 +62,15 @@ pub async fn export(State(app): Shell, Query(named): Query<Named>, signed: Signe
 }
 
 pub(super) async fn page(app: &App, signed: &Signed, domain: &str, say: Say) -> Response {
-    let (content, status) = match content(app, signed, domain, &say).await {
-        Ok(Some(content)) => (content, StatusCode::OK),
-        Ok(None) => (
-            html! { p { "This box has no such zone." } },
-            StatusCode::NOT_FOUND,
-        ),
-        Err(not) => (unshown(&not, &say), status_of(&not)),
+    let content = match content(app, signed, domain, &say).await {
+        Ok(Some(content)) => content,
+        Ok(None) => html! { p { "There is no such zone. That of a new domain takes a minute." } },
+        Err(not) => unshown(&not, &say),
     };
     let content = html! { p { a href="/dns" { "All zones" } } (content) };
     let title = if domain.is_empty() { "Zone" } else { domain };
     let page = Page::new(app, signed, "/dns", title).show(content);
-    with_status(page, say.status.unwrap_or(status))
+    with_status(page, say.status.unwrap_or_default())
 }
 
 /// Instead of the page: why there is none, and what was typed into it.
@@ -211,9 +211,17 @@ impl Form<'_> {
         };
         let chosen = state.chosen.then_some(state.stage);
         let stages = [
-            ("automatic", None, "as the box thinks fit, more strictly as time goes by"),
+            (
+                "automatic",
+                None,
+                "as the box thinks fit, more strictly as time goes by",
+            ),
             ("none", Some(Dmarc::None), "only report it"),
-            ("quarantine", Some(Dmarc::Quarantine), "put it into the junk folder"),
+            (
+                "quarantine",
+                Some(Dmarc::Quarantine),
+                "put it into the junk folder",
+            ),
             ("reject", Some(Dmarc::Reject), "refuse it"),
         ];
         html! {
