@@ -177,7 +177,7 @@ fn an_alarm_is_logged_once_and_a_start_is_none() {
         watch
             .alarm("example.org")
             .unwrap()
-            .contains("end in 2 days")
+            .contains("end in 48 hours")
     );
     assert_eq!(watch.saw("example.net", NOW, Ok(())), None);
     assert_eq!(watch.alarms().len(), 1);

@@ -9,7 +9,7 @@ use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use roost_service::dns::{Check, Dmarc, LeftOut, Record, Zone};
+use roost_service::dns::{Dmarc, LeftOut, Place, Record, Row, Zone};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
@@ -73,6 +73,20 @@ pub struct Import {
     keep: String,
     /// The others, each with the reason.
     left_out: Vec<LeftOut>,
+}
+
+/// What should be answered for a zone, and what is.
+// Updates have a `Check` in the document too.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ZoneCheck {
+    /// The zone.
+    domain: String,
+    /// When it was looked at, in seconds since 1970.
+    at: u64,
+    /// Who was asked: the columns.
+    places: Vec<Place>,
+    /// What was asked: the rows.
+    rows: Vec<Row>,
 }
 
 /// How a zone is given out.
@@ -265,7 +279,7 @@ pub async fn replace_key(
     tag = "dns",
     params(("domain" = String, Path, description = "one of the box's domains")),
     responses(
-        (status = 200, body = Check),
+        (status = 200, body = ZoneCheck),
         (status = 422, description = "there is no such zone, or it is not served yet", body = Fault),
         (status = 400, description = "not understood", body = Fault),
         Refused,
@@ -275,8 +289,14 @@ pub async fn check(
     State(app): State<Arc<App>>,
     _: Owner,
     domain: Result<Path<String>, PathRejection>,
-) -> Result<Json<Check>, Fault> {
-    Ok(Json(dns::check(&app, named(domain)?).await?))
+) -> Result<Json<ZoneCheck>, Fault> {
+    let check = dns::check(&app, named(domain)?).await?;
+    Ok(Json(ZoneCheck {
+        domain: check.domain,
+        at: check.at,
+        places: check.places,
+        rows: check.rows,
+    }))
 }
 
 /// What receivers shall do with mail that is forged in a domain's name.

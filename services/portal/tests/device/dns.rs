@@ -1,7 +1,7 @@
 //! What programs are told about the zones, and what they change there.
 
 use super::*;
-use crate::played_zones::PlayedZones;
+use crate::played_zones::{PlayedZones, nowhere};
 use roost_service::dns::{Call, Dmarc};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,6 +65,18 @@ async fn zones_are_shown_changed_and_given_out() {
             _ => shown += &told(&answer),
         }
     }
+    // Nobody can ask a box without an address.
+    let before = std::mem::replace(&mut zones.lock().zones, vec![nowhere()]);
+    for path in ["dns", "dns/example.org/zone"] {
+        let to = format!("/api/v1/{path}");
+        let answer = conn.ask("GET", &to, &[], None).await.unwrap();
+        shown += &format!("GET {path}\n");
+        match answer.0 {
+            200 => shown += &format!("{:#}\n", answer.1),
+            _ => shown += &told(&answer),
+        }
+    }
+    zones.lock().zones = before;
     insta::assert_snapshot!(shown);
     let (mut exports, mut stages) = (Vec::new(), Vec::new());
     for call in &zones.lock().orders {
@@ -74,7 +86,7 @@ async fn zones_are_shown_changed_and_given_out() {
             _ => {}
         }
     }
-    assert_eq!(exports, [false, true]);
+    assert_eq!(exports, [false, true, false]);
     assert_eq!(stages, [Some(Dmarc::Reject), None]);
     assert_eq!(
         said(&mut conn).await[..4],

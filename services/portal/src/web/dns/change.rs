@@ -74,7 +74,7 @@ async fn perform(app: &Arc<App>, order: &Order, domain: &str) -> Result<Say, Not
             match dns::import(app, zone(), text.clone()).await {
                 Ok(divided) => Ok(Say {
                     divided: Some(divided),
-                    ..Say::default()
+                    ..done("Nothing is kept yet: see below what of the file can be.")
                 }),
                 Err(NotDone::Refused { why }) => Ok(Say {
                     file: Some((text, why)),

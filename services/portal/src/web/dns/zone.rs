@@ -125,7 +125,7 @@ async fn content(
         (form.own(own, say))
         (form.import(say))
         (export_card(zone, &records))
-        (form.key())
+        @if !zone.keys.is_empty() { (form.key()) }
     }))
 }
 
