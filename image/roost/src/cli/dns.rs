@@ -152,7 +152,7 @@ Ends with exit code 0 if all is as it should be, with 1 if something is not.
 Examples:
   roost dns check
   roost dns check example.net --all
-  roost dns check --json | jq '.rows[] | select(.right | not)'")]
+  roost dns check --json | jq '.rows[]? | select(.right | not)'")]
 pub struct DnsCheckArgs {
     /// Show what is right as well
     #[arg(long)]
