@@ -167,7 +167,7 @@ fn an_alarm_is_logged_once_and_a_start_is_none() {
             .unwrap()
             .contains("again")
     );
-    assert_eq!(watch.alarms(), [String::new(); 0]);
+    assert!(watch.alarms().is_empty());
 
     // Signatures that end do not become better by waiting.
     let logged = watch.saw("example.org", NOW, ends(3)).unwrap();
@@ -183,7 +183,7 @@ fn an_alarm_is_logged_once_and_a_start_is_none() {
     assert_eq!(watch.alarms().len(), 1);
     assert_eq!(watch.domains(), ["example.net", "example.org"]);
     watch.keep(&["example.net".to_owned()]);
-    assert_eq!(watch.alarms(), [String::new(); 0]);
+    assert!(watch.alarms().is_empty());
 }
 
 /// A name server that always says the same.
