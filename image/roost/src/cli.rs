@@ -16,8 +16,8 @@ pub use device::{
     StatusArgs, UpdateArgs,
 };
 pub use dns::{
-    DnsArgs, DnsCommand, DnsExportArgs, DnsImportArgs, DnsOwnArgs, DnsReplaceKeyArgs, DnsShowArgs,
-    DnsZoneArgs,
+    DmarcStage, DnsArgs, DnsCheckArgs, DnsCommand, DnsDmarcArgs, DnsExportArgs, DnsImportArgs,
+    DnsOwnArgs, DnsReplaceKeyArgs, DnsShowArgs, DnsZoneArgs,
 };
 pub use flash::FlashArgs;
 pub use relay::{

@@ -1,5 +1,9 @@
 //! `roost dns`: the zones that the box answers for.
 
+mod check;
+mod dmarc;
+pub mod show;
+
 use crate::cli::{
     BoxArgs, DnsArgs, DnsCommand, DnsExportArgs, DnsImportArgs, DnsOwnArgs, DnsReplaceKeyArgs,
     DnsShowArgs, DnsZoneArgs,
@@ -10,18 +14,29 @@ use crate::device::stop::Stop;
 use crate::device::words::plain;
 use crate::error::Failure;
 use crate::ui::{Mode, Ui};
-use roost_service::dns::{LeftOut, Record, Zone};
+use roost_service::dns::{Delegation, LeftOut, Record, Zone};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::Read;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How the box says that its name server stands.
 #[derive(Debug, Deserialize)]
 struct Status {
-    zones: Vec<Zone>,
+    zones: Vec<Watched>,
+}
+
+/// A zone, and what the box itself sees of its answers.
+#[derive(Debug, Serialize, Deserialize)]
+struct Watched {
+    #[serde(flatten)]
+    zone: Zone,
+    /// What is wrong with the answers of its name server, and what to do.
+    #[serde(default)]
+    alarm: Option<String>,
 }
 
 /// Records, as the box gives them.
@@ -52,6 +67,8 @@ pub fn run(args: &DnsArgs, ui: &Ui) -> Result<(), Failure> {
         DnsCommand::Own(args) => own(args, ui),
         DnsCommand::Import(args) => import(args, ui),
         DnsCommand::ReplaceKey(args) => replace_key(args, ui),
+        DnsCommand::Check(args) => check::run(args, ui),
+        DnsCommand::Dmarc(args) => dmarc::run(args, ui),
     }
 }
 
@@ -59,6 +76,7 @@ pub fn run(args: &DnsArgs, ui: &Ui) -> Result<(), Failure> {
 struct Place<'a> {
     device: Device<'a>,
     zone: Zone,
+    alarm: Option<String>,
 }
 
 impl<'a> Place<'a> {
@@ -67,13 +85,14 @@ impl<'a> Place<'a> {
         let cannot = "cannot ask for the zones of";
         let status: Status = get(&mut device, "dns", cannot)?;
         let wanted = args.domain.as_deref().map(str::to_ascii_lowercase);
-        let names: Vec<String> = status.zones.iter().map(|z| z.domain.clone()).collect();
+        let zones = status.zones.iter();
+        let names: Vec<String> = zones.map(|of| of.zone.domain.clone()).collect();
         let mut zones = status.zones.into_iter();
         let found = match &wanted {
-            Some(domain) => zones.find(|zone| zone.domain == *domain),
+            Some(domain) => zones.find(|of| of.zone.domain == *domain),
             None => zones.next(),
         };
-        let zone = found.ok_or_else(|| match wanted {
+        let Watched { zone, alarm } = found.ok_or_else(|| match wanted {
             Some(domain) => Failure::usage(format!("{} has no zone of {domain}", device.address))
                 .hint(match names.as_slice() {
                     [] => "choose a domain first: `roost pair`".to_owned(),
@@ -83,7 +102,11 @@ impl<'a> Place<'a> {
                 .because("no domain was chosen, or its services are still starting")
                 .hint("`roost status` shows how it stands"),
         })?;
-        Ok(Self { device, zone })
+        Ok(Self {
+            device,
+            zone,
+            alarm,
+        })
     }
 
     fn path(&self, what: &str) -> String {
@@ -133,7 +156,7 @@ fn understood<T: DeserializeOwned>(
 fn show(args: &DnsShowArgs, ui: &Ui) -> Result<(), Failure> {
     #[derive(Serialize)]
     struct Result<'a> {
-        zone: &'a Zone,
+        zone: &'a Watched,
         records: &'a [Record],
     }
     let mut place = Place::of(&args.zone, ui)?;
@@ -141,63 +164,23 @@ fn show(args: &DnsShowArgs, ui: &Ui) -> Result<(), Failure> {
     if let Some(kind) = &args.kind {
         records.retain(|record| record.kind.eq_ignore_ascii_case(kind));
     }
-    let zone = &place.zone;
+    let Place { zone, alarm, .. } = place;
+    if let Some(alarm) = &alarm {
+        ui.warn(plain(alarm));
+    }
+    let text = show::told(&zone, &records, now());
     let result = Result {
-        zone,
+        zone: &Watched { zone, alarm },
         records: &records,
     };
-    ui.result(told(zone, &records), &result);
+    ui.result(text, &result);
     Ok(())
 }
 
-/// The zone for people: how it stands, then each name with its records.
-fn told(zone: &Zone, records: &[Record]) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, value: &str| {
-        writeln!(text, "  {name:<10}  {value}").expect("writing to a string");
-    };
-    line("zone", &zone.domain);
-    match zone.serial {
-        Some(serial) => line("serial", &serial.to_string()),
-        None => line("serial", "none: the box does not answer for it"),
-    }
-    if let Some(fault) = &zone.fault {
-        line("fault", &plain(fault));
-    }
-    for key in &zone.keys {
-        let role = plain(&key.role);
-        line("key", &format!("{} {role}: {}", key.tag, plain(&key.state)));
-    }
-    match &zone.secondary {
-        None => line("copies", "nobody has any: without the box nobody answers"),
-        Some(secondary) => {
-            let address = plain(&secondary.address);
-            let told = match (secondary.told, &secondary.fault) {
-                (_, Some(why)) => format!("{address} does not answer: {}", plain(why)),
-                (Some(serial), None) => format!("{address} knows of serial {serial}"),
-                (None, None) => format!("{address} was not told yet"),
-            };
-            line("copies", &told);
-        }
-    }
-    for record in records {
-        let mark = match record.source.as_str() {
-            "owner" => " (yours)",
-            "program" => " (set by a program)",
-            _ => "",
-        };
-        write!(
-            text,
-            "\n{} {} {} {}\n    {}{mark}\n",
-            plain(&record.name),
-            record.ttl,
-            plain(&record.kind),
-            plain(&record.value),
-            plain(&record.why)
-        )
-        .expect("writing to a string");
-    }
-    text
+/// Seconds since 1970 by this machine's clock.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
 }
 
 /// `roost dns export`.
@@ -215,10 +198,12 @@ fn ds(args: &DnsZoneArgs, ui: &Ui) -> Result<(), Failure> {
     struct Result<'a> {
         name_servers: Vec<&'a Record>,
         ds: &'a [String],
+        delegation: Option<&'a Delegation>,
     }
     let mut place = Place::of(args, ui)?;
     let Records { records } = place.get("records", "cannot ask for the records of")?;
-    let apex = &place.zone.domain;
+    let zone = &place.zone;
+    let apex = &zone.domain;
     let servers: Vec<String> = records
         .iter()
         .filter(|record| record.kind == "NS" && record.name == *apex)
@@ -229,27 +214,11 @@ fn ds(args: &DnsZoneArgs, ui: &Ui) -> Result<(), Failure> {
         .filter(|record| matches!(record.kind.as_str(), "A" | "AAAA"))
         .filter(|record| servers.contains(&record.name))
         .collect();
-    let mut text = String::new();
-    if name_servers.is_empty() {
-        text += "The box has no address on the internet yet: make a relay first (`roost relay apply`).\n\n";
-    } else {
-        text += "Name servers of your domain (registrars call the addresses glue, or host records):\n\n";
-        for record in &name_servers {
-            writeln!(text, "  {}  {}", plain(&record.name), plain(&record.value))
-                .expect("writing to a string");
-        }
-        text.push('\n');
-    }
-    text += "DS records (DNSSEC), once the name servers above are in force:\n\n";
-    if place.zone.ds.is_empty() {
-        text += "  none yet: the box has not signed the zone so far (`roost dns show` says why)\n";
-    }
-    for line in &place.zone.ds {
-        writeln!(text, "  {}", plain(line)).expect("writing to a string");
-    }
+    let text = show::for_registrar(zone, &name_servers);
     let result = Result {
         name_servers,
-        ds: &place.zone.ds,
+        ds: &zone.ds,
+        delegation: zone.delegation.as_ref(),
     };
     ui.result(text, &result);
     Ok(())
@@ -398,54 +367,6 @@ fn read(path: &Path) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use roost_service::dns::{Secondary, ZoneKey};
-
-    fn zone() -> Zone {
-        Zone {
-            domain: "example.org".into(),
-            serial: Some(1_795_700_000),
-            fault: None,
-            signed_until: Some(1_798_000_000),
-            ds: vec!["example.org. IN DS 1 13 2 AB".into()],
-            keys: vec![ZoneKey {
-                tag: 4711,
-                role: "key-signing key".into(),
-                state: "ready: the registrar can be given its DS record".into(),
-            }],
-            secondary: Some(Secondary {
-                address: "10.77.0.1".into(),
-                told: Some(1_795_700_000),
-                fault: None,
-            }),
-            delegation: None,
-            dmarc: None,
-        }
-    }
-
-    #[test]
-    fn a_zone_is_told_with_reasons_and_without_control_characters() {
-        let record = |name: &str, source: &str, value: &str| Record {
-            name: name.into(),
-            ttl: 3600,
-            kind: "TXT".into(),
-            value: value.into(),
-            source: source.into(),
-            why: "Which servers send for this domain (SPF).".into(),
-        };
-        let records = [
-            record("example.org", "box", "\"v=spf1 mx -all\""),
-            record("www.example.org", "owner", "\"\u{1b}[31mred\""),
-        ];
-        insta::assert_snapshot!(told(&zone(), &records));
-        let alone = Zone {
-            serial: None,
-            fault: Some("the clock was not set yet".into()),
-            secondary: None,
-            ..zone()
-        };
-        insta::assert_snapshot!(told(&alone, &[]));
-    }
-
     #[test]
     fn what_is_kept_and_what_is_not_is_shown() {
         let import = Import {

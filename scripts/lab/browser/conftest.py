@@ -86,7 +86,8 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
         "ROOST_SETTINGS": folder / "settings.json", "ROOST_CHOSEN": folder / "chosen.json",
         "ROOST_DATA": folder, "ROOST_RUN": folder, "ROOST_INIT": folder / "init.sock",
         "ROOST_UPDATER": folder / "updater.sock", "ROOST_MAIL": folder / "mail.sock",
-        "ROOST_TUNNEL_SOCKET": folder / "tunnel.sock", "ROOST_CERTIFICATES": folder / "certificates.sock",
+        "ROOST_TUNNEL_SOCKET": folder / "tunnel.sock", "ROOST_DNS": folder / "dns.sock",
+        "ROOST_CERTIFICATES": folder / "certificates.sock",
         "ROOST_PORTS": f"{https} {http}",
     }
     url = f"https://127.0.0.1:{https}"

@@ -15,8 +15,8 @@ DOMAIN = "example.org"
 #: Not the one that the image of the lab has: for that no password is made.
 ACCOUNT = "carol"
 PAGES = [
-    "", "relay", "certificates", "updates", "logs", "laptops", "mail", f"mail/account?name={ACCOUNT}", f"mail/programs?name={ACCOUNT}",
-    "mail/domains", f"mail/dns?name={DOMAIN}", "mail/queue", "security", "activity", "reset", "progress",
+    "", "relay", "dns", f"dns/zone?domain={DOMAIN}", "certificates", "updates", "logs", "laptops", "mail",
+    f"mail/account?name={ACCOUNT}", f"mail/programs?name={ACCOUNT}", "mail/domains", "mail/queue", "security", "activity", "reset", "progress",
 ]  # fmt: skip
 
 

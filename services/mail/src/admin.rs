@@ -6,17 +6,16 @@
 
 use crate::ledger::Ledger;
 use crate::socket;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use roost_mail_config::admin::{self, Decision, Fresh, Topic};
-use roost_mail_config::keys::PublicKey;
+use roost_mail_config::app_password;
+use roost_mail_config::keys::{self, PublicKey};
 use roost_mail_config::setup::Setup;
-use roost_mail_config::{app_password, dns};
 use roost_mail_server::queue::{Outcome, Receiver, Waiting};
 use roost_service::mail::{
     Answer, Call, MAX_CALL, MAX_CONNECTIONS, MAX_REPLY, QUEUE_PAGE, QUEUE_RECEIVERS, QueuedMessage,
     QueuedReceiver, line,
 };
-use roost_service::names;
 use roost_service::spec::{self, ServiceSpec};
 use std::fs::File;
 use std::io::Read;
@@ -96,7 +95,7 @@ impl Admin {
             }
             Topic::Retry { id } => ledger.queue.retry(id).await?,
             Topic::Forget { id } => ledger.queue.forget(id).await?,
-            Topic::Directory | Topic::Dns { .. } => {
+            Topic::Directory => {
                 let book = ledger.read().await?;
                 let queued = match call {
                     Call::Overview => ledger.queue.length().await?,
@@ -109,10 +108,7 @@ impl Admin {
                             for step in steps {
                                 ledger.perform(step).await?;
                             }
-                            match topic {
-                                Topic::Dns { domain } => self.dns(&domain)?,
-                                _ => self.with_keys(answer),
-                            }
+                            self.with_keys(answer)
                         }
                     },
                 );
@@ -137,18 +133,8 @@ impl Admin {
         let Answer::Published(mut published) = answer else {
             return answer;
         };
-        published.dkim = dns::keys(&self.keys);
+        published.dkim = keys::published(&self.keys);
         Answer::Published(published)
-    }
-
-    fn dns(&self, domain: &str) -> Result<Answer> {
-        // It was found in the directory, so it is one.
-        let Ok(domain) = names::Domain::parse(domain) else {
-            bail!("{domain:?} is no domain");
-        };
-        Ok(Answer::Dns {
-            records: dns::records(&self.setup, domain.as_str(), &self.keys),
-        })
     }
 }
 

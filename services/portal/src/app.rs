@@ -13,6 +13,7 @@ use crate::setup::MailPassword;
 use crate::store::{self, Change, Store, StoreError, View};
 use crate::time::{Now, PoweredOn, SAVE_EVERY, Wall};
 use crate::token::{SecretToken, TokenHash};
+use crate::watchdog::{self, Watch};
 use roost_service::control::Request;
 use roost_service::settings::{Account, Chosen, Settings};
 use std::path::PathBuf;
@@ -48,6 +49,8 @@ pub struct Places {
     pub dns: PathBuf,
     /// Socket of the certificate service.
     pub certificates: PathBuf,
+    /// Where the name server answers everybody.
+    pub name_server: std::net::SocketAddr,
     /// Where mail speaks HTTP.
     pub mail_http: std::net::SocketAddr,
     /// Which resolver the box's network has, as resolv.conf(5).
@@ -115,6 +118,8 @@ pub struct App {
     pub policies: sts::Policies,
     /// Whose turn it is to ask outside.
     pub outside: outside::Turns,
+    /// What was seen of the name server's answers.
+    pub signatures: Watch,
     /// Names that browsers may reach the box by, in lower case, beside its addresses.
     names: RwLock<Vec<String>>,
     /// The box's name on the network; another machine may have its own.
@@ -165,6 +170,7 @@ impl App {
             certificates: certificates::Care::default(),
             policies: sts::Policies::default(),
             outside: outside::Turns::default(),
+            signatures: Watch::default(),
             names: RwLock::new(names),
             laptops: watch::Sender::new(()),
         }))
@@ -360,13 +366,14 @@ impl App {
     }
 
     /// Looks after what changes by time alone, until the program ends: the clock, the pairing code,
-    /// powered-on time, what init is to be told, and what the tunnel is to have.
+    /// powered-on time, what init is to be told, what the tunnel is to have, and whether the zones are signed.
     pub async fn tick(self: Arc<Self>) {
-        // None waits for what another asks.
+        // None waits for what the others ask.
         tokio::join!(
             self.clone().look_again(),
             relay::hand_over(self.clone()),
-            sts::keep(self)
+            sts::keep(self.clone()),
+            watchdog::watch(self)
         );
     }
 

@@ -20,6 +20,7 @@ pub use mail::{GB, MailChange, gigabytes};
 use crate::owner::SignedInBy;
 use crate::time::{Now, words};
 use crate::visitor::Browser;
+use roost_service::dns::Dmarc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -171,6 +172,15 @@ pub enum Event {
         /// Whether the certificate service said that it is done; if it breaks off, nobody knows.
         known: bool,
     },
+    /// Receivers are told otherwise what to do with mail that is forged in a domain's name.
+    DmarcSet {
+        /// The domain.
+        domain: String,
+        /// What the owner chose; `None`: the box chooses.
+        stage: Option<Dmarc>,
+        /// Whether the name server said that it is done; if it breaks off, nobody knows.
+        known: bool,
+    },
     /// A factory reset was asked for. The reset takes the log with it, so this is seen only until
     /// then, or if nothing came of it.
     FactoryReset,
@@ -239,7 +249,8 @@ impl Event {
             | Self::UpdateSent { .. }
             | Self::RelayRemoved { .. }
             | Self::RecordsSet { .. }
-            | Self::KeyReplaced { .. } => false,
+            | Self::KeyReplaced { .. }
+            | Self::DmarcSet { .. } => false,
         }
     }
 }
@@ -349,6 +360,28 @@ impl fmt::Display for Event {
             }
             Self::Certificates { change, known } => {
                 write!(f, "{change}{}", unless_known(*known, CERTIFICATES))
+            }
+            Self::DmarcSet {
+                domain,
+                stage,
+                known,
+            } => {
+                let what = match stage {
+                    Some(Dmarc::None) => {
+                        "that receivers only report mail that is forged in the name of"
+                    }
+                    Some(Dmarc::Quarantine) => {
+                        "that receivers put into the junk folder what is forged in the name of"
+                    }
+                    Some(Dmarc::Reject) => {
+                        "that receivers refuse mail that is forged in the name of"
+                    }
+                    None => {
+                        "to leave to the box what receivers do with mail that is forged in the name of"
+                    }
+                };
+                let unless = unless_known(*known, NAME_SERVER);
+                write!(f, "chose {what} {domain:?}{unless}")
             }
             Self::FactoryReset => f.write_str("asked for a factory reset"),
             Self::Mail {
@@ -532,6 +565,38 @@ mod tests {
                 Actor::Laptop,
                 Event::KeyReplaced {
                     domain: "example.org".into(),
+                    known: false,
+                },
+            ),
+            (
+                Actor::Owner,
+                Event::DmarcSet {
+                    domain: "example.org".into(),
+                    stage: None,
+                    known: true,
+                },
+            ),
+            (
+                Actor::Owner,
+                Event::DmarcSet {
+                    domain: "example.org".into(),
+                    stage: Some(Dmarc::None),
+                    known: true,
+                },
+            ),
+            (
+                Actor::Laptop,
+                Event::DmarcSet {
+                    domain: "example.org".into(),
+                    stage: Some(Dmarc::Quarantine),
+                    known: true,
+                },
+            ),
+            (
+                Actor::Owner,
+                Event::DmarcSet {
+                    domain: "example.org".into(),
+                    stage: Some(Dmarc::Reject),
                     known: false,
                 },
             ),

@@ -25,7 +25,8 @@
 //! - [`web`]: the pages; [`actions`]: what pages and API do alike.
 //! - [`device`]: the API for the owner's laptops and pages, and their door on 7625.
 //! - [`init`]: talking to init.
-//! - [`resolver`]: asking the DNS; [`lookup`]: a domain's records; [`outside`]: what others say of the box's mail.
+//! - [`resolver`]: asking the DNS; [`outside`]: what others say of the box's mail.
+//! - [`watchdog`]: whether the name server's answers are signed.
 
 pub mod actions;
 pub mod app;
@@ -42,7 +43,6 @@ pub mod guide;
 pub mod identity;
 pub mod init;
 pub mod listen;
-pub mod lookup;
 pub mod mdns;
 pub mod outside;
 pub mod owner;
@@ -61,4 +61,5 @@ pub mod tls;
 pub mod token;
 pub mod unread;
 pub mod visitor;
+pub mod watchdog;
 pub mod web;

@@ -46,6 +46,8 @@ const MAIL_HTTP_ENV: &str = "ROOST_MAIL_HTTP";
 const DNS_ENV: &str = "ROOST_DNS";
 /// Another socket of the certificate service, for the same.
 const CERTIFICATES_ENV: &str = "ROOST_CERTIFICATES";
+/// Another place where the name server answers, e.g. `127.0.0.1:5353`, for the same.
+const NAME_SERVER_ENV: &str = "ROOST_NAME_SERVER";
 /// Another resolv.conf, for the same.
 const RESOLV_CONF_ENV: &str = "ROOST_RESOLV_CONF";
 /// Argument of the process that answers for the box's name.
@@ -226,16 +228,22 @@ fn places() -> Result<Places> {
         tunnel: env(TUNNEL_ENV).unwrap_or_else(tunnel::socket),
         dns: env(DNS_ENV).unwrap_or_else(dns::socket),
         certificates: env(CERTIFICATES_ENV).unwrap_or_else(certificates::socket),
-        mail_http: match std::env::var(MAIL_HTTP_ENV) {
-            Ok(text) => text
-                .parse()
-                .with_context(|| format!("{MAIL_HTTP_ENV}: {text:?}"))?,
-            Err(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, mail::HTTP_PORT)),
-        },
+        name_server: address(NAME_SERVER_ENV, resolver::PORT)?,
+        mail_http: address(MAIL_HTTP_ENV, mail::HTTP_PORT)?,
         resolv_conf: env(RESOLV_CONF_ENV).unwrap_or_else(|| "/etc/resolv.conf".into()),
         dns_port: resolver::PORT,
         outside: Outside::STANDARD,
     })
+}
+
+/// The address in this variable, or this port of the box itself.
+fn address(variable: &str, port: u16) -> Result<SocketAddr> {
+    match std::env::var(variable) {
+        Ok(text) => text
+            .parse()
+            .with_context(|| format!("{variable}: {text:?}")),
+        Err(_) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+    }
 }
 
 /// The card as init has left it in the portal's folder, if it has anything to say.

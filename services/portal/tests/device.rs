@@ -17,6 +17,8 @@ mod played_dns;
 mod played_mail;
 #[path = "played/tunnel.rs"]
 mod played_tunnel;
+#[path = "played/zones.rs"]
+mod played_zones;
 #[path = "device/relay.rs"]
 mod relay;
 
@@ -172,6 +174,7 @@ impl Played {
             tunnel: at("tunnel.sock"),
             dns: at("dns.sock"),
             certificates: at("certificates.sock"),
+            name_server: ([127, 0, 0, 1], 9).into(),
             mail_http: ([127, 0, 0, 1], 9).into(),
             resolv_conf: at("resolv.conf"),
             dns_port: resolver::PORT,

@@ -184,11 +184,6 @@ pub enum Call {
         /// The domain.
         domain: String,
     },
-    /// DNS records that a domain should have: [`Answer::Dns`].
-    Dns {
-        /// One of the box's domains.
-        domain: String,
-    },
     /// What the name server tells the world: [`Answer::Published`].
     Published,
     /// Messages that wait for delivery: [`Answer::Queue`].
@@ -225,11 +220,6 @@ pub enum Answer {
         id: String,
         /// The password, in groups that can be typed. Nobody can ask for it again.
         password: Secret,
-    },
-    /// To [`Call::Dns`].
-    Dns {
-        /// The records, the most needed first.
-        records: Vec<DnsRecord>,
     },
     /// To [`Call::Published`].
     Published(Published),
@@ -334,24 +324,6 @@ pub struct AppPassword {
     pub label: String,
     /// When it was made, in seconds since 1970 by the box's clock.
     pub made: u64,
-}
-
-/// A DNS record as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct DnsRecord {
-    /// Owner name without a dot at its end, e.g. `_dmarc.example.org`.
-    pub name: String,
-    /// Type, e.g. `TXT`.
-    pub kind: String,
-    /// Content as in a zone file, but a `TXT`'s text without quotes and in one piece. None: the
-    /// box's public address, which the mail service does not know.
-    pub value: Option<String>,
-    /// What it is for, in plain words.
-    pub purpose: String,
-    /// Whether mail goes wrong without it, or only gets better with it.
-    pub needed: bool,
 }
 
 /// A message that waits for delivery.

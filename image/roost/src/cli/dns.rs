@@ -1,7 +1,7 @@
 //! Commands about the box's zones.
 
 use super::BoxArgs;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Options of `roost dns`.
@@ -11,6 +11,7 @@ The box is the name server of your domain. From another one you come like this:
   roost dns import old.zone      keep your own records of BIND's zone file
   roost dns show                 see what the box will say, and why
   roost dns ds                   what your registrar has to be given
+  roost dns check                see whether all of it is in force
 and leave with `roost dns export > new.zone`.")]
 pub struct DnsArgs {
     /// What to do.
@@ -37,6 +38,15 @@ pub enum DnsCommand {
     /// Shows which records are kept and which are not, and asks. The kept ones are added to those of
     /// `roost dns own`.
     Import(DnsImportArgs),
+    /// Compare what is answered with what should be, at each name server and at the registry
+    ///
+    /// The box asks itself, the relay's copy, the name servers at their public addresses and the
+    /// registry. That takes some seconds.
+    Check(DnsCheckArgs),
+    /// Choose what receivers do with mail that is forged in the domain's name (DMARC)
+    ///
+    /// Without a choice of yours the box begins with reports and makes it stricter as time goes by.
+    Dmarc(DnsDmarcArgs),
     /// Replace the DNSSEC key that the registrar knows
     ///
     /// Only if it may have become known to others: the key that signs the zone is replaced by itself.
@@ -132,4 +142,54 @@ pub struct DnsReplaceKeyArgs {
     /// Which zone.
     #[command(flatten)]
     pub zone: DnsZoneArgs,
+}
+
+/// Options of `roost dns check`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Ends with exit code 0 if all is as it should be, with 1 if something is not.
+
+Examples:
+  roost dns check
+  roost dns check example.net --all
+  roost dns check --json | jq '.rows[]? | select(.right | not)'")]
+pub struct DnsCheckArgs {
+    /// Show what is right as well
+    #[arg(long)]
+    pub all: bool,
+    /// Which zone.
+    #[command(flatten)]
+    pub zone: DnsZoneArgs,
+}
+
+/// Options of `roost dns dmarc`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  roost dns dmarc example.org                see what holds now
+  roost dns dmarc example.org quarantine
+  roost dns dmarc example.org automatic")]
+pub struct DnsDmarcArgs {
+    /// The domain
+    #[arg(value_name = "DOMAIN")]
+    pub domain: String,
+    /// What receivers shall do; without it, shows what holds now
+    #[arg(value_name = "STAGE")]
+    pub stage: Option<DmarcStage>,
+    /// Which box.
+    #[command(flatten)]
+    pub which: BoxArgs,
+}
+
+/// What receivers shall do with forged mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DmarcStage {
+    /// Only report it
+    None,
+    /// Put it into the junk folder
+    Quarantine,
+    /// Refuse it; mailing lists that change messages then lose yours
+    Reject,
+    /// As the box thinks fit, more strictly as time goes by
+    Automatic,
 }

@@ -6,8 +6,10 @@ use crate::device::Device;
 use crate::device::error::DeviceError;
 use crate::device::stop::Stop;
 use crate::device::words::plain;
+use crate::dns::show::advice;
 use crate::error::Failure;
 use crate::ui::Ui;
+use roost_service::dns::Zone;
 use roost_service::tunnel::Tunnel;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -127,6 +129,21 @@ impl<'a> Home<'a> {
     /// A [`Failure`] if the box does not say.
     pub fn tunnel(&mut self) -> Result<Status, Failure> {
         self.get("tunnel", "cannot ask for the tunnel of")
+    }
+
+    /// What is left to do at registrars: domain and advice.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] if the box does not say.
+    pub fn registrar(&mut self) -> Result<Vec<(String, String)>, Failure> {
+        #[derive(Deserialize)]
+        struct Zones {
+            zones: Vec<Zone>,
+        }
+        let Zones { zones } = self.get("dns", "cannot ask for the zones of")?;
+        let advised = |zone: Zone| Some((plain(&zone.domain), advice(&zone)?));
+        Ok(zones.into_iter().filter_map(advised).collect())
     }
 
     /// Looks the address up in blocklists.

@@ -17,6 +17,8 @@ struct Found {
     tunnel: Option<Status>,
     port25: Option<Port25>,
     blocklists: Option<Blocklists>,
+    /// What is left to do at registrars: domain and advice.
+    registrar: Vec<(String, String)>,
     /// Why the box said nothing.
     box_silent: Option<String>,
 }
@@ -34,6 +36,7 @@ pub fn run(args: &RelayLookArgs, ui: &Ui) -> Result<(), Failure> {
         tunnel: None,
         port25: None,
         blocklists: None,
+        registrar: Vec::new(),
         box_silent: None,
     };
     match Home::of(&args.which, stop, ui).and_then(|mut home| {
@@ -52,6 +55,10 @@ pub fn run(args: &RelayLookArgs, ui: &Ui) -> Result<(), Failure> {
                     Ok(lists) => found.blocklists = Some(lists),
                     Err(failure) => ui.warn(failure.in_a_line()),
                 }
+            }
+            match home.registrar() {
+                Ok(advice) => found.registrar = advice,
+                Err(failure) => ui.warn(failure.in_a_line()),
             }
             found.tunnel = Some(tunnel);
         }
@@ -121,6 +128,10 @@ fn render(found: &Found, mail_host: Option<&str>) -> String {
                 line("", &format!("{}: {}", plain(&list.name), plain(removal)));
             }
         }
+    }
+    for (i, (domain, advice)) in found.registrar.iter().enumerate() {
+        let name = if i == 0 { "registrar" } else { "" };
+        line(name, &format!("{domain}: {advice}"));
     }
     if let Some(shell) = found.relay.as_ref().and_then(|relay| relay.shell.as_ref()) {
         line("shell", &plain(shell));
@@ -195,6 +206,10 @@ mod tests {
                     list("PSBL", "unanswered"),
                 ],
             }),
+            registrar: vec![(
+                "example.org".into(),
+                "The DS record is missing: `roost dns ds` shows it.".into(),
+            )],
             box_silent: None,
         }
     }
@@ -211,6 +226,7 @@ mod tests {
         one.tunnel = None;
         one.port25 = None;
         one.blocklists = None;
+        one.registrar.clear();
         one.box_silent = Some("cannot ask for the tunnel of roost.local: no answer".into());
         text += "\n";
         text += &render(&one, None);

@@ -46,11 +46,6 @@ pub struct Decision {
 pub enum Topic {
     /// The directory: for [`decide`].
     Directory,
-    /// DNS records of this domain, which still has to be looked up.
-    Dns {
-        /// The domain.
-        domain: String,
-    },
     /// The messages behind this one.
     Queue {
         /// Number of a message.
@@ -83,9 +78,6 @@ pub fn topic(call: &Call) -> Result<Topic, Answer> {
         })
     };
     Ok(match call {
-        Call::Dns { domain } => Topic::Dns {
-            domain: domain.clone(),
-        },
         Call::Queue { after } => Topic::Queue {
             after: after.as_deref().map(number).transpose()?,
         },
@@ -160,7 +152,6 @@ pub fn decide(
         Call::SetCatchAll { domain, account } => desk.set_catch_all(domain, account.as_deref()),
         Call::AddDomain { domain, account } => desk.add_domain(domain, account.as_deref()),
         Call::RemoveDomain { domain } => desk.remove_domain(domain),
-        Call::Dns { domain } => desk.domain(domain).map(|_| answer(Answer::Done)),
         Call::Published => Ok(answer(Answer::Published(Published {
             host: setup.host.clone(),
             domains: (desk.overview(0).domains.into_iter())
@@ -210,7 +201,6 @@ pub fn not_done(call: &Call) -> String {
         }
         Call::AddDomain { domain, .. } => format!("the domain \"{}\" was not added", p(domain)),
         Call::RemoveDomain { domain } => format!("the domain \"{}\" was not removed", p(domain)),
-        Call::Dns { domain } => format!("the DNS records of \"{}\" cannot be shown", p(domain)),
         Call::Published => "what the DNS is to say cannot be shown".into(),
         Call::Queue { .. } => "the messages that wait cannot be shown".into(),
         Call::RetryQueued { .. } => "the message was not tried again".into(),

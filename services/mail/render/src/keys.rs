@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rand::RngCore;
 use ring::signature::KeyPair;
+use roost_service::mail::Dkim;
 use rsa::pkcs1::{DecodeRsaPrivateKey, EncodeRsaPrivateKey};
 use rsa::pkcs8::EncodePublicKey;
 use std::path::{Path, PathBuf};
@@ -77,6 +78,16 @@ impl PublicKey {
         let kind = self.algorithm.name();
         format!("v=DKIM1; k={kind}; h=sha256; p={}", self.base64)
     }
+}
+
+/// What the DNS says of these keys. All of a box's domains are signed with the same, under the same
+/// selectors, so that a new domain needs no new key.
+pub fn published(keys: &[PublicKey]) -> Vec<Dkim> {
+    let dkim = |key: &PublicKey| Dkim {
+        selector: key.algorithm.selector().into(),
+        record: key.record(),
+    };
+    keys.iter().map(dkim).collect()
 }
 
 /// Reads the public halves of the keys that [`make_missing`] made.

@@ -7,7 +7,6 @@
 //! - [`admin`]: what is done about a call of the portal.
 //! - [`book`]: the directory, and the steps that change it.
 //! - [`app_password`], [`password_hash`]: passwords of devices and of people.
-//! - [`dns`]: records that a domain should have.
 //! - [`forwarded`]: whose request the portal hands on.
 //! - [`forwarder`]: one name server address that never changes.
 //! - [`config`]: the box's settings become one Stalwart configuration.
@@ -26,7 +25,6 @@ pub mod app_password;
 pub mod book;
 pub mod certificate;
 pub mod config;
-pub mod dns;
 pub mod forwarded;
 pub mod forwarder;
 pub mod imap_greeting;

@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::audit::{Actor, Event};
 use crate::sockets::{self, NoAnswer};
 use crate::store::StoreError;
-use roost_service::dns::{Answer, Call, LeftOut, Record, Status};
+use roost_service::dns::{Answer, Call, Check, Dmarc, LeftOut, Record, Status};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -83,6 +83,17 @@ pub async fn import(
     }
 }
 
+/// What is answered for a zone, and what should be; takes some seconds.
+///
+/// # Errors
+/// [`NotDone`].
+pub async fn check(app: &App, domain: String) -> Result<Check, NotDone> {
+    match ask(app, &Call::Check { domain }).await? {
+        Answer::Check(check) => Ok(*check),
+        _ => Err(strange()),
+    }
+}
+
 /// Other records of the owner's own in place of those before.
 ///
 /// # Errors
@@ -118,6 +129,26 @@ pub async fn replace_key(
         known,
     };
     change(app, Call::ReplaceKey { domain }, who, from, what).await
+}
+
+/// What receivers shall do with mail that is forged in the domain's name; `None`: the box chooses.
+///
+/// # Errors
+/// [`NotDone`]; unless the service broke off, nothing was changed then.
+pub async fn set_dmarc(
+    app: &Arc<App>,
+    domain: String,
+    stage: Option<Dmarc>,
+    who: Actor,
+    from: IpAddr,
+) -> Result<(), NotDone> {
+    let zone = domain.clone();
+    let what = move |known| Event::DmarcSet {
+        domain: zone,
+        stage,
+        known,
+    };
+    change(app, Call::SetDmarc { domain, stage }, who, from, what).await
 }
 
 /// The task is not the visitor's: what was done is in the log though somebody hangs up.

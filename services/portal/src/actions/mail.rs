@@ -10,7 +10,6 @@ use super::entry;
 use super::pairing::mail_password;
 use crate::app::App;
 use crate::audit::{Actor, Event, MailChange};
-use crate::lookup::{Looked, look_up};
 use crate::setup::MailPassword;
 use crate::sockets::{NoAnswer, ask};
 use crate::store::StoreError;
@@ -403,17 +402,6 @@ pub async fn set_catch_all(
         account: account.as_deref().map(kept),
     });
     change(app, by, Call::SetCatchAll { domain, account }, what).await
-}
-
-/// The DNS records that a domain should have, the most needed first.
-///
-/// # Errors
-/// [`No`].
-pub async fn dns_records(app: &App, domain: String) -> Result<Vec<Looked>, No> {
-    match call(app, &Call::Dns { domain }).await? {
-        Answer::Dns { records } => Ok(look_up(app.resolver().as_ref(), records).await),
-        _ => Err(strange()),
-    }
 }
 
 /// A page of what waits for delivery.

@@ -1,6 +1,7 @@
 //! The zones of the box's domains ([`crate::actions::dns`]), for programs.
 
 use super::fault::{Asked, Fault, misspelt};
+use super::refusals::{NotTaken, Refused};
 use super::who::Owner;
 use crate::actions::dns;
 use crate::app::App;
@@ -8,7 +9,7 @@ use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use roost_service::dns::{LeftOut, Record, Zone};
+use roost_service::dns::{Dmarc, LeftOut, Place, Record, Row, Zone};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
@@ -24,6 +25,8 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(own, set_own))
         .routes(routes!(import))
         .routes(routes!(replace_key))
+        .routes(routes!(check))
+        .routes(routes!(set_dmarc))
 }
 
 /// How the name server stands.
@@ -34,7 +37,17 @@ pub struct NameServer {
     /// Addresses where it answers.
     addresses: Vec<String>,
     /// The zones, the box's own first.
-    zones: Vec<Zone>,
+    zones: Vec<WatchedZone>,
+}
+
+/// A zone, and what another part of the box sees of its answers.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WatchedZone {
+    #[serde(flatten)]
+    zone: Zone,
+    /// What is wrong with the answers of the name server, and what to do, in whole sentences. It is looked at
+    /// once an hour over the network, as everybody sees it.
+    alarm: Option<String>,
 }
 
 /// Records of a zone, without DNSSEC's.
@@ -62,6 +75,20 @@ pub struct Import {
     left_out: Vec<LeftOut>,
 }
 
+/// What should be answered for a zone, and what is.
+// Updates have a `Check` in the document too.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ZoneCheck {
+    /// The zone.
+    domain: String,
+    /// When it was looked at, in seconds since 1970.
+    at: u64,
+    /// Who was asked: the columns.
+    places: Vec<Place>,
+    /// What was asked: the rows.
+    rows: Vec<Row>,
+}
+
 /// How a zone is given out.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -83,11 +110,7 @@ fn named(domain: Result<Path<String>, PathRejection>) -> Result<String, Fault> {
     tag = "dns",
     responses(
         (status = 200, body = NameServer),
-        (status = 401, description = "nobody is signed in", body = Fault),
-        (status = 403, description = "another site", body = Fault),
-        (status = 421, description = "not a name of the box", body = Fault),
-        (status = 500, description = "the card fails", body = Fault),
-        (status = 503, description = "the name server does not answer", body = Fault),
+        Refused,
     )
 )]
 pub async fn status(State(app): State<Arc<App>>, _: Owner) -> Result<Json<NameServer>, Fault> {
@@ -95,7 +118,12 @@ pub async fn status(State(app): State<Arc<App>>, _: Owner) -> Result<Json<NameSe
     Ok(Json(NameServer {
         summary: status.summary,
         addresses: status.addresses.iter().map(ToString::to_string).collect(),
-        zones: status.zones,
+        zones: (status.zones.into_iter())
+            .map(|zone| WatchedZone {
+                alarm: app.signatures.alarm(&zone.domain),
+                zone,
+            })
+            .collect(),
     }))
 }
 
@@ -107,13 +135,9 @@ pub async fn status(State(app): State<Arc<App>>, _: Owner) -> Result<Json<NameSe
     params(("domain" = String, Path, description = "one of the box's domains")),
     responses(
         (status = 200, body = Records),
-        (status = 400, description = "not understood", body = Fault),
-        (status = 401, description = "nobody is signed in", body = Fault),
-        (status = 403, description = "another site", body = Fault),
-        (status = 421, description = "not a name of the box", body = Fault),
         (status = 422, description = "there is no such zone", body = Fault),
-        (status = 500, description = "the card fails", body = Fault),
-        (status = 503, description = "the name server does not answer", body = Fault),
+        (status = 400, description = "not understood", body = Fault),
+        Refused,
     )
 )]
 pub async fn records(
@@ -133,13 +157,9 @@ pub async fn records(
     params(("domain" = String, Path, description = "one of the box's domains"), As),
     responses(
         (status = 200, body = ZoneText),
-        (status = 400, description = "not understood", body = Fault),
-        (status = 401, description = "nobody is signed in", body = Fault),
-        (status = 403, description = "another site", body = Fault),
-        (status = 421, description = "not a name of the box", body = Fault),
         (status = 422, description = "there is no such zone, or it is not served yet", body = Fault),
-        (status = 500, description = "the card fails", body = Fault),
-        (status = 503, description = "the name server does not answer", body = Fault),
+        (status = 400, description = "not understood", body = Fault),
+        Refused,
     )
 )]
 pub async fn export(
@@ -161,13 +181,9 @@ pub async fn export(
     params(("domain" = String, Path, description = "one of the box's domains")),
     responses(
         (status = 200, body = ZoneText),
-        (status = 400, description = "not understood", body = Fault),
-        (status = 401, description = "nobody is signed in", body = Fault),
-        (status = 403, description = "another site", body = Fault),
-        (status = 421, description = "not a name of the box", body = Fault),
         (status = 422, description = "there is no such zone", body = Fault),
-        (status = 500, description = "the card fails", body = Fault),
-        (status = 503, description = "the name server does not answer", body = Fault),
+        (status = 400, description = "not understood", body = Fault),
+        Refused,
     )
 )]
 pub async fn own(
@@ -191,16 +207,10 @@ pub async fn own(
     request_body = ZoneText,
     responses(
         (status = 204, description = "they are kept, and served"),
-        (status = 400, description = "not understood", body = Fault),
-        (status = 401, description = "nobody is signed in", body = Fault),
-        (status = 403, description = "another site", body = Fault),
-        (status = 408, description = "too slow", body = Fault),
-        (status = 413, description = "too long", body = Fault),
-        (status = 415, description = "no JSON", body = Fault),
-        (status = 421, description = "not a name of the box", body = Fault),
         (status = 422, description = "there is no such zone, or a line cannot be taken", body = Fault),
-        (status = 500, description = "the card fails", body = Fault),
-        (status = 503, description = "the name server does not answer", body = Fault),
+        (status = 400, description = "not understood", body = Fault),
+        Refused,
+        NotTaken,
     )
 )]
 pub async fn set_own(
@@ -222,16 +232,10 @@ pub async fn set_own(
     request_body = ZoneText,
     responses(
         (status = 200, body = Import),
-        (status = 400, description = "not understood", body = Fault),
-        (status = 401, description = "nobody is signed in", body = Fault),
-        (status = 403, description = "another site", body = Fault),
-        (status = 408, description = "too slow", body = Fault),
-        (status = 413, description = "too long", body = Fault),
-        (status = 415, description = "no JSON", body = Fault),
-        (status = 421, description = "not a name of the box", body = Fault),
         (status = 422, description = "there is no such zone, or this is no zone file", body = Fault),
-        (status = 500, description = "the card fails", body = Fault),
-        (status = 503, description = "the name server does not answer", body = Fault),
+        (status = 400, description = "not understood", body = Fault),
+        Refused,
+        NotTaken,
     )
 )]
 pub async fn import(
@@ -252,13 +256,9 @@ pub async fn import(
     params(("domain" = String, Path, description = "one of the box's domains")),
     responses(
         (status = 204, description = "it has begun; GET /dns shows how it goes on"),
-        (status = 400, description = "not understood", body = Fault),
-        (status = 401, description = "nobody is signed in", body = Fault),
-        (status = 403, description = "another site", body = Fault),
-        (status = 421, description = "not a name of the box", body = Fault),
         (status = 422, description = "there is no such zone, or its key cannot be replaced now", body = Fault),
-        (status = 500, description = "the card fails", body = Fault),
-        (status = 503, description = "the name server does not answer", body = Fault),
+        (status = 400, description = "not understood", body = Fault),
+        Refused,
     )
 )]
 pub async fn replace_key(
@@ -267,5 +267,70 @@ pub async fn replace_key(
     domain: Result<Path<String>, PathRejection>,
 ) -> Result<StatusCode, Fault> {
     dns::replace_key(&app, named(domain)?, owner.who, owner.from).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What should be answered for a zone, what each name server answers, and what its parent says.
+///
+/// The box asks others for it, which takes up to ten seconds.
+#[utoipa::path(
+    get,
+    path = "/dns/{domain}/check",
+    tag = "dns",
+    params(("domain" = String, Path, description = "one of the box's domains")),
+    responses(
+        (status = 200, body = ZoneCheck),
+        (status = 422, description = "there is no such zone, or it is not served yet", body = Fault),
+        (status = 400, description = "not understood", body = Fault),
+        Refused,
+    )
+)]
+pub async fn check(
+    State(app): State<Arc<App>>,
+    _: Owner,
+    domain: Result<Path<String>, PathRejection>,
+) -> Result<Json<ZoneCheck>, Fault> {
+    let check = dns::check(&app, named(domain)?).await?;
+    Ok(Json(ZoneCheck {
+        domain: check.domain,
+        at: check.at,
+        places: check.places,
+        rows: check.rows,
+    }))
+}
+
+/// What receivers shall do with mail that is forged in a domain's name.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DmarcStage {
+    /// `null`: as the box thinks fit, more strictly as time goes by.
+    // Forgotten is not the same as left to the box.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required)]
+    stage: Option<Dmarc>,
+}
+
+/// Chooses what receivers shall do with mail that is forged in the domain's name (DMARC, RFC 7489).
+#[utoipa::path(
+    put,
+    path = "/dns/{domain}/dmarc",
+    tag = "dns",
+    params(("domain" = String, Path, description = "one of the box's domains")),
+    request_body = DmarcStage,
+    responses(
+        (status = 204, description = "it is kept, and served"),
+        (status = 422, description = "there is no such zone", body = Fault),
+        (status = 400, description = "not understood", body = Fault),
+        Refused,
+        NotTaken,
+    )
+)]
+pub async fn set_dmarc(
+    State(app): State<Arc<App>>,
+    owner: Owner,
+    domain: Result<Path<String>, PathRejection>,
+    Asked(asked): Asked<DmarcStage>,
+) -> Result<StatusCode, Fault> {
+    dns::set_dmarc(&app, named(domain)?, asked.stage, owner.who, owner.from).await?;
     Ok(StatusCode::NO_CONTENT)
 }

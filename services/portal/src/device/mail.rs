@@ -33,7 +33,6 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(domains::domains, domains::add_domain))
         .routes(routes!(domains::remove_domain))
         .routes(routes!(domains::set_catch_all))
-        .routes(routes!(domains::dns_records))
         .routes(routes!(queue::queue))
         .routes(routes!(queue::retry_queued))
         .routes(routes!(queue::delete_queued))

@@ -18,6 +18,7 @@ mod machine;
 mod mail;
 mod outside;
 mod pair;
+mod refusals;
 mod tunnel;
 mod updates;
 pub mod who;

@@ -17,7 +17,7 @@ pub fn known_as(service: &str) -> &str {
         "updater" => "Updates",
         "portal" => "These pages",
         "dns" => "Name server",
-        "certificates" => "Certificates",
+        "resolver" => "Look-ups of names",
         "tunnel" => "Way to the relay",
         "certificates" => "Certificates",
         other => other,

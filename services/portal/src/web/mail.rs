@@ -1,4 +1,4 @@
-//! Accounts, domains, DNS records, queue: what the mail service does when it is asked
+//! Accounts, domains, queue: what the mail service does when it is asked
 //! ([`crate::actions::mail`]). It checks names and limits itself; what it refuses is shown.
 
 use super::page::{Field, Kind, Page, Tone, badge, fault, meter, note, sentence, token};
@@ -7,13 +7,12 @@ use super::words::bytes;
 use crate::actions::mail::{self, By, NewAccount, No, Waiting, overview};
 use crate::app::App;
 use crate::audit::{Actor, GB, gigabytes};
-use crate::lookup::{Found, Looked};
 use crate::setup::MailPassword;
 use crate::time::Wall;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
-use roost_service::mail::{Account, AppPassword, DnsRecord, Domain, Overview, QueuedMessage};
+use roost_service::mail::{Account, AppPassword, Domain, Overview, QueuedMessage};
 use std::sync::Arc;
 
 type Shell = State<Arc<App>>;
@@ -457,7 +456,7 @@ fn domain_card(signed: &Signed, mail: &Overview, domain: &Domain, i: usize) -> M
     html! {
         section.card {
             h2 { (domain.name) @if domain.main { " " (badge(Tone::Good, "the box’s own")) } }
-            p { a href={ "/mail/dns?name=" (quoted(&domain.name)) } aria-label={ "DNS records of " (domain.name) } { "DNS records" } }
+            p { a href={ "/dns/zone?domain=" (quoted(&domain.name)) } aria-label={ "DNS records of " (domain.name) } { "DNS records" } }
             form.inline method="post" action="/mail/domains" {
                 (token(&signed.form))
                 (hidden("do", "catch-all"))
@@ -498,84 +497,6 @@ pub async fn change_domains(State(app): Shell, order: Order) -> Response {
         _ => Say::Nothing,
     };
     domains_page(&app, &order.by, &say).await
-}
-
-/// GET /mail/dns
-pub async fn dns(State(app): Shell, Query(named): Query<Named>, signed: Signed) -> Response {
-    let content = match mail::dns_records(&app, named.name.clone()).await {
-        Ok(records) => html! {
-            p.lead { "What the name servers of " strong { (named.name) } " should say, and what they say now. Enter these where you manage the domain." }
-            @let nothing = records.iter().all(|looked| matches!(looked.now, Found::NotTold { .. }));
-            (dns_summary(&records, nothing))
-            @for (i, looked) in records.iter().enumerate() { (record_card(&looked.record, (!nothing).then_some(&looked.now), i)) }
-        },
-        Err(no) => no.show(),
-    };
-    let content = html! { p { a href="/mail/domains" { "All domains" } } (content) };
-    Page::new(&app, &signed, "/mail/domains", "DNS records").show(content)
-}
-
-fn dns_summary(records: &[Looked], nothing: bool) -> Markup {
-    let is_there = |looked: &&Looked| matches!(looked.now, Found::Right | Found::Something { .. });
-    let missing = (records.iter())
-        .filter(|looked| looked.record.needed && !is_there(looked))
-        .count();
-    let right = records.iter().filter(is_there).count();
-    html! {
-        @if nothing {
-            (note(Tone::Warning, html! {
-                p { strong { "The box cannot see what the DNS says now." } " It asks the resolver of its network; see whether the internet connection works." }
-            }))
-        } @else if missing > 0 {
-            (note(Tone::Bad, html! {
-                p { strong { (missing) " of the records that mail needs " (if missing == 1 { "is" } else { "are" }) " not there yet." } " A change may take an hour to be seen here." }
-            }))
-        } @else {
-            (note(Tone::Good, html! {
-                p { strong { "All that mail needs is there." } " " (right) " of " (records.len()) " records are." }
-            }))
-        }
-    }
-}
-
-fn found_badge(record: &DnsRecord, found: &Found) -> Markup {
-    match found {
-        Found::Right => badge(Tone::Good, "as it should be"),
-        Found::Something { .. } => badge(Tone::Good, "there"),
-        Found::Wrong { .. } => badge(Tone::Bad, "differs"),
-        Found::Nothing if record.needed => badge(Tone::Bad, "missing"),
-        Found::Nothing => badge(Tone::Warning, "missing"),
-        Found::NotTold { .. } => badge(Tone::Warning, "not known"),
-    }
-}
-
-/// Without what was found when nobody told anything: the page says that once.
-fn record_card(record: &DnsRecord, found: Option<&Found>, i: usize) -> Markup {
-    let id = format!("record-{i}");
-    html! {
-        section.card {
-            h2 {
-                (record.kind) " " span.plain { (record.name) } " "
-                @if record.needed { (badge(Tone::Warning, "needed")) " " }
-                @if let Some(found) = found { (found_badge(record, found)) }
-            }
-            p { (sentence(&record.purpose)) }
-            @match found {
-                Some(Found::Wrong { values } | Found::Something { values }) => p {
-                    "Found: " @for (i, value) in values.iter().enumerate() { @if i > 0 { ", " } code.long { (value) } }
-                },
-                Some(Found::NotTold { because }) => p.detail { (sentence(because)) },
-                Some(Found::Right | Found::Nothing) | None => {}
-            }
-            @match &record.value {
-                Some(value) => div.secret {
-                    output.long id=(id) { (value) }
-                    button.quiet type="button" hidden data-copy=(id) aria-label={ "Copy " (record.kind) " of " (record.name) } { "Copy" }
-                },
-                None => p { "Your public address: that of your relay, or of your router." },
-            }
-        }
-    }
 }
 
 /// Where a page of the queue begins.

@@ -9,6 +9,7 @@ mod activity;
 mod assets;
 mod certificates;
 pub mod closed;
+mod dns;
 mod forward;
 mod guard;
 mod health;
@@ -99,6 +100,10 @@ pub fn router(app: Arc<App>) -> Router {
             "/certificates",
             get(certificates::show).post(certificates::change),
         )
+        .route("/dns", get(dns::show))
+        .route("/dns/zone", get(dns::zone).post(dns::change))
+        .route("/dns/check", get(dns::check))
+        .route("/dns/export", get(dns::export))
         .route("/reset", get(reset::show).post(reset::reset))
         .route("/mail", get(mail::accounts).post(mail::add_account))
         .route(
@@ -111,7 +116,6 @@ pub fn router(app: Arc<App>) -> Router {
         )
         .route("/mail/programs", get(programs::show))
         .route("/mail/profile", get(programs::profile))
-        .route("/mail/dns", get(mail::dns))
         .route("/mail/queue", get(mail::queue).post(mail::change_queue))
         .fallback(page::not_found)
         .layer(from_fn(guard::whole_body))

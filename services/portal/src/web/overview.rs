@@ -2,7 +2,7 @@
 
 use super::certificates;
 use super::health::{self, known_as, state};
-use super::page::{Page, Tone, Trouble, badge, fault, meter, note, sentence};
+use super::page::{Page, Tone, Trouble, badge, fault, meter, note, sentence, with_code};
 use super::updates::outcome;
 use super::visit::Signed;
 use super::words::{bytes, rounded, times};
@@ -50,6 +50,9 @@ pub async fn show(State(app): State<Arc<App>>, signed: Signed) -> Result<Respons
         @if alarming > 0 {
             (note(Tone::Warning, html! { p { strong { "Something happened at the box’s doors that you should know of." } " " a href="/activity" { "See the activity" } "." } }))
         }
+        @for alarm in app.signatures.alarms() {
+            (note(Tone::Bad, html! { p { strong { (with_code(&alarm)) } " " a href="/dns" { "See the DNS" } "." } }))
+        }
         @if let Some(why) = app.unconfigured() {
             (fault(format!("domain and account are not set up yet: {why}"), Some("the box tries again by itself; if it stays like this, restart it on the page Updates")))
         }
@@ -81,12 +84,12 @@ fn machine(
     html! {
         @if let Some(why) = &status.rescue {
             (fault(format!("the box is in its rescue state: {why}"), Some("restart it; if that does not help, roll the last update back on the page Updates")))
-        } @else if broken.is_empty() {
-            (note(Tone::Good, html! { p { strong { "Everything works." } } }))
-        } @else {
+        } @else if !broken.is_empty() {
             (note(Tone::Warning, html! {
                 p { strong { "Not everything works yet." } " See below what is missing; the box starts by itself again what has failed." }
             }))
+        } @else if app.signatures.alarms().is_empty() {
+            (note(Tone::Good, html! { p { strong { "Everything works." } } }))
         }
         @if let Some(alarm) = certificates::alarm(trust) { (alarm) }
         @if full {

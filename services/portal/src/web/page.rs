@@ -25,6 +25,7 @@ pub const MENU: &[(&str, &[Place])] = &[
         &[
             place("/", "Overview"),
             place("/relay", "Relay"),
+            place("/dns", "DNS"),
             place("/certificates", "Certificates"),
             place("/updates", "Updates"),
             place("/logs", "Logs"),

@@ -2,8 +2,7 @@
 //! is told. It refuses as little as tests need, in the service's own words.
 
 use roost_service::mail::{
-    Account, Answer, AppPassword, Call, DnsRecord, Domain, Overview, QueuedMessage, QueuedReceiver,
-    Secret,
+    Account, Answer, AppPassword, Call, Domain, Overview, QueuedMessage, QueuedReceiver, Secret,
 };
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -133,7 +132,7 @@ impl Household {
     pub fn answer(&mut self, call: Call) -> Answer {
         let looks = matches!(
             call,
-            Call::Overview | Call::AppPasswords { .. } | Call::Dns { .. } | Call::Queue { .. }
+            Call::Overview | Call::AppPasswords { .. } | Call::Queue { .. }
         );
         if !looks {
             self.orders.push(call.clone());
@@ -258,22 +257,6 @@ impl Household {
                     return Err((what, "it is the box's own domain".into()));
                 }
                 self.overview.domains.retain(|d| d.name != domain);
-            }
-            Call::Dns { domain } => {
-                self.domain(&domain)?;
-                let record = |kind: &str, value: Option<&str>, purpose: &str| DnsRecord {
-                    name: domain.clone(),
-                    kind: kind.into(),
-                    value: value.map(Into::into),
-                    purpose: purpose.into(),
-                    needed: value.is_some(),
-                };
-                return Ok(Answer::Dns {
-                    records: vec![
-                        record("MX", Some("10 mail.example.org."), "where mail is sent to"),
-                        record("A", None, "the box's public address"),
-                    ],
-                });
             }
             Call::Published => {
                 return Err(("it was not told".into(), "the portal need not know".into()));

@@ -179,14 +179,9 @@ async fn room_that_is_not_touched_stays_to_the_byte() {
 }
 
 #[tokio::test]
-async fn domains_records_and_the_queue() {
+async fn domains_and_the_queue() {
     let (_the_box, mail, mut browser) = owner().await;
     snapshot("mail_domains", &browser.get("/mail/domains").await);
-    snapshot("mail_dns", &browser.get("/mail/dns?name=example.org").await);
-    snapshot(
-        "mail_dns_missing",
-        &browser.get("/mail/dns?name=example.com").await,
-    );
     for (fields, said) in [
         (
             [("do", "add"), ("domain", " example.com "), ("account", "")],

@@ -3,6 +3,7 @@
 mod authenticator;
 mod browser;
 mod certificates;
+mod dns;
 mod doors;
 mod forwarded;
 mod mail;
@@ -14,6 +15,8 @@ mod played_certificates;
 mod played_mail;
 #[path = "../played/tunnel.rs"]
 mod played_tunnel;
+#[path = "../played/zones.rs"]
+mod played_zones;
 mod relay;
 mod strangers;
 mod sts;

@@ -46,8 +46,21 @@ impl TheBox {
         Self::with(Limits::STANDARD, PoweredOn(0), None).await
     }
 
+    /// One whose name server answers there.
+    pub async fn with_name_server(at: SocketAddr) -> Self {
+        Self::made(Limits::STANDARD, PoweredOn(0), |places| {
+            places.name_server = at
+        })
+        .await
+    }
+
     /// One that was powered on for so long after its pairing had begun.
     pub async fn with(limits: Limits, age: PoweredOn, mail: Option<SocketAddr>) -> Self {
+        let change = |places: &mut Places| places.mail_http = mail.unwrap_or(places.mail_http);
+        Self::made(limits, age, change).await
+    }
+
+    async fn made(limits: Limits, age: PoweredOn, change: impl FnOnce(&mut Places)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let store = Store::open(&DataFolder(folder.path().into())).unwrap();
@@ -63,7 +76,7 @@ impl TheBox {
         let shown = Arc::<Shown>::default();
         let tls = listen::tls(&identity, shown.clone()).unwrap();
         let tls = TlsAcceptor::from(Arc::new(tls));
-        let places = Places {
+        let mut places = Places {
             data: folder.path().into(),
             run: folder.path().into(),
             init: path("init.sock"),
@@ -72,11 +85,13 @@ impl TheBox {
             tunnel: path("tunnel.sock"),
             dns: path("dns.sock"),
             certificates: path("certificates.sock"),
-            mail_http: mail.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 1))),
+            name_server: SocketAddr::from(([127, 0, 0, 1], 1)),
+            mail_http: SocketAddr::from(([127, 0, 0, 1], 1)),
             resolv_conf: path("resolv.conf"),
             dns_port: resolver::PORT,
             outside: Outside::STANDARD,
         };
+        change(&mut places);
         let code = Code::parse(CODE).unwrap();
         let app = App::new(store, settings(), identity, places, Some(code)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

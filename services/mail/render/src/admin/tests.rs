@@ -165,9 +165,6 @@ fn every_refusal_says_what_why_and_what_to_do() {
         no_domain("example.org"),
         no_domain("example.net"),
         no_domain("example.com"),
-        Call::Dns {
-            domain: "example.com".into(),
-        },
     ];
     let said: Vec<String> = calls
         .iter()

@@ -5,7 +5,6 @@ use crate::actions::mail;
 use crate::app::App;
 use crate::device::fault::{Asked, Fault};
 use crate::device::who::Owner;
-use crate::lookup::Looked;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -53,7 +52,7 @@ pub struct NewDomain {
 
 /// Take mail for one more domain.
 ///
-/// Its `postmaster@` and `abuse@` go to the box's first account. Next, set its DNS records.
+/// Its `postmaster@` and `abuse@` go to the box's first account. Next, its registrar is given the box's name servers.
 #[utoipa::path(
     post,
     path = "/mail/domains",
@@ -156,40 +155,4 @@ pub async fn set_catch_all(
     let done = mail::set_catch_all(&app, by(&owner), domain.clone(), asked.account).await;
     told(&app, About::Domain(&domain), done).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// DNS records of a domain.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct DnsRecords {
-    /// As they should be and as they are, the most needed first.
-    records: Vec<Looked>,
-}
-
-/// The DNS records that a domain should have.
-#[utoipa::path(
-    get,
-    path = "/mail/domains/{domain}/dns",
-    tag = "mail",
-    params(("domain" = String, Path, description = "one of the box's domains")),
-    responses(
-        (status = 200, body = DnsRecords),
-        (status = 400, description = "not understood", body = Fault),
-        (status = 401, description = "nobody is signed in", body = Fault),
-        (status = 403, description = "another site", body = Fault),
-        (status = 404, description = "there is no such domain", body = Fault),
-        (status = 409, description = "refused", body = Fault),
-        (status = 421, description = "not a name of the box", body = Fault),
-        (status = 500, description = "the card fails", body = Fault),
-        (status = 503, description = "the mail service does not answer", body = Fault),
-    )
-)]
-pub async fn dns_records(
-    State(app): State<Arc<App>>,
-    _: Owner,
-    domain: Result<Path<String>, PathRejection>,
-) -> Result<Json<DnsRecords>, Fault> {
-    let domain = named(domain)?;
-    let records = mail::dns_records(&app, domain.clone()).await;
-    let records = told(&app, About::Domain(&domain), records).await?;
-    Ok(Json(DnsRecords { records }))
 }
