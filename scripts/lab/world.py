@@ -269,7 +269,7 @@ class World:
         key = folder / "pebble.key"
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
-             "-subj", f"/CN={AUTHORITY_NAME}", "-addext", f"subjectAltName=DNS:{AUTHORITY_NAME}",
+             "-subj", f"/CN={AUTHORITY_NAME}", "-addext", f"subjectAltName=DNS:{AUTHORITY_NAME}", "-addext", "basicConstraints=critical,CA:FALSE",
              "-keyout", str(key), "-out", str(self.authority_file)],
             check=True, capture_output=True,
         )  # fmt: skip

@@ -85,6 +85,7 @@ fn settings() -> Settings {
             spam_filter: true,
         },
         update: Default::default(),
+        resolver: None,
     }
 }
 

@@ -69,6 +69,7 @@ pub fn nothing_chosen() -> Status {
         zones: Some(zones()),
         directory: None,
         account: None,
+        caa: Vec::new(),
         certificates: Vec::new(),
     }
 }
@@ -82,6 +83,7 @@ pub fn ordered(choice: Choice) -> Status {
         directory: Some(choice.directory.url().to_owned()),
         choice: Some(choice),
         account: None,
+        caa: Vec::new(),
         zones: Some(zones()),
         certificates: vec![
             one("mail", &["mail.example.org"], &["mail", "portal"]),
