@@ -29,7 +29,7 @@ from waiting import wait_until
 
 ROOT, ORG, RESOLVER, AUTHORITY = (f"2001:db8:d::{end}" for end in ("1", "2", "53", "ac"))
 #: The same machines over IPv4, which only those on the emulated internet reach.
-ROOT4, ORG4 = "198.18.5.1", "198.18.5.2"
+ROOT4, ORG4, RESOLVER4 = "198.18.5.1", "198.18.5.2", "198.18.5.53"
 #: Name of the certificate authority, and where its directory is.
 AUTHORITY_NAME = "acme.org"
 DIRECTORY = f"https://{AUTHORITY_NAME}:14000/dir"
@@ -66,7 +66,9 @@ zone:
 UNBOUND = """
 server:
   interface: {address}
+  interface: {address4}
   access-control: ::/0 allow
+  access-control: 0.0.0.0/0 allow
   username: ""
   chroot: ""
   directory: "{folder}"
@@ -198,7 +200,7 @@ class World:
         try:
             cable(self.machine, "eth0", internet, "world")
             self.machine.address("eth0", *(f"{address}/64" for address in (ROOT, ORG, RESOLVER, AUTHORITY)))
-            self.machine.address("eth0", f"{ROOT4}/24", f"{ORG4}/24")
+            self.machine.address("eth0", f"{ROOT4}/24", f"{ORG4}/24", f"{RESOLVER4}/24")
             internet.address("world", "198.18.5.254/24", "2001:db8:d::ffff/64")
             self.machine.route("default", "198.18.5.254")
             self.machine.route("default", "2001:db8:d::ffff")
@@ -249,7 +251,7 @@ class World:
         self.hints_file = folder / "hints"
         self.hints_file.write_text(f". 3600 IN NS a.root.\na.root. 3600 IN AAAA {ROOT}\na.root. 3600 IN A {ROOT4}\n")
         settings = folder / "unbound.conf"
-        settings.write_text(UNBOUND.format(address=RESOLVER, folder=folder, ttl=TTL))
+        settings.write_text(UNBOUND.format(address=RESOLVER, address4=RESOLVER4, folder=folder, ttl=TTL))
         self._programs.append(self.machine.start("/usr/sbin/unbound", "-d", "-c", str(settings), log=folder / "unbound.log"))
         wait_until("the resolver", lambda: self.secure(AUTHORITY_NAME, "AAAA"), START_TIMEOUT)
 

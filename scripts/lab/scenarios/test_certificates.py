@@ -30,7 +30,7 @@ from namespaces import Machine
 from neighbour import OWN_ADDRESS
 from test_behind_relay import PASSWORD, flash
 from waiting import wait_until
-from world import DIRECTORY, RESOLVER, ROOT, World
+from world import DIRECTORY, RESOLVER, RESOLVER4, ROOT, World
 
 #: Seconds until a change is everywhere.
 PATIENCE = 60.0
@@ -300,10 +300,13 @@ def opendkim(scene: Scene) -> list[str]:
     names = [record["name"] for record in scene.api.call("GET", f"dns/{scene.domain}/records")[1]["records"]]
     selectors = [name.partition("._domainkey.")[0] for name in names if "._domainkey." in name]
     assert len(selectors) == 2
+    # Debian's asks the root's servers by itself otherwise.
+    settings = scene.folder / "opendkim.conf"
+    settings.write_text(f"Nameservers {RESOLVER4}\nTrustAnchorFile {scene.world.anchor_file}\n")
     found = []
     for selector in selectors:
         done = subprocess.run(
-            [*scene.client.enter, "opendkim-testkey", "-d", scene.domain, "-s", selector, "-vvv"],
+            [*scene.client.enter, "opendkim-testkey", "-x", str(settings), "-d", scene.domain, "-s", selector, "-vvv"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode != 0 or "key OK" not in done.stderr:

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use crate::fault::MAX_WHY;
     use crate::setup::{MAX_DOMAINS, MAX_ROOTS, Setup};
-    use roost_service::certificates::{Answer, Choice, Failure, MAX_LINE, Zones};
+    use roost_service::certificates::{Answer, Choice, Failure, MAX_LINE, Secondary, Zones};
 
     const NOW: u64 = 1_800_000_000;
 
@@ -237,7 +237,13 @@ mod tests {
                 domains: (0..MAX_DOMAINS)
                     .map(|n| format!("{n:02}.a-rather-long-name-of-a-domain.example.org"))
                     .collect(),
-                secondaries: vec!["[2001:db8::1234:5678]:53".parse().unwrap(); 4],
+                secondaries: vec![
+                    Secondary {
+                        address: "[2001:db8::1234:5678]:53".parse().unwrap(),
+                        from: Some("2001:db8::8765:4321".parse().unwrap()),
+                    };
+                    4
+                ],
             },
         };
         let mut kept = Kept::new(setup.choice.directory.url()).unwrap();

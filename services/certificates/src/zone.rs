@@ -14,11 +14,12 @@ use domain::base::{Message, MessageBuilder, Name, Ttl};
 use domain::rdata::Txt;
 use domain::rdata::tsig::Time48;
 use domain::tsig::{Algorithm, ClientTransaction, Key, KeyName};
+use roost_service::certificates::Secondary;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 use tokio::time::{Instant, sleep, timeout};
 
 /// Name of the TSIG key.
@@ -66,7 +67,7 @@ pub struct NameServers {
     /// The box's own, which takes updates.
     pub primary: SocketAddr,
     /// Others that have copies.
-    pub secondaries: Vec<SocketAddr>,
+    pub secondaries: Vec<Secondary>,
     /// How long they may take to have a challenge.
     pub patience: Duration,
     key: Arc<Key>,
@@ -77,7 +78,7 @@ impl NameServers {
     ///
     /// # Panics
     /// Never: the key's name and lengths are constants.
-    pub fn new(primary: SocketAddr, secondaries: Vec<SocketAddr>, secret: &[u8]) -> Self {
+    pub fn new(primary: SocketAddr, secondaries: Vec<Secondary>, secret: &[u8]) -> Self {
         let name: KeyName = KEY_NAME.parse().expect("a name of one label");
         let key = Key::new(Algorithm::Sha256, secret, name, None, None).expect("no bounds given");
         Self {
@@ -120,7 +121,7 @@ impl NameServers {
         let mut message = update(challenge, add)?;
         let signed = ClientTransaction::request(self.key.clone(), &mut message, Time48::now())
             .map_err(long)?;
-        let answer = exchange(self.primary, &message.finish()).await?;
+        let answer = exchange(self.primary.into(), &message.finish()).await?;
         let mut answer = Message::from_octets(answer).map_err(|_| SHORT)?;
         match signed.answer(&mut answer, Time48::now()) {
             Ok(()) => {}
@@ -141,7 +142,7 @@ impl NameServers {
     /// counts against its limits.
     pub async fn have(&self, challenges: &[Challenge]) -> Result<(), Fault> {
         let end = Instant::now() + self.patience;
-        let own = std::iter::once((self.primary, "the box's own name server"));
+        let own = std::iter::once((self.primary.into(), "the box's own name server"));
         let others = self
             .secondaries
             .iter()
@@ -150,7 +151,7 @@ impl NameServers {
             for challenge in challenges {
                 while let Err(why) = self.has(server, challenge).await {
                     if Instant::now() + REST > end {
-                        let why = format!("{whose} ({server}) {why}");
+                        let why = format!("{whose} ({}) {why}", server.address);
                         return Err(Fault::new(LOOK, why).on(&challenge.name).hint(
                             "Look whether this name server runs and gets the zone. It is tried again by \
                              itself; the certificate authority was not asked.",
@@ -163,7 +164,7 @@ impl NameServers {
         Ok(())
     }
 
-    async fn has(&self, server: SocketAddr, challenge: &Challenge) -> Result<(), String> {
+    async fn has(&self, server: Secondary, challenge: &Challenge) -> Result<(), String> {
         let look = look_up(server, challenge.owner()?);
         let texts = (timeout(PATIENCE, look).await).map_err(|_| LATE)??;
         match texts.contains(&challenge.value) {
@@ -193,7 +194,7 @@ fn update(challenge: &Challenge, add: bool) -> Result<AdditionalBuilder<Vec<u8>>
 }
 
 /// The texts that a name server has at this name, by its own authority.
-async fn look_up(server: SocketAddr, owner: Name<Vec<u8>>) -> Result<Vec<String>, String> {
+async fn look_up(server: Secondary, owner: Name<Vec<u8>>) -> Result<Vec<String>, String> {
     let mut message = MessageBuilder::new_vec();
     message.header_mut().set_random_id();
     let id = message.header().id();
@@ -230,9 +231,16 @@ fn texts(answer: Vec<u8>, id: u16, owner: &Name<Vec<u8>>) -> Result<Vec<String>,
 }
 
 /// A message there and one back, each with its length in front (RFC 7766, section 8).
-async fn exchange(server: SocketAddr, message: &[u8]) -> Result<Vec<u8>, String> {
+async fn exchange(server: Secondary, message: &[u8]) -> Result<Vec<u8>, String> {
     let talk = async {
-        let mut stream = TcpStream::connect(server).await?;
+        let socket = match server.address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        if let Some(from) = server.from {
+            socket.bind(SocketAddr::new(from, 0))?;
+        }
+        let mut stream = socket.connect(server.address).await?;
         let length = u16::try_from(message.len()).map_err(std::io::Error::other)?;
         let framed = [&length.to_be_bytes()[..], message].concat();
         stream.write_all(&framed).await?;

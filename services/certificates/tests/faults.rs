@@ -87,7 +87,7 @@ fn a_refused_challenge_is_told_and_not_tried_again_at_once() {
 fn the_authority_is_not_asked_while_a_name_server_has_not_got_the_challenge() {
     let mut world = World::new(Options::default());
     world.tell(Zones {
-        secondaries: vec![SocketAddr::from(([127, 0, 0, 1], 1))],
+        secondaries: vec![SocketAddr::from(([127, 0, 0, 1], 1)).into()],
         ..world.zones()
     });
     world.choose(world.choice());

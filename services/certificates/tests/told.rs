@@ -7,6 +7,7 @@ use roost_certificates::book::{Desk, Job};
 use roost_certificates::renew::{Next, Pause, Why};
 use roost_certificates::status::status;
 use roost_service::certificates::{Choice, MAIL, PORTAL, Zones};
+use std::net::SocketAddr;
 
 fn told() -> (Recorder, Desk) {
     let folder = Recorder::default();
@@ -123,7 +124,7 @@ fn other_names_start_only_what_they_may_help() {
     fail(&desk);
     // Another name server may have been what had no challenge.
     desk.serve(Zones {
-        secondaries: vec!["192.0.2.1:53".parse().unwrap()],
+        secondaries: vec![SocketAddr::from(([192, 0, 2, 1], 53)).into()],
         ..zones()
     })
     .unwrap();

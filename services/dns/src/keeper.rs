@@ -206,6 +206,10 @@ impl Keeper {
         let zone = &self.all[at];
         clock::is_plausible(now, WRITTEN, kept.signed_at).map_err(|e| e.to_string())?;
         let facts = (kept.stages.advance(&zone.facts, now)).map_err(|e| e.to_string())?;
+        let nowhere = |server: &NameServer| server.ipv4.is_empty() && server.ipv6.is_empty();
+        if facts.name_servers.iter().all(nowhere) {
+            return Err(NOWHERE.into());
+        }
         let (entries, left_out) = entries(&facts, &kept)?;
         let records: Vec<Record> = entries.iter().map(|entry| entry.record.clone()).collect();
         let observed = self.observed(zone, now);
@@ -345,13 +349,18 @@ impl Keeper {
         Ok(zonefile::export(origin, soa.chain(others)))
     }
 
-    /// The records, each with its reason.
+    /// The records, each with its reason; of a zone that is not served, those that it would have.
     ///
     /// # Errors
     /// [`Refused`] if the domain is none of this box.
     pub fn records(&self, domain: &str) -> Result<Vec<dns::Record>, Refused> {
         let zone = &self.all[self.find(domain)?];
-        Ok(zone.entries.iter().map(shown).collect())
+        if !zone.entries.is_empty() {
+            return Ok(zone.entries.iter().map(shown).collect());
+        }
+        // Not served yet: whoever has the domain at another name server can enter them there.
+        let (entries, _) = entries(&zone.facts, &zone.kept).map_err(Refused)?;
+        Ok(entries.iter().map(shown).collect())
     }
 
     /// Begins to replace the key that the registrar knows.
@@ -439,10 +448,6 @@ impl Keeper {
 
 /// What the zone consists of; and which of the owner's records do not fit any more.
 fn entries(facts: &Facts, kept: &Kept) -> Result<(Vec<Entry>, Option<String>), String> {
-    let nowhere = |server: &NameServer| server.ipv4.is_empty() && server.ipv6.is_empty();
-    if facts.name_servers.iter().all(nowhere) {
-        return Err(NOWHERE.into());
-    }
     let made = generate::zone(facts).map_err(|e| e.to_string())?;
     let origin = made.origin.clone();
     let (given, mut left_out) = match read(&origin, &kept.own) {

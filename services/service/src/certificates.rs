@@ -10,7 +10,7 @@
 //! leaves the old ones alone. A connection that breaks is made again after some seconds.
 
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// The spec's name of the certificate service.
@@ -152,7 +152,29 @@ pub struct Zones {
     pub domains: Vec<String>,
     /// Other name servers of the zones. They are to have a challenge before it is answered.
     #[serde(default)]
-    pub secondaries: Vec<SocketAddr>,
+    pub secondaries: Vec<Secondary>,
+}
+
+/// Another name server of the zones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Secondary {
+    /// Where it answers.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub address: SocketAddr,
+    /// The box's address that the way there begins at, if it has to be that one: the tunnel's.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub from: Option<IpAddr>,
+}
+
+impl From<SocketAddr> for Secondary {
+    /// From whichever address the system prefers.
+    fn from(address: SocketAddr) -> Self {
+        let from = None;
+        Self { address, from }
+    }
 }
 
 /// An ACME directory (RFC 8555, section 7.1.1).

@@ -128,7 +128,7 @@ impl World {
         Zones {
             mail_host: format!("mail.{ZONE}"),
             domains: vec![ZONE.into()],
-            secondaries: self.secondary.into_iter().collect(),
+            secondaries: self.secondary.into_iter().map(Into::into).collect(),
         }
     }
 

@@ -4,7 +4,7 @@ use super::PORT;
 use crate::facts::{Certificates, facts};
 use crate::generate::Facts;
 use anyhow::Result;
-use roost_service::certificates::Zones;
+use roost_service::certificates::{Secondary, Zones};
 use roost_service::files;
 use roost_service::mail::Published;
 use roost_service::tunnel::Reached;
@@ -66,15 +66,22 @@ impl Known {
     /// not.
     pub fn zones(&self, served: Vec<String>) -> Option<Zones> {
         let mail_host = self.published.as_ref()?.host.clone();
-        let within = |domain: &String| {
+        let is_in = |domain: &String| {
             let rest = mail_host.strip_suffix(domain.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
         let outside = self.reached.as_ref().map(|reached| &reached.outside);
         let secondary = outside.and_then(|outside| outside.secondary.as_ref());
         let addresses = secondary.map_or(&[][..], |secondary| &secondary.addresses);
-        let secondaries = addresses.iter().map(|ip| SocketAddr::new(*ip, PORT));
-        served.iter().any(within).then(|| Zones {
+        let within = self.reached.as_ref().map_or(&[][..], |r| &r.within);
+        let secondaries = addresses.iter().map(|ip| Secondary {
+            address: SocketAddr::new(*ip, PORT),
+            // Any other would not lead there.
+            from: (within.iter())
+                .find(|own| own.is_ipv4() == ip.is_ipv4())
+                .copied(),
+        });
+        served.iter().any(is_in).then(|| Zones {
             secondaries: secondaries.collect(),
             mail_host,
             domains: served,
@@ -95,7 +102,7 @@ mod tests {
                     "addresses": ["192.0.2.1"],
                     "secondary": {"addresses": ["10.0.0.1", "fd00::1"], "key": "relay", "secret": ""},
                 },
-                "within": [],
+                "within": ["10.0.0.2"],
             },
         });
         serde_json::from_value(json).unwrap()
@@ -121,8 +128,13 @@ mod tests {
         let all = zones(&["example.org", "example.net"]).unwrap();
         assert_eq!(all.mail_host, "mail.example.org");
         assert_eq!(all.domains, ["example.org", "example.net"]);
-        let secondaries: Vec<String> = all.secondaries.iter().map(ToString::to_string).collect();
-        assert_eq!(secondaries, ["10.0.0.1:53", "[fd00::1]:53"]);
+        let secondaries: Vec<String> = (all.secondaries.iter())
+            .map(|server| format!("{} from {:?}", server.address, server.from))
+            .collect();
+        assert_eq!(
+            secondaries,
+            ["10.0.0.1:53 from Some(10.0.0.2)", "[fd00::1]:53 from None"]
+        );
         assert!(zones(&["mail.example.org"]).is_some());
         for without in [&[][..], &["example.net"], &["ample.org"]] {
             assert_eq!(zones(without), None, "{without:?}");
