@@ -79,6 +79,7 @@ server:
   trust-anchor-file: "{folder}/anchor"
   val-log-level: 2
   qname-minimisation: yes
+  aggressive-nsec: no
   cache-max-ttl: {ttl}
   cache-max-negative-ttl: {ttl}
   infra-host-ttl: {ttl}

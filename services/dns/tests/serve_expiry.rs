@@ -135,7 +135,8 @@ async fn copies_are_good_until_they_expire_and_not_a_day_longer() {
     drop(server);
     let (last, good) = days_later(folder, port, expire / DAY - 1, now, "loaded, serial");
     assert!(is_answer(&last) && good, "{last}");
-    let (after, good) = days_later(folder, port, expire / DAY + 1, now, "expired");
+    // A copy that has expired is as good as none to Knot.
+    let (after, good) = days_later(folder, port, expire / DAY + 1, now, "will be bootstrapped");
     assert_eq!(
         after.metadata.response_code,
         ResponseCode::ServFail,
