@@ -5,19 +5,28 @@ use crate::sockets;
 use roost_service::dns::{Answer, Call, StsPolicy};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
-use tokio::time::sleep;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+use tokio::time::{sleep, timeout};
 
-/// How often the name server is asked. A policy that changed gets another id in the zone a moment
-/// later, and whoever sees that comes for it.
+/// How often the name server is asked while nobody wants a policy.
 const EVERY: Duration = Duration::from_secs(10);
+/// How old what it said may be when somebody does. A policy and its id in the zone change together: whoever
+/// comes for a new one must not get the old one, which would be kept under the new id.
+const FRESH: Duration = Duration::from_secs(1);
+/// Longest that somebody waits for that.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// The same as long as it does not answer.
 const AGAIN: Duration = Duration::from_secs(2);
 
 /// The policies that are served. They stay when the name server does not answer: senders that
 /// know a domain's policy would else report the domain, or hold mail back.
 #[derive(Debug, Default)]
-pub struct Policies(RwLock<Option<HashMap<String, Arc<str>>>>);
+pub struct Policies {
+    all: RwLock<Option<HashMap<String, Arc<str>>>>,
+    /// When the name server was asked last.
+    asked: Mutex<Option<Instant>>,
+}
 
 /// What there is for a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +43,7 @@ impl Policies {
     /// The policy of a domain, which is in lower case.
     pub fn of(&self, domain: &str) -> Policy {
         // It is replaced as a whole, so a thread that panicked has left nothing half done.
-        match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.all.read().unwrap_or_else(PoisonError::into_inner) {
             Some(all) => all
                 .get(domain)
                 .map_or(Policy::None, |text| Policy::Text(text.clone())),
@@ -47,24 +56,41 @@ impl Policies {
         let all = policies
             .into_iter()
             .map(|policy| (policy.domain.to_ascii_lowercase(), policy.text.into()));
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(all.collect());
+        *self.all.write().unwrap_or_else(PoisonError::into_inner) = Some(all.collect());
     }
 }
 
-/// Asks the name server for the policies again and again, until the program ends. Nobody from outside
-/// makes the box ask.
+/// The policy of a domain, which is in lower case, as the name server has it now. However many want it, that
+/// is asked once a second.
+pub async fn current(app: &App, domain: &str) -> Policy {
+    let mut asked = app.policies.asked.lock().await;
+    if asked.is_none_or(|at| at.elapsed() >= FRESH) {
+        // What there is stays if that takes too long.
+        let _ = timeout(PATIENCE, ask(app)).await;
+        *asked = Some(Instant::now());
+    }
+    drop(asked);
+    app.policies.of(domain)
+}
+
+/// Asks the name server; whether it has answered.
+async fn ask(app: &App) -> bool {
+    let asked = sockets::ask("the name server", &app.places.dns, &Call::Policies).await;
+    match asked {
+        Ok(Answer::Policies { policies }) => {
+            app.policies.replace(policies);
+            true
+        }
+        // The page DNS tells of a name server that does not answer.
+        _ => false,
+    }
+}
+
+/// Asks the name server for the policies again and again, until the program ends.
 pub async fn keep(app: Arc<App>) {
     loop {
-        let asked = sockets::ask("the name server", &app.places.dns, &Call::Policies).await;
-        sleep(match asked {
-            Ok(Answer::Policies { policies }) => {
-                app.policies.replace(policies);
-                EVERY
-            }
-            // The page DNS tells of a name server that does not answer.
-            _ => AGAIN,
-        })
-        .await;
+        let answered = ask(&app).await;
+        sleep(if answered { EVERY } else { AGAIN }).await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! `https://mta-sts.DOMAIN/.well-known/mta-sts.txt` (RFC 8461, section 3.3), and nothing else at such a name.
 
 use super::guard::host_name;
-use crate::actions::sts::Policy;
+use crate::actions::sts::{self, Policy};
 use crate::app::App;
 use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE};
@@ -37,7 +37,7 @@ pub async fn answer(State(app): State<Arc<App>>, request: Request, next: Next) -
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "GET, HEAD")]).into_response();
     }
-    match app.policies.of(domain) {
+    match sts::current(&app, domain).await {
         Policy::Text(text) => ([(CONTENT_TYPE, "text/plain")], text.to_string()).into_response(),
         Policy::None => (StatusCode::NOT_FOUND, "There is no such policy.\n").into_response(),
         Policy::Unknown => {
