@@ -199,6 +199,7 @@ impl Engine {
 async fn home(path: &Path, name: &Name, kind: RecordType) -> Entry {
     let found = match &path.home {
         Some(home) => home.ask(name, kind).await,
+        None if path.way == Way::Offline => Err(Failure::Silent),
         None => Err(Failure::Useless("the network has named no resolver".into())),
     };
     Entry::new(found, None::<Verdict>)

@@ -135,7 +135,9 @@ impl Keeper {
             println!("resolver: {summary}");
         }
         let mut path = Path::new(way, network, summary);
-        path.home = resolvers;
+        // A network that answered nothing is not asked for the home's names either, or whoever asks for several,
+        // as mail does for each message, waits in vain for each.
+        path.home = resolvers.filter(|_| way != Way::Offline || self.ways.held);
         (path.source, path.validator) = match way {
             Way::Recursive => (recursion, by_roots),
             Way::Forwarded => (forward, by_resolvers),
