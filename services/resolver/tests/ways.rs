@@ -85,6 +85,17 @@ fn networks_change_and_a_router_may_leave_out_signatures() {
     assert_eq!(signed(&resolver), (ResponseCode::ServFail, false));
     assert!(began.elapsed() < Duration::from_secs(1), "it fails at once");
 
+    // One whose resolver says nothing: mail's questions for names of the home do not wait for it either.
+    resolver.move_to(&[SILENT]);
+    until("the network is known", || {
+        (resolver.status().network.len() == 1).then_some(())
+    });
+    resolver.wait_for(Way::Offline);
+    let began = Instant::now();
+    let answer = resolver.ask("printer.home.arpa.", RecordType::A);
+    assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
+    assert!(began.elapsed() < Duration::from_secs(1), "it fails at once");
+
     resolver.move_to(&[ROUTER]);
     resolver.wait_for(Way::Unchecked);
     drop(router);
