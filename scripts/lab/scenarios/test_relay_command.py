@@ -14,7 +14,7 @@ import aws
 from conftest import Boot, Subject
 from distant import BOX, DistantRelay
 from home import CARD, Home
-from laptop import Laptop
+from laptop import Api, Laptop
 from namespaces import Machine
 from waiting import wait_until
 
@@ -30,6 +30,16 @@ RECORDS = """
 #: Asks moto for a machine image: only the tools' Python can.
 IMAGE = "import boto3; print(boto3.client('ec2').describe_images()['Images'][0]['ImageId'])"
 ADDRESSES = "import boto3; print(*(entry['PublicIp'] for entry in boto3.client('ec2').describe_addresses()['Addresses']))"
+
+
+#: Seconds until the lists can be asked after a start.
+LIST_TIMEOUT = 60.0
+
+
+def spamhaus(api: Api) -> str:
+    """What Spamhaus says of an address that nothing is known of, as the box tells it."""
+    _, told = api.call("GET", "blocklists/203.0.113.9")
+    return next((entry["state"] for entry in told.get("lists", []) if entry["name"] == "Spamhaus ZEN"), "")
 
 
 @pytest.mark.skipif(aws.MISSING, reason="no terraform or no schema: NOTHING about `roost relay` and a box was tested")
@@ -60,6 +70,9 @@ def test_box_and_relay_learn_of_each_other(boot: Boot, subject: Subject, tmp_pat
         assert machine.code
         laptop.pair(machine, "--code", machine.code)
         home.wait_address(lambda: machine.status()["addresses"])
+        # The box's resolver looks every ten seconds whether the home's answers by now.
+        api = Api(machine, laptop)
+        wait_until("an answer of a list", lambda: spamhaus(api) == "clear", LIST_TIMEOUT, interval=1.0)
         key = laptop.run("relay", "status")[-1]["tunnel"]["public_key"]
 
         said = laptop.run("relay", "apply", "--yes", "--no-wait")

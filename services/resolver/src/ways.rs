@@ -22,8 +22,9 @@ pub const HOLD: Duration = Duration::from_secs(3600);
 const BETTER_CHECKED: Duration = Duration::from_secs(3600);
 /// The same if they are not.
 const BETTER: Duration = Duration::from_secs(300);
-/// First and longest wait after which a way is looked for again, when there is none.
-const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+/// First and longest wait after which a way is looked for again, when there is none: a line that comes back is
+/// soon of use.
+const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
 
 /// What was tried, and how it went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -173,7 +174,7 @@ mod tests {
                 ways.again().unwrap().as_secs()
             })
             .collect();
-        assert_eq!(waits, [2, 4, 8, 16, 32, 60, 60, 60]);
+        assert_eq!(waits, [2, 4, 8, 10, 10, 10, 10, 10]);
         ways.choose(ALL, at(9));
         assert_eq!(ways.again(), None);
         ways.choose(NOTHING, at(10));
