@@ -480,6 +480,7 @@ pub enum Machine {
 #[command(after_help = "\
 Examples:
   roost sdk show
+  roost sdk run cargo build --release --offline --target aarch64-unknown-linux-gnu
   roost sdk remove        frees the space; the next build makes it again")]
 pub struct SdkArgs {
     /// What to do with it.
@@ -494,8 +495,28 @@ pub enum SdkCommand {
     Make(SdkMakeArgs),
     /// Show where it is, how big it is and what is in it
     Show,
+    /// Run a command in it, as a build does: with its compilers, without the network
+    ///
+    /// The current folder is at /work and the only one that can be written. Cargo and rustc
+    /// make static programs for the box with --target aarch64-unknown-linux-gnu; what they make
+    /// can stand for a program of Roost's by a table [components.NAME] of roost.toml. Ends with
+    /// the command's exit code.
+    Run(SdkRunArgs),
     /// Remove it
     Remove,
+}
+
+/// Options of `roost sdk run`.
+#[derive(Debug, Clone, Args)]
+pub struct SdkRunArgs {
+    /// The program and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    pub command: Vec<std::ffi::OsString>,
 }
 
 /// Options of `roost sdk make`.

@@ -421,17 +421,9 @@ pub fn compile(
         .read(&source, "/src")
         .read(&registry, "/cargo/registry")
         .write(&target, "/target")
-        .env("CARGO_HOME", "/cargo")
+        .for_the_box()
         .env("CARGO_TARGET_DIR", "/target")
-        .env("SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH)
-        .env(
-            "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER",
-            "aarch64-linux-gnu-gcc",
-        )
-        .env(
-            "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
-            "-C target-feature=+crt-static",
-        );
+        .env("SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH);
     if let Some(wrapper) = program.rustc_wrapper.first() {
         sandbox = sandbox.env("RUSTC_WRAPPER", &format!("/src/{wrapper}"));
     }
@@ -531,7 +523,7 @@ fn keep_log(stream: impl std::io::Read, path: &Path) -> String {
 }
 
 /// `$CARGO_HOME`, else `~/.cargo`.
-fn cargo_home() -> Result<PathBuf, Failure> {
+pub fn cargo_home() -> Result<PathBuf, Failure> {
     std::env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|h| Path::new(&h).join(".cargo")))

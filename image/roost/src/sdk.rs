@@ -6,6 +6,7 @@
 //! in it through bubblewrap: read-only, with private `/tmp`, without network.
 
 use crate::cli::{SdkArgs, SdkCommand};
+use crate::compile::cargo_home;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::fetch::Downloads;
@@ -109,6 +110,7 @@ impl Sdk {
             binds: Vec::new(),
             environment: Vec::new(),
             network: false,
+            folder: None,
         }
     }
 }
@@ -159,6 +161,7 @@ pub struct Sandbox {
     binds: Vec<(OsString, PathBuf, PathBuf)>,
     environment: Vec<(String, String)>,
     network: bool,
+    folder: Option<OsString>,
 }
 
 impl Sandbox {
@@ -179,6 +182,25 @@ impl Sandbox {
     /// Sets an environment variable; nothing of the caller's environment comes in.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Cargo and rustc make static programs for the box, from crates that are there.
+    pub fn for_the_box(self) -> Self {
+        self.env("CARGO_HOME", "/cargo")
+            .env(
+                "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER",
+                "aarch64-linux-gnu-gcc",
+            )
+            .env(
+                "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
+                "-C target-feature=+crt-static",
+            )
+    }
+
+    /// Runs the program in this folder of the sandbox.
+    pub fn inside(mut self, folder: &str) -> Self {
+        self.folder = Some(folder.into());
         self
     }
 
@@ -243,6 +265,9 @@ impl Sandbox {
         }
         for (name, value) in &self.environment {
             words.extend(["--setenv".into(), name.into(), value.into()]);
+        }
+        if let Some(folder) = &self.folder {
+            words.extend(["--chdir".into(), folder.clone()]);
         }
         words.push(program.into());
         words
@@ -407,8 +432,40 @@ pub fn run(args: &SdkArgs, ui: &Ui) -> Result<(), Failure> {
             let sdk = ensure(&lock, &workspace, || mirror(config), make.offline, ui)?;
             show(&sdk, &lock, ui)
         }
+        SdkCommand::Run(run) => {
+            let sdk = ensure(&lock, &workspace, || mirror(None), false, ui)?;
+            run_command(&sdk, &run.command)
+        }
         SdkCommand::Show => show(&locate(&lock, &workspace.cache), &lock, ui),
         SdkCommand::Remove => remove(&workspace, ui),
+    }
+}
+
+/// Runs the command where the caller is, and ends as it ends.
+fn run_command(sdk: &Sdk, words: &[OsString]) -> Result<(), Failure> {
+    let here = std::env::current_dir()
+        .map_err(|e| Failure::new("cannot tell the current folder").because(e))?;
+    let [program, arguments @ ..] = words else {
+        return Err(Failure::new("there is no command to run"));
+    };
+    let mut sandbox = sdk.sandbox().for_the_box().write(&here, "/work");
+    let registry = cargo_home()?.join("registry");
+    if registry.is_dir() {
+        sandbox = sandbox.read(&registry, "/cargo/registry");
+    }
+    let status = sandbox
+        .inside("/work")
+        .command(&program.to_string_lossy())
+        .args(arguments)
+        .stdin(Stdio::inherit())
+        .status()
+        .map_err(no_bwrap)?;
+    // 128 and the signal's number, as a shell says it.
+    let code = (status.code())
+        .or_else(|| std::os::unix::process::ExitStatusExt::signal(&status).map(|s| 128 + s));
+    match code {
+        Some(0) => Ok(()),
+        code => std::process::exit(code.unwrap_or(1)),
     }
 }
 
