@@ -344,3 +344,48 @@ async fn what_was_not_stored_is_not_acknowledged() {
     assert_eq!(world.by("acme", &line), "");
     assert_eq!(world.has(CHALLENGE, RecordType::TXT), ["x"]);
 }
+
+/// Without a signature, with a wrong one, and with a right one: thousands at once keep nobody from asking, what is
+/// forged is not done, and the next update is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_updates_keeps_nobody_out() {
+    let world = world().await;
+    let update = |value: &str, secret: Option<&str>| {
+        let mut message = query(ORIGIN, RecordType::SOA, None);
+        message.metadata.op_code = OpCode::Update;
+        let name = hickory_proto::rr::Name::from_ascii(CHALLENGE).unwrap();
+        let data = RData::TXT(hickory_proto::rr::rdata::TXT::new(vec![value.to_owned()]));
+        message.authorities.push(Record::from_rdata(name, 60, data));
+        let mut bytes = message.to_vec().unwrap();
+        if let Some(secret) = secret {
+            Signer::request(key("acme.", secret)).sign(&mut bytes, tsig::now());
+        }
+        bytes
+    };
+    let wrong = "b3RoZXItb3RoZXItb3RoZXItb3RoZXItb3RoZXItMTI=";
+    let flood = [
+        update("plain", None),
+        update("forged", Some(wrong)),
+        update("right", Some(SECRET)),
+    ];
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(world.at).unwrap();
+    for number in 0..6000 {
+        // What the kernel has no room for is lost, as on a line.
+        let _ = socket.send(&flood[number % flood.len()]);
+        if number % 1000 == 0 {
+            let question = query("mail.example.org.", RecordType::A, None);
+            // A datagram that found no room is sent again, as clients do.
+            let answer = (0..20).find_map(|_| ask(world.at, &question));
+            assert!(
+                answer.is_some_and(|answer| !answer.answers.is_empty()),
+                "after {number}"
+            );
+        }
+    }
+    assert_eq!(
+        world.by("acme", &format!("update add {CHALLENGE} TXT last")),
+        ""
+    );
+    assert_eq!(world.has(CHALLENGE, RecordType::TXT), ["last", "right"]);
+}
