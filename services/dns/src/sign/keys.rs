@@ -301,13 +301,17 @@ impl KeySet {
     }
 }
 
-/// The DS records to give to the registrar, as lines of a zone file (RFC 4034, section 5.3), digest type 2.
+/// The DS records to give to the registrar, as lines of a zone file (RFC 4034, section 5.3), digest type 2. That
+/// of the newest key comes first: while a key is being replaced, a form that holds one gets that one.
 pub fn ds(set: &KeySet) -> Vec<String> {
     let origin = set.origin();
-    set.announced()
+    let mut lines: Vec<String> = set
+        .announced()
         .filter_map(|key| key.ds(origin))
         .map(|ds| format!("{origin} IN DS {ds}"))
-        .collect()
+        .collect();
+    lines.reverse();
+    lines
 }
 
 pub(super) fn absolute(name: &Name) -> Name {
