@@ -409,3 +409,31 @@ fn servers_that_are_away_or_know_nothing_are_passed_over() {
         }
     }
 }
+
+/// hickory goes down label by label, where RFC 9156 (section 2.3) would have ten steps at most. So it is the
+/// number of labels that is bounded.
+#[test]
+fn a_name_costs_a_question_for_each_label_and_too_deep_a_name_none() {
+    if !inside("a_name_costs_a_question_for_each_label_and_too_deep_a_name_none") {
+        return;
+    }
+    let world = World::new();
+    let resolver = world.resolver(ROOT, &[], true);
+    resolver.wait_for(Way::Recursive);
+    resolver.ask("nothing.org.", RecordType::A);
+    for (letter, labels) in [("a.", 5), ("b.", 34), ("c.", 60), ("e.", 64), ("f.", 120)] {
+        let before = world.asked("top").len();
+        let answer = resolver.ask(&format!("{}org.", letter.repeat(labels)), RecordType::A);
+        let asked = world.asked("top").len() - before;
+        let (code, questions) = match labels {
+            // One for each label below `org`, and the one for what was asked.
+            ..64 => (ResponseCode::NXDomain, labels + 1),
+            _ => (ResponseCode::ServFail, 0),
+        };
+        assert_eq!(
+            (answer.metadata.response_code, asked),
+            (code, questions),
+            "{labels} labels"
+        );
+    }
+}

@@ -26,6 +26,10 @@ const ZONES: usize = 512;
 /// name servers.
 const DEPTH: u8 = 72;
 
+/// Labels of a name that is asked for; those of IPv6 have 34. hickory asks for one after the other, where RFC 9156
+/// (section 2.3) has ten steps at most, and would find out only after [`DEPTH`] questions that it cannot go on.
+const MAX_LABELS: usize = 64;
+
 /// hickory's recursion.
 pub struct Recursion(Recursor<Servers>);
 
@@ -86,6 +90,12 @@ impl Recursion {
 
     /// What there is at this name: an alias, records, or nothing.
     async fn part(&self, name: &Name, kind: RecordType) -> Result<Found, Failure> {
+        let labels = name.iter().count();
+        if labels > MAX_LABELS {
+            return Err(Failure::Useless(format!(
+                "a name of {labels} labels is not looked for: {MAX_LABELS} are more than any in use"
+            )));
+        }
         let asked = self
             .0
             .resolve(Query::query(name.clone(), kind), Instant::now(), true);
