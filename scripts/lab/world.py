@@ -38,6 +38,10 @@ PEBBLE = Path(__file__).resolve().parents[2] / "build/pebble/usr/bin/pebble"
 #: TTL of everything, in seconds: changes are to be seen soon.
 TTL = 5
 START_TIMEOUT = 30.0
+#: How long its zones are signed for, in seconds: longer than any test moves a clock.
+SIGNED_S = 365 * 86_400
+#: How long certificates live, in seconds, where nothing else is said: as Let's Encrypt's.
+LIFETIME_S = 90 * 86_400
 #: From which the root's private key follows. It guards nothing: nobody trusts it but images of these tests.
 ROOT_KEY_TEXT = b"The root's key of Roost's lab"
 #: Order of the group P-256 (FIPS 186-4, D.1.2.3).
@@ -159,7 +163,7 @@ class Zone:
         plain = self._folder / "zone"
         plain.write_text("\n".join([f"$TTL {TTL}", soa, key, *records]) + "\n")
         subprocess.run(
-            ["dnssec-signzone", "-q", "-z", "-o", self.name, "-f", "zone.signed", "zone", str(self._key)],
+            ["dnssec-signzone", "-q", "-z", "-e", f"now+{SIGNED_S}", "-o", self.name, "-f", "zone.signed", "zone", str(self._key)],
             cwd=self._folder, check=True, capture_output=True, text=True,
         )  # fmt: skip
         if self._program is None:
@@ -190,10 +194,17 @@ class Zone:
 class World:
     """All of it on one machine; ends with `with`."""
 
-    def __init__(self, internet: Machine, folder: Path) -> None:
-        """Switches it on; `internet` is the router that it hangs on."""
+    def __init__(
+        self, internet: Machine, folder: Path, clock: Sequence[str] = (), lifetime_s: int = LIFETIME_S
+    ) -> None:
+        """Switches it on; `internet` is the router that it hangs on.
+
+        `clock` is what the resolver and the authority begin with if their time is not this machine's; certificates
+        live for `lifetime_s` seconds.
+        """
         folder.mkdir()
         self._folder = folder
+        self._clock, self._lifetime_s = clock, lifetime_s
         self._programs: list[subprocess.Popen[bytes]] = []
         self._zones: list[Zone] = []
         self._delegations: dict[str, list[str]] = {}
@@ -253,7 +264,7 @@ class World:
         self.hints_file.write_text(f". 3600 IN NS a.root.\na.root. 3600 IN AAAA {ROOT}\na.root. 3600 IN A {ROOT4}\n")
         settings = folder / "unbound.conf"
         settings.write_text(UNBOUND.format(address=RESOLVER, address4=RESOLVER4, folder=folder, ttl=TTL))
-        self._programs.append(self.machine.start("/usr/sbin/unbound", "-d", "-c", str(settings), log=folder / "unbound.log"))
+        self._programs.append(self.machine.start(*self._clock, "/usr/sbin/unbound", "-d", "-c", str(settings), log=folder / "unbound.log"))
         wait_until("the resolver", lambda: self.secure(AUTHORITY_NAME, "AAAA"), START_TIMEOUT)
 
     def resolve(self, name: str, kind: str) -> str:
@@ -271,7 +282,7 @@ class World:
         self.authority_file = folder / "pebble.pem"
         key = folder / "pebble.key"
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "3650",
              "-subj", f"/CN={AUTHORITY_NAME}", "-addext", f"subjectAltName=DNS:{AUTHORITY_NAME}", "-addext", "basicConstraints=critical,CA:FALSE",
              "-keyout", str(key), "-out", str(self.authority_file)],
             check=True, capture_output=True,
@@ -281,10 +292,13 @@ class World:
             "listenAddress": "[{AUTHORITY}]:14000", "managementListenAddress": "[{AUTHORITY}]:15000",
             "certificate": "{self.authority_file}", "privateKey": "{key}",
             "httpPort": 5002, "tlsPort": 5001, "ocspResponderURL": "", "externalAccountBindingRequired": false,
-            "certificateValidityPeriod": 7776000
+            "certificateValidityPeriod": {self._lifetime_s}
         }}}}""")
         # Otherwise it waits up to 15 s before each look-up, and refuses a twentieth of all nonces.
-        options = ("env", "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=5")
+        options = ["env", "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=5"]
+        if self._clock:
+            # A program in Go asks the kernel for the time, the emulator asks the C library.
+            options += [*self._clock, "qemu-x86_64", "-U", "LD_PRELOAD"]
         self._programs.append(
             self.machine.start(
                 *options, str(PEBBLE), "-config", str(settings), "-dnsserver", f"[{RESOLVER}]:53", log=folder / "pebble.log"
