@@ -44,7 +44,7 @@ impl Peer {
             return Some(Self::Master);
         }
         let spec = table.iter().find(|spec| spec.user == user)?;
-        (!spec.control.is_empty()).then(|| Self::Service(spec.control.clone()))
+        (!spec.control.is_empty()).then(|| Self::Service(spec.control.keys().copied().collect()))
     }
 
     /// Whether it may ask for this.
@@ -325,12 +325,8 @@ mod tests {
     #[test]
     fn who_has_no_right_at_all_is_nobody() {
         let spec = |name: &str, user, control: &[Right]| ServiceSpec {
-            control: control.to_vec(),
-            ..serde_json::from_value(serde_json::json!({
-                "name": name, "description": "For a test.", "program": "/bin/x", "user": user,
-                "required": true, "ready_timeout_s": 1, "stop_timeout_s": 1,
-            }))
-            .unwrap()
+            control: control.iter().map(|&right| (right, "Why.".into())).collect(),
+            ..ServiceSpec::plain(name, user)
         };
         let updater = vec![Right::Look, Right::Reboot];
         let table = [spec("mail", 800, &[]), spec("updater", 810, &updater)];

@@ -62,7 +62,7 @@ fn kind_and_number(device: Device, disk_id: u32, slot: u8) -> io::Result<(FileTy
 fn wanted(table: &[ServiceSpec]) -> Result<Vec<(Device, &ServiceSpec)>, String> {
     let mut found: Vec<(Device, &ServiceSpec)> = Vec::new();
     for spec in table {
-        for &device in &spec.devices {
+        for &device in spec.devices.keys() {
             if let Some((_, other)) = found.iter().find(|(taken, _)| *taken == device) {
                 // A node has one group.
                 return Err(format!(
@@ -125,12 +125,8 @@ mod tests {
     #[test]
     fn a_device_has_one_service() {
         let spec = |name: &str, devices: &[Device]| ServiceSpec {
-            devices: devices.to_vec(),
-            ..serde_json::from_value(serde_json::json!({
-                "name": name, "description": "For a test.", "program": "/bin/x", "user": 1,
-                "required": true, "ready_timeout_s": 1, "stop_timeout_s": 1,
-            }))
-            .unwrap()
+            devices: devices.iter().map(|&device| (device, "Why.".into())).collect(),
+            ..ServiceSpec::plain(name, 1)
         };
         let table = [
             spec("mail", &[]),

@@ -8,22 +8,7 @@ use supervisor::Event as Of;
 const S: Duration = Duration::from_secs(1);
 
 fn table() -> Vec<ServiceSpec> {
-    vec![ServiceSpec {
-        name: "mail".into(),
-        description: "For a test.".into(),
-        program: "/bin/mail".into(),
-        user: 1000,
-        capabilities: vec![],
-        after: vec![],
-        control: vec![],
-        devices: vec![],
-        data_format: 1,
-        card: false,
-        probe: false,
-        required: true,
-        ready_timeout_s: 10,
-        stop_timeout_s: 5,
-    }]
+    vec![ServiceSpec::plain("mail", 1000)]
 }
 
 fn running() -> Machine {

@@ -74,7 +74,7 @@ pub fn start_service(spec: &ServiceSpec, name: &str) -> Result<Child, String> {
         .current_dir(&folder);
     let confinement = Confinement {
         user: spec.user,
-        capabilities: spec.capabilities.clone(),
+        capabilities: spec.capabilities.keys().copied().collect(),
         cgroup: join_cgroup(&spec.name).ok(),
         inherit: Some(notify_write),
     };

@@ -8,20 +8,9 @@ const S: Duration = Duration::from_secs(1);
 
 fn spec(name: &str, after: &[&str], required: bool) -> ServiceSpec {
     ServiceSpec {
-        name: name.into(),
-        description: "For a test.".into(),
-        program: "/bin/x".into(),
-        user: 1000,
-        capabilities: vec![],
         after: after.iter().map(ToString::to_string).collect(),
-        control: vec![],
-        devices: vec![],
-        data_format: 1,
-        card: false,
-        probe: false,
         required,
-        ready_timeout_s: 10,
-        stop_timeout_s: 5,
+        ..ServiceSpec::plain(name, 1000)
     }
 }
 

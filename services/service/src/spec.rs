@@ -1,10 +1,14 @@
 //! What a service is and what it may do: `service.toml` beside each service's source.
 //!
 //! The builder validates the specs ([`validate`]) and renders them into one
-//! table, so that init parses nothing written by hand.
+//! table, so that init parses nothing written by hand. Whatever a service may
+//! do beyond computing in its own folder stands in its spec with the reason
+//! why ([`Why`]): what is not listed, it cannot do.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
 
 /// Where the builder puts the table (a JSON array of [`ServiceSpec`]).
 pub const PATH: &str = "/etc/roost/services.json";
@@ -16,8 +20,15 @@ pub const MAX_NAME: usize = 15;
 pub const MAX_USER: u32 = 60_000;
 /// Most seconds that a service may take to become ready or to stop.
 pub const MAX_TIMEOUT_S: u32 = 3600;
+/// Most that a limit of memory or scratch space may say, in MiB.
+pub const MAX_MIB: u32 = 16 * 1024;
+/// Weights of control groups (kernel document admin-guide/cgroup-v2.rst).
+pub const WEIGHTS: std::ops::RangeInclusive<u32> = 1..=10_000;
 /// Names that mean something else in the control protocol.
 pub const RESERVED_NAMES: [&str; 2] = ["init", "kernel"];
+
+/// Why a service has a right: one sentence, for whoever reviews it.
+pub type Why = String;
 
 /// One supervised program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,20 +42,11 @@ pub struct ServiceSpec {
     pub program: String,
     /// Numeric user and group the program runs as; never 0.
     pub user: u32,
-    /// Capabilities kept in the bounding and ambient sets, e.g. `net_bind_service`.
-    #[serde(default)]
-    pub capabilities: Vec<Capability>,
     /// Services that must be ready before this one starts.
     #[serde(default)]
     pub after: Vec<String>,
     /// Whether the box counts as up only while this service is ready.
     pub required: bool,
-    /// What the service may ask init for, beyond nothing.
-    #[serde(default)]
-    pub control: Vec<Right>,
-    /// Devices that it may open; init makes nodes for them ([`Device::path`]).
-    #[serde(default)]
-    pub devices: Vec<Device>,
     /// Number of the format of what it keeps in its data folder. A version
     /// with a higher number changes the data on its first start and keeps what
     /// was there for a way back.
@@ -62,6 +64,119 @@ pub struct ServiceSpec {
     pub ready_timeout_s: u32,
     /// Seconds it gets after SIGTERM before SIGKILL.
     pub stop_timeout_s: u32,
+    /// Why it reads the owner's settings ([`crate::settings`]): it sees their files, and starts
+    /// again when one of them has changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Why>,
+    /// Capabilities kept in all of its sets, e.g. `net_admin`.
+    #[serde(default)]
+    pub capabilities: BTreeMap<Capability, Why>,
+    /// Ports below 1024 that it may bind, e.g. `tcp/25`.
+    #[serde(default)]
+    pub ports: BTreeMap<Port, Why>,
+    /// What the service may ask init for, beyond nothing.
+    #[serde(default)]
+    pub control: BTreeMap<Right, Why>,
+    /// Devices that it may open; init makes nodes for them ([`Device::path`]).
+    #[serde(default)]
+    pub devices: BTreeMap<Device, Why>,
+    /// Files and folders of the image, other than its program, that it sees (read only).
+    #[serde(default)]
+    pub files: BTreeMap<String, Why>,
+    /// Services whose sockets ([`run_folder`]) it sees.
+    #[serde(default)]
+    pub sockets: BTreeMap<String, Why>,
+    /// Namespaces that it shares with init instead of having its own.
+    #[serde(default)]
+    pub shared: BTreeMap<Namespace, Why>,
+    /// What it may use up.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+impl ServiceSpec {
+    /// A spec with no right at all, for tests.
+    pub fn plain(name: &str, user: u32) -> Self {
+        Self {
+            name: name.to_owned(),
+            description: "For a test.".to_owned(),
+            program: format!("/bin/{name}"),
+            user,
+            after: Vec::new(),
+            required: true,
+            data_format: first_format(),
+            card: false,
+            probe: false,
+            ready_timeout_s: 10,
+            stop_timeout_s: 5,
+            settings: None,
+            capabilities: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            control: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            files: BTreeMap::new(),
+            sockets: BTreeMap::new(),
+            shared: BTreeMap::new(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Every reason that it gives, with the right that it is for, e.g. `ports.tcp/25`.
+    pub fn reasons(&self) -> Vec<(String, &Why)> {
+        fn of<'a, K: fmt::Display>(
+            table: &'static str,
+            rights: &'a BTreeMap<K, Why>,
+        ) -> impl Iterator<Item = (String, &'a Why)> {
+            rights
+                .iter()
+                .map(move |(right, why)| (format!("{table}.{right}"), why))
+        }
+        self.settings
+            .iter()
+            .map(|why| ("settings".to_owned(), why))
+            .chain(of("capabilities", &self.capabilities))
+            .chain(of("ports", &self.ports))
+            .chain(of("control", &self.control))
+            .chain(of("devices", &self.devices))
+            .chain(of("files", &self.files))
+            .chain(of("sockets", &self.sockets))
+            .chain(of("shared", &self.shared))
+            .collect()
+    }
+}
+
+/// What a service may use up. The defaults suit a small service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Above this the kernel takes memory back and slows the service down (`memory.high`), in MiB.
+    pub memory_high_mib: u32,
+    /// Above this the service is ended (`memory.max`), in MiB.
+    pub memory_max_mib: u32,
+    /// Processes and threads (`pids.max`).
+    pub tasks: u32,
+    /// Share of the processors while others want them too (`cpu.weight`); 100 is usual.
+    pub cpu_weight: u32,
+    /// Share of the card while others want it too (`io.weight`); 100 is usual.
+    pub io_weight: u32,
+    /// Open files (`RLIMIT_NOFILE`).
+    pub open_files: u32,
+    /// Size of its `/tmp`, which is memory, in MiB.
+    pub scratch_mib: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_high_mib: 48,
+            memory_max_mib: 64,
+            tasks: 64,
+            cpu_weight: 100,
+            io_weight: 100,
+            open_files: 1024,
+            scratch_mib: 1,
+        }
+    }
 }
 
 /// Environment variable with [`ServiceSpec::data_format`].
@@ -91,8 +206,20 @@ pub fn card_file(service: &str) -> std::path::PathBuf {
 /// Folder with the partitions' nodes of services, each owned by the one service that may use it.
 pub const DEVICES: &str = "/dev/roost";
 
+/// Shows a unit variant as serde writes it.
+macro_rules! displayed {
+    ($($kind:ident),*) => {$(
+        impl fmt::Display for $kind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.serialize(f)
+            }
+        }
+    )*};
+}
+displayed!(Right, Device, Capability, Namespace);
+
 /// A request to init that a service may make (see [`crate::control::Request`]).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Right {
     /// `status` and `logs`.
@@ -110,7 +237,7 @@ pub enum Right {
 }
 
 /// A device that a service may open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Device {
     /// The slot that runs; read only.
@@ -144,8 +271,77 @@ impl Device {
     }
 }
 
+/// A namespace that a service may share with init (namespaces(7)). The network's is shared by all;
+/// those of mounts, processes, IPC, host name and control groups by none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Namespace {
+    /// Users: a capability counts for the box's network only here.
+    User,
+    /// The box's network; without it a service has not even a loopback interface.
+    Network,
+}
+
+/// A port below 1024 that a service may bind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Port {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Its number; never 0.
+    pub number: u16,
+}
+
+/// What a [`Port`] is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// RFC 9293.
+    Tcp,
+    /// RFC 768.
+    Udp,
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protocol = match self.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        };
+        write!(f, "{protocol}/{}", self.number)
+    }
+}
+
+impl FromStr for Port {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').and_then(|(protocol, number)| {
+            let protocol = match protocol {
+                "tcp" => Protocol::Tcp,
+                "udp" => Protocol::Udp,
+                _ => return None,
+            };
+            let number = number.parse().ok().filter(|number| *number != 0)?;
+            Some(Self { protocol, number })
+        });
+        parts.ok_or_else(|| format!("{text:?} is no port: write tcp/25 or udp/53"))
+    }
+}
+
+impl Serialize for Port {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Port {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(from)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// A Linux capability that a service may keep (capabilities(7)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Capability {
     /// Bind ports below 1024.
@@ -207,6 +403,44 @@ pub enum SpecError {
         /// Its value.
         seconds: u32,
     },
+    /// A right without a reason.
+    #[error("service {name:?}: {right} does not say why")]
+    NoReason {
+        /// The service.
+        name: String,
+        /// The right, e.g. `ports.tcp/25`.
+        right: String,
+    },
+    /// A file that it shall see is not an absolute, plain path.
+    #[error("service {name:?}: file {file:?} is not an absolute path without '..'")]
+    BadFile {
+        /// The service.
+        name: String,
+        /// The path.
+        file: String,
+    },
+    /// It shall see the sockets of a service that is not in the table.
+    #[error("service {name:?} talks to {other:?}, which does not exist")]
+    UnknownSocket {
+        /// The service.
+        name: String,
+        /// The missing one.
+        other: String,
+    },
+    /// A limit is out of range.
+    #[error("service {name:?}: limits.{field} is {value}, not between {least} and {most}")]
+    BadLimit {
+        /// The service.
+        name: String,
+        /// Its limit.
+        field: &'static str,
+        /// What it says.
+        value: u32,
+        /// The least that it may say.
+        least: u32,
+        /// The most.
+        most: u32,
+    },
     /// `after` names a service that is not in the table.
     #[error("service {name:?} starts after {after:?}, which does not exist")]
     UnknownAfter {
@@ -222,8 +456,9 @@ pub enum SpecError {
 
 /// Checks a whole table.
 ///
-/// `Ok` proves that every name, program, user and time-out is usable, that
-/// names and users are unique, and that `after` can be satisfied.
+/// `Ok` proves that every name, program, user, time-out, file and limit is
+/// usable, that every right has its reason, that names and users are unique,
+/// and that `after` can be satisfied.
 ///
 /// # Errors
 /// The first fault found, in table order.
@@ -244,6 +479,12 @@ pub fn validate(table: &[ServiceSpec]) -> Result<(), SpecError> {
         }
     }
     for spec in table {
+        if let Some(other) = spec.sockets.keys().find(|o| !names.contains(o.as_str())) {
+            return Err(SpecError::UnknownSocket {
+                name: spec.name.clone(),
+                other: other.clone(),
+            });
+        }
         if let Some(after) = spec.after.iter().find(|a| !names.contains(a.as_str())) {
             return Err(SpecError::UnknownAfter {
                 name: spec.name.clone(),
@@ -267,17 +508,29 @@ fn validate_one(spec: &ServiceSpec) -> Result<(), SpecError> {
     if RESERVED_NAMES.contains(&name.as_str()) {
         return Err(SpecError::ReservedName(name.clone()));
     }
-    let program = &spec.program;
-    let plain = program.starts_with('/')
-        && !program.ends_with('/')
-        && !program.contains('\0')
-        && !program.split('/').any(|part| part == "..");
-    if !plain {
+    if !is_plain(&spec.program) {
         return Err(SpecError::BadProgram {
             name: name.clone(),
-            program: program.clone(),
+            program: spec.program.clone(),
         });
     }
+    if let Some(file) = spec.files.keys().find(|file| !is_plain(file)) {
+        return Err(SpecError::BadFile {
+            name: name.clone(),
+            file: file.clone(),
+        });
+    }
+    if let Some((right, _)) = spec
+        .reasons()
+        .into_iter()
+        .find(|(_, why)| why.trim().is_empty())
+    {
+        return Err(SpecError::NoReason {
+            name: name.clone(),
+            right,
+        });
+    }
+    validate_limits(name, &spec.limits)?;
     if spec.user == 0 || spec.user > MAX_USER {
         return Err(SpecError::BadUser {
             name: name.clone(),
@@ -293,6 +546,41 @@ fn validate_one(spec: &ServiceSpec) -> Result<(), SpecError> {
                 name: name.clone(),
                 field,
                 seconds,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn is_plain(path: &str) -> bool {
+    path.starts_with('/')
+        && !path.ends_with('/')
+        && !path.contains('\0')
+        && !path.split('/').any(|part| part == "..")
+}
+
+fn validate_limits(name: &str, limits: &Limits) -> Result<(), SpecError> {
+    let weights = (*WEIGHTS.start(), *WEIGHTS.end());
+    for (field, value, (least, most)) in [
+        ("memory_high_mib", limits.memory_high_mib, (4, MAX_MIB)),
+        (
+            "memory_max_mib",
+            limits.memory_max_mib,
+            (limits.memory_high_mib, MAX_MIB),
+        ),
+        ("tasks", limits.tasks, (1, 4096)),
+        ("cpu_weight", limits.cpu_weight, weights),
+        ("io_weight", limits.io_weight, weights),
+        ("open_files", limits.open_files, (16, 65_536)),
+        ("scratch_mib", limits.scratch_mib, (1, MAX_MIB)),
+    ] {
+        if !(least..=most).contains(&value) {
+            return Err(SpecError::BadLimit {
+                name: name.to_owned(),
+                field,
+                value,
+                least,
+                most,
             });
         }
     }
@@ -335,20 +623,8 @@ mod tests {
 
     fn spec(name: &str, user: u32, after: &[&str]) -> ServiceSpec {
         ServiceSpec {
-            name: name.into(),
-            description: "For a test.".into(),
-            program: format!("/bin/{name}"),
-            user,
-            capabilities: vec![],
             after: after.iter().map(ToString::to_string).collect(),
-            control: vec![],
-            devices: vec![],
-            data_format: 1,
-            card: false,
-            probe: false,
-            required: true,
-            ready_timeout_s: 30,
-            stop_timeout_s: 10,
+            ..ServiceSpec::plain(name, user)
         }
     }
 
@@ -407,17 +683,40 @@ mod tests {
             text(&[bad]),
             "service \"a\": stop_timeout_s is 0, not between 1 and 3600 seconds"
         );
+        let mut bad = spec("a", 1, &[]);
+        bad.ports.insert("tcp/25".parse().unwrap(), " ".into());
+        assert_eq!(text(&[bad]), "service \"a\": ports.tcp/25 does not say why");
+        let mut bad = spec("a", 1, &[]);
+        bad.files.insert("/etc/../x".into(), "Why.".into());
+        assert_eq!(
+            text(&[bad]),
+            "service \"a\": file \"/etc/../x\" is not an absolute path without '..'"
+        );
+        let mut bad = spec("a", 1, &[]);
+        bad.sockets.insert("dsn".into(), "Why.".into());
+        assert_eq!(
+            text(&[bad]),
+            "service \"a\" talks to \"dsn\", which does not exist"
+        );
+        let mut bad = spec("a", 1, &[]);
+        bad.limits.memory_max_mib = 47;
+        assert_eq!(
+            text(&[bad]),
+            "service \"a\": limits.memory_max_mib is 47, not between 48 and 16384"
+        );
     }
 
     #[test]
     fn the_table_survives_json() {
         let mut one = spec("mail", 1001, &[]);
-        one.capabilities = vec![Capability::NetBindService, Capability::NetAdmin];
+        one.capabilities = [(Capability::NetAdmin, "Its interface.".into())].into();
+        one.ports = [("udp/53".parse().unwrap(), "The DNS.".into())].into();
         let json = serde_json::to_string(&[&one]).unwrap();
         assert!(
-            json.contains(r#"["net_bind_service","net_admin"]"#),
+            json.contains(r#""capabilities":{"net_admin":"Its interface."},"ports":{"udp/53":"The DNS."}"#),
             "{json}"
         );
+        assert!(serde_json::from_str::<Vec<ServiceSpec>>(&json.replace("udp/53", "udp/0")).is_err());
         assert_eq!(
             serde_json::from_str::<Vec<ServiceSpec>>(&json).unwrap(),
             [one]
