@@ -325,7 +325,10 @@ mod tests {
     #[test]
     fn who_has_no_right_at_all_is_nobody() {
         let spec = |name: &str, user, control: &[Right]| ServiceSpec {
-            control: control.iter().map(|&right| (right, "Why.".into())).collect(),
+            control: control
+                .iter()
+                .map(|&right| (right, "Why.".into()))
+                .collect(),
             ..ServiceSpec::plain(name, user)
         };
         let updater = vec![Right::Look, Right::Reboot];

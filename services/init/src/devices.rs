@@ -125,7 +125,10 @@ mod tests {
     #[test]
     fn a_device_has_one_service() {
         let spec = |name: &str, devices: &[Device]| ServiceSpec {
-            devices: devices.iter().map(|&device| (device, "Why.".into())).collect(),
+            devices: devices
+                .iter()
+                .map(|&device| (device, "Why.".into()))
+                .collect(),
             ..ServiceSpec::plain(name, 1)
         };
         let table = [

@@ -713,10 +713,14 @@ mod tests {
         one.ports = [("udp/53".parse().unwrap(), "The DNS.".into())].into();
         let json = serde_json::to_string(&[&one]).unwrap();
         assert!(
-            json.contains(r#""capabilities":{"net_admin":"Its interface."},"ports":{"udp/53":"The DNS."}"#),
+            json.contains(
+                r#""capabilities":{"net_admin":"Its interface."},"ports":{"udp/53":"The DNS."}"#
+            ),
             "{json}"
         );
-        assert!(serde_json::from_str::<Vec<ServiceSpec>>(&json.replace("udp/53", "udp/0")).is_err());
+        assert!(
+            serde_json::from_str::<Vec<ServiceSpec>>(&json.replace("udp/53", "udp/0")).is_err()
+        );
         assert_eq!(
             serde_json::from_str::<Vec<ServiceSpec>>(&json).unwrap(),
             [one]
