@@ -7,6 +7,7 @@
 //! - [`admin`]: the portal's calls.
 //! - [`imap`]: IMAP's clear-text port up to STARTTLS.
 //! - [`probe`]: proving on request that mail works.
+//! - [`room`]: no new mail on a full card.
 //! - [`store_format`]: the way back from a version with another store.
 //!
 //! What needs no Stalwart is in `roost-mail-config`, where it can be tested;
@@ -20,6 +21,7 @@ mod imap;
 mod ledger;
 mod probe;
 mod provision;
+mod room;
 mod socket;
 mod store_format;
 
@@ -109,6 +111,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         _ = store_format::tidy(&data) => {}
+        () = watch_room(running.is_some(), &data, notifier) => {}
     }
     println!("mail: stopping");
     for socket in sockets {
@@ -119,6 +122,15 @@ async fn run(notifier: &Notifier) -> Result<()> {
         running.stop(GRACE).await;
     }
     Ok(())
+}
+
+/// Without a domain there is no store that could fill the card.
+async fn watch_room(serving: bool, data: &Path, notifier: &Notifier) {
+    if serving {
+        room::watch(data.to_owned(), notifier).await;
+    } else {
+        std::future::pending().await
+    }
 }
 
 /// What runs.
@@ -141,6 +153,7 @@ async fn start(notifier: &Notifier, data: &Path) -> Result<Started> {
         });
     };
 
+    room::prepare(data)?;
     // Asked while everything else starts.
     let certificate = certificates::first();
 

@@ -21,7 +21,7 @@ pub fn settle(data: &Path) -> Result<()> {
         // Started by hand or by a test, beside no other version.
         Err(_) => 1,
     };
-    match store_format::settle(data, ours, || free_bytes(data))? {
+    match store_format::settle(data, ours, || Ok(file_system(data)?.1))? {
         Settled::Same => {}
         Settled::Kept { format } => {
             println!("mail: the store changes from format {format} to {ours}; a snapshot is kept");
@@ -46,12 +46,12 @@ pub async fn tidy(data: &Path) {
     }
 }
 
-/// Free bytes of the file system that `path` is on.
+/// Size and free bytes of the file system that `path` is on.
 ///
 /// By libc, because rustix' file functions would be a new feature of a crate
 /// below Stalwart, which would then be compiled again.
 #[allow(unsafe_code)]
-fn free_bytes(path: &Path) -> std::io::Result<u64> {
+pub fn file_system(path: &Path) -> std::io::Result<(u64, u64)> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let mut found = MaybeUninit::<libc::statvfs>::uninit();
     // SAFETY: both pointers are good for the length of the call.
@@ -60,5 +60,8 @@ fn free_bytes(path: &Path) -> std::io::Result<u64> {
     }
     // SAFETY: the call said that it has filled it in.
     let found = unsafe { found.assume_init() };
-    Ok(found.f_bavail * found.f_frsize)
+    Ok((
+        found.f_blocks * found.f_frsize,
+        found.f_bavail * found.f_frsize,
+    ))
 }

@@ -185,6 +185,8 @@ fn storage(out: &mut String, data: &Path) {
     plain(out, "pool.max-connections", STORE_CONNECTIONS);
     plain(out, "pool.workers", WORKER_THREADS);
     text(out, "compression", "lz4");
+    // Every hour at minute 40: on a full card who has deleted mail waits for the room.
+    text(out, "purge.frequency", "40 * *");
 
     // Locks, counters and rate limits. In memory: they would wear the card,
     // and a lock that outlives a killed program delays its mail by minutes.
@@ -292,6 +294,20 @@ fn session(out: &mut String, setup: &Setup) {
            { else = false },\n]\n",
     );
     plain(out, "must-match-sender", true);
+
+    // Asked before a message is sent over the line; see `room`.
+    table(out, "session.mail");
+    out.push_str(
+        "script = [\n  \
+           { if = \"sql_query('memory', 'SELECT roost_refuses(?)', remote_ip) == 1\", \
+              then = \"'card-full'\" },\n  \
+           { else = false },\n]\n",
+    );
+    table(out, "sieve.trusted.scripts.card-full");
+    // RFC 5321 section 4.2.3, RFC 3463 section 3.4: the other side tries again.
+    out.push_str(
+        "contents = 'reject \"452 4.3.1 The card of this box is full, try again later.\";'\n",
+    );
 
     table(out, "session.rcpt");
     // Mail for other domains only from somebody who logged in.

@@ -19,6 +19,7 @@
 //! - [`store_format`]: the store's schema, and the way back from a newer one.
 //! - [`resolv`]: name servers from `resolv.conf`.
 //! - [`ports`]: whether the kernel listens on what was asked for.
+//! - [`room`]: whether the card has room for more mail.
 
 pub mod admin;
 pub mod app_password;
@@ -37,6 +38,7 @@ pub mod ports;
 pub mod prepare;
 pub mod probe;
 pub mod resolv;
+pub mod room;
 pub mod secret_file;
 pub mod setup;
 pub mod store_format;
