@@ -12,6 +12,10 @@
 //! | not [`FAR`] off           | set, saved         | set, saved            | set, saved |
 //! | farther off               | set, saved         | set, saved            | set, not saved |
 //!
+//! A time that is set and not saved is a doubtful one: nothing is signed or ordered by it
+//! (`BoxStatus::clock_synced`), and once a better one was heard it is not followed at all
+//! ([`is_followed`]).
+//!
 //! "Off" is counted from the clock that this start began with (the floor at
 //! least) or the last time that two agreed on, carried on by the machine's own
 //! counter: many small lies are one big one. An owner who names one server only
@@ -105,6 +109,11 @@ pub fn judge(
         Trust::Doubtful
     };
     Verdict::Set(if by < WORTH_A_STEP { now } else { said }, trust)
+}
+
+/// Whether a time of this trust is followed, if the one before in this start had `before`.
+pub fn is_followed(before: Option<Trust>, trust: Trust) -> bool {
+    trust != Trust::Doubtful || matches!(before, None | Some(Trust::Doubtful))
 }
 
 /// Time since 1970 by the machine's clock.
@@ -269,6 +278,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_doubtful_time_is_better_than_none_only() {
+        for before in [None, Some(Trust::Doubtful)] {
+            assert!(is_followed(before, Trust::Doubtful));
+        }
+        for before in [Trust::Full, Trust::Near] {
+            assert!(!is_followed(Some(before), Trust::Doubtful));
+            assert!(is_followed(Some(before), Trust::Near));
+        }
+        assert!(is_followed(Some(Trust::Doubtful), Trust::Full));
     }
 
     #[test]

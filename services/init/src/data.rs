@@ -63,8 +63,9 @@ fn bring_up() -> Result<(), Failure> {
         MOUNT_POINT,
         "ext4",
         flags,
-        // Damage found while in use must not spread; the next boot checks and repairs.
-        "errors=remount-ro",
+        // Damage found while in use must not spread; the next boot checks and repairs. What a file
+        // was to hold and the card did not take is damage as well.
+        "errors=remount-ro,data_err=abort",
     )
     .map_err(|e| format!("the data partition cannot be used: {e}"))?;
     reset(&disk)?;

@@ -6,12 +6,13 @@
 //!   (boot, rescue, shutdown), [`network`], [`dhcp`], [`lease`], [`netlink`], [`sntp`],
 //!   [`ext4`], [`undo`], [`uevent`], [`verity`], [`ring`], [`lines`], [`reset`], [`screen`].
 //! - Act: [`kmsg`], [`boot`], [`block`], [`card`], [`devmapper`], [`mounts`], [`data`],
-//!   [`clock`], [`devices`], [`keep`], [`lookup`], [`wish`], [`launch`], [`ports`], [`processes`], [`signals`], [`watchdog`], [`control`], [`logs`],
+//!   [`card_errors`], [`clock`], [`devices`], [`keep`], [`lookup`], [`wish`], [`launch`], [`ports`], [`processes`], [`signals`], [`watchdog`], [`control`], [`logs`],
 //!   [`status`], [`trial`], [`halt`], and [`pid1`], the loop that ties them together.
 
 pub mod block;
 pub mod boot;
 pub mod card;
+pub mod card_errors;
 pub mod clock;
 pub mod control;
 pub mod data;

@@ -7,9 +7,10 @@
 //! | checking | data mounted                   | running  | set the clock to its floor, release services |
 //! | checking | data cannot be mounted         | rescue   | say so; services stay held |
 //! | running  | all required ready, first time | running  | say so |
-//! | checking, running, rescue | go down       | stopping | stop services in order |
-//! | checking, running | [`TRIAL_LIMIT`] over, on trial | stopping | say so, stop services in order, to restart |
-//! | rescue (entered on trial) |               | stopping | the same, at once |
+//! | running  | the card fails                 | failing  | say so; services go on with what can be read |
+//! | checking, running, failing, rescue | go down       | stopping | stop services in order |
+//! | checking, running, failing | [`TRIAL_LIMIT`] over, on trial | stopping | say so, stop services in order, to restart |
+//! | failing, rescue (entered on trial) |               | stopping | the same, at once |
 //! | any      | trial ended                    | unchanged, no longer on trial | |
 //! | stopping | data mounted                   | stopping | set the clock to its floor |
 //! | stopping | all services stopped, no check of the data running | down | halt in the given way |
@@ -19,7 +20,7 @@
 //! *On trial*: the firmware booted this slot once. Whatever ends the boot, the
 //! next one is from the committed slot; a restart is the way back.
 //!
-//! There is no way out of rescue but a restart: what made the data unusable
+//! There is no way out of rescue or failing but a restart: what made the data unusable
 //! does not heal by itself, and services that start on half the data do harm.
 
 use crate::supervisor::{self, Supervisor};
@@ -54,6 +55,12 @@ pub enum Phase {
     Checking,
     /// Services run.
     Running,
+    /// Services run, and nothing can be written: mail can be read, and no new mail is taken.
+    /// A restart checks the card; init does not decide on it, because a card may not come up again.
+    Failing {
+        /// Why, in plain words.
+        reason: String,
+    },
     /// The data cannot be used; nothing is started.
     Rescue {
         /// Why, in plain words.
@@ -80,6 +87,8 @@ pub enum Event {
     DataMounted,
     /// It cannot be, for this reason.
     DataUnusable(String),
+    /// It was, and the kernel has met errors on it.
+    DataFailing(String),
     /// The machine shall go down.
     GoDown(Halt),
     /// The slot on trial was committed.
@@ -150,7 +159,9 @@ impl Machine {
     pub fn deadline(&self) -> Option<Duration> {
         let own = match self.phase {
             Phase::Stopping { by, .. } => Some(by),
-            Phase::Checking | Phase::Running | Phase::Rescue { .. } if self.on_trial => {
+            Phase::Checking | Phase::Running | Phase::Failing { .. } | Phase::Rescue { .. }
+                if self.on_trial =>
+            {
                 Some(TRIAL_LIMIT)
             }
             _ => None,
@@ -172,7 +183,9 @@ impl Machine {
     /// Why the box has to leave the slot on trial, if it has to.
     fn trial_failed(&self, now: Duration) -> Option<String> {
         match &self.phase {
-            Phase::Rescue { reason } if self.on_trial => Some(reason.clone()),
+            Phase::Rescue { reason } | Phase::Failing { reason } if self.on_trial => {
+                Some(reason.clone())
+            }
             Phase::Checking | Phase::Running if self.on_trial && now >= TRIAL_LIMIT => {
                 Some(format!(
                     "nothing has confirmed this version in {} s",
@@ -206,6 +219,11 @@ impl Machine {
                 self.phase = Phase::Rescue { reason };
                 supervisor::Event::Tick
             }
+            Event::DataFailing(reason) if self.phase == Phase::Running => {
+                actions.push(Action::Announce(format!("rescue: {reason}")));
+                self.phase = Phase::Failing { reason };
+                supervisor::Event::Tick
+            }
             Event::GoDown(halt) if !matches!(self.phase, Phase::Stopping { .. } | Phase::Down) => {
                 self.phase = Phase::Stopping {
                     halt,
@@ -219,9 +237,10 @@ impl Machine {
                 supervisor::Event::Tick
             }
             Event::Service(event) => event,
-            Event::DataMounted | Event::DataUnusable(_) | Event::GoDown(_) => {
-                supervisor::Event::Tick
-            }
+            Event::DataMounted
+            | Event::DataUnusable(_)
+            | Event::DataFailing(_)
+            | Event::GoDown(_) => supervisor::Event::Tick,
         };
         actions.extend(
             self.supervisor

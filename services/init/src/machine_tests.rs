@@ -52,6 +52,37 @@ fn readiness_is_announced_once() {
 }
 
 #[test]
+fn a_failing_card_stops_no_service() {
+    let mut machine = running();
+    machine.handle(4 * S, Event::Service(Of::Notified(0, Message::Ready)));
+    let failing = || Event::DataFailing("the card is failing".into());
+    let actions = machine.handle(5 * S, failing());
+    let said = Action::Announce("rescue: the card is failing".into());
+    assert_eq!(actions, [said]);
+    assert!(!machine.ready() && machine.supervisor().ready());
+    assert_eq!(machine.handle(6 * S, failing()), [], "said once");
+    let actions = machine.handle(7 * S, Event::GoDown(Halt::Reboot));
+    assert_eq!(actions, [Action::Service(supervisor::Action::Terminate(9))]);
+    assert_eq!(machine.handle(8 * S, failing()), [], "going down already");
+}
+
+#[test]
+fn a_card_that_fails_on_trial_is_left_with_its_slot() {
+    let mut machine = Machine::new(table(), true);
+    machine.handle(3 * S, Event::DataMounted);
+    let actions = machine.handle(4 * S, Event::DataFailing("the card is failing".into()));
+    let line = "trial: the card is failing; restarting into the committed slot";
+    assert!(
+        actions.contains(&Action::Announce(line.into())),
+        "{actions:?}"
+    );
+    assert!(matches!(
+        machine.phase(),
+        Phase::Down | Phase::Stopping { .. }
+    ));
+}
+
+#[test]
 fn a_box_without_services_is_ready_with_its_data() {
     let mut machine = Machine::new(Vec::new(), false);
     assert!(!machine.ready());

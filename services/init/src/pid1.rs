@@ -7,6 +7,7 @@
 //! panic ends it, which panics the kernel, which restarts the machine.
 
 use crate::block::Uevents;
+use crate::card_errors::{self, Errors};
 use crate::clock::{Floors, Trust, Verdict};
 use crate::control::{self, Client};
 use crate::keep::What;
@@ -59,6 +60,7 @@ enum Source {
     Netlink(OwnedFd),
     Uevents(Uevents),
     Dhcp(UdpSocket),
+    CardErrors(Errors),
     Listener(UnixListener),
     Client(Client),
     /// The emulator's virtio port: a client that comes and goes without closing.
@@ -86,6 +88,7 @@ impl Source {
             Self::Netlink(fd) => fd.as_fd(),
             Self::Uevents(uevents) => uevents.as_fd(),
             Self::Dhcp(socket) => socket.as_fd(),
+            Self::CardErrors(errors) => errors.as_fd(),
             Self::Listener(listener) => listener.as_fd(),
             Self::Client(client) | Self::Port(client) => client.fd.as_fd(),
             Self::Output { fd, .. } | Self::Notify { fd, .. } | Self::Helper { fd, .. } => {
@@ -242,6 +245,14 @@ impl Init {
         if now >= self.next_spill {
             self.next_spill = now + logs::SPILL_EVERY;
             self.logs.spill();
+            // A kernel that wakes nobody would otherwise go unnoticed.
+            let failed = self.sources.values().any(|source| match source {
+                Source::CardErrors(errors) => errors.found(),
+                _ => false,
+            });
+            if failed {
+                self.card_failed();
+            }
         }
     }
 
@@ -366,6 +377,7 @@ impl Init {
             Task::Data if exit == Exit::Code(0) => {
                 self.data_mounted = true;
                 self.logs.start_spilling();
+                self.watch_card();
                 // Before the services start: they may ask for the host name.
                 self.follow_settings(card::on_box(self.settings.as_ref()));
                 self.event(machine::Event::DataMounted);
@@ -388,6 +400,23 @@ impl Init {
                 self.kept(what, client, result);
             }
         }
+    }
+
+    fn watch_card(&mut self) {
+        match Errors::open() {
+            Ok(errors) => {
+                self.watch(Source::CardErrors(errors));
+            }
+            Err(error) => {
+                let line = format!("errors of the card will not be noticed: {error}");
+                self.say(Level::Quiet, &line);
+            }
+        }
+    }
+
+    fn card_failed(&mut self) {
+        let reason = card_errors::FAILING.to_owned();
+        self.event(machine::Event::DataFailing(reason));
     }
 
     fn ask_time_servers(&mut self, now: Duration) {
@@ -438,6 +467,12 @@ impl Init {
                 return false;
             }
         };
+        let before = self.clock.synced.then_some(self.clock.trust);
+        if !clock::is_followed(before, trust) {
+            let line = "one time server alone says quite another time: it is not followed";
+            self.say(Level::Quiet, line);
+            return false;
+        }
         if to != now
             && let Err(error) = clock::set(to)
         {

@@ -17,7 +17,7 @@ pub struct Facts {
     pub slot: u8,
     /// How long the trial may still take; `None` if this boot is none.
     pub trial_left: Option<Duration>,
-    /// Whether a time server was heard in this boot.
+    /// Whether a time server was heard in this boot, and is believed.
     pub clock_synced: bool,
     /// Addresses as `address/prefix`.
     pub addresses: Vec<String>,
@@ -31,6 +31,7 @@ pub fn gather(machine: &Machine, facts: Facts) -> BoxStatus {
     let mounted = matches!(
         machine.phase(),
         Phase::Running
+            | Phase::Failing { .. }
             | Phase::Stopping {
                 checking: false,
                 ..
@@ -44,15 +45,16 @@ pub fn gather(machine: &Machine, facts: Facts) -> BoxStatus {
         .unwrap_or_default();
     let data_written = mounted.then(written_to_data).flatten().unwrap_or(0);
     let rescue = match machine.phase() {
-        Phase::Rescue { reason } => Some(reason.clone()),
+        Phase::Rescue { reason } | Phase::Failing { reason } => Some(reason.clone()),
         _ => None,
     };
+    let held = matches!(machine.phase(), Phase::Rescue { .. });
     let services = machine.supervisor().services().iter().map(|service| {
         let pid = service.state.pid();
         ServiceStatus {
             name: service.spec.name.clone(),
             state: service.state.word().to_owned(),
-            detail: if rescue.is_some() {
+            detail: if held {
                 "the box is in the rescue state".into()
             } else {
                 service.detail.clone()

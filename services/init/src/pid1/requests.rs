@@ -146,7 +146,7 @@ impl Init {
             name: self.name.clone(),
             version: self.version.clone(),
             slot: self.slot,
-            clock_synced: self.clock.synced,
+            clock_synced: self.clock.synced && self.clock.trust != Trust::Doubtful,
             trial_left: self.machine.trial_left(clock::since_boot()),
             addresses: self.network.addresses(),
         };

@@ -26,6 +26,8 @@ impl Init {
         let token = self.next_token;
         let flags = match source {
             Source::Port(_) => PORT_EVENTS,
+            // How sysfs tells of a new value (sysfs_notify).
+            Source::CardErrors(_) => epoll::EventFlags::PRI,
             _ => epoll::EventFlags::IN,
         };
         if let Err(error) = epoll::add(
@@ -84,6 +86,12 @@ impl Init {
                 true
             }
             Source::Dhcp(socket) => self.dhcp_readable(socket),
+            Source::CardErrors(errors) => {
+                if errors.found() {
+                    self.card_failed();
+                }
+                true
+            }
             Source::Listener(listener) => {
                 self.accept(listener);
                 true
