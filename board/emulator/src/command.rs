@@ -34,6 +34,11 @@ pub fn arguments(
     args.pair("-machine", options.machine.name());
     args.pair("-chardev", value("socket,id=qmp,path=", qmp, ""));
     args.pair("-mon", "chardev=qmp,mode=control");
+    if let Some(socket) = &options.monitor_socket {
+        let socket = value("socket,id=monitor,path=", socket, ",server=on,wait=off");
+        args.pair("-chardev", socket);
+        args.pair("-mon", "chardev=monitor,mode=control");
+    }
     // Output only: nothing is ever written to QEMU's standard input.
     args.pair("-chardev", "stdio,id=console,signal=off");
     args.pair("-kernel", &loaded.kernel);
@@ -60,7 +65,7 @@ fn virt(args: &mut Arguments, options: &Options) {
     args.pair("-drive", drive("none,id=disk", &options.image));
     args.pair("-device", "virtio-blk-pci,drive=disk");
     // Without a boot ROM: the guest does not boot from the network.
-    args.pair("-device", "virtio-net-pci,netdev=net,romfile=");
+    args.pair("-device", "virtio-net-pci,id=cable,netdev=net,romfile=");
     args.pair("-device", "virtio-rng-pci");
     args.pair("-device", "i6300esb");
     args.pair("-action", "watchdog=reset");
@@ -218,7 +223,7 @@ mod tests {
              -netdev user,id=net,hostfwd=tcp:127.0.0.1:2525-:25,hostfwd=udp:127.0.0.1:5300-:53\n\
              -cpu cortex-a72\n-smp 2\n-m 1024\n-serial chardev:console\n\
              -drive if=none,id=disk,format=raw,cache=writeback,file=a,,b.img\n\
-             -device virtio-blk-pci,drive=disk\n-device virtio-net-pci,netdev=net,romfile=\n\
+             -device virtio-blk-pci,drive=disk\n-device virtio-net-pci,id=cable,netdev=net,romfile=\n\
              -device virtio-rng-pci\n-device i6300esb\n-action watchdog=reset\n\
              -device virtio-serial-pci\n-chardev file,id=firmware,path=w/firmware\n\
              -device virtserialport,chardev=firmware,name=roost.firmware\n\
@@ -239,6 +244,20 @@ mod tests {
                  -netdev hubport,id=hub-user,hubid=0,netdev=user\n\
                  -netdev hubport,id=hub-lan,hubid=0,netdev=lan\n\
                  -netdev hubport,id=net,hubid=0\n"
+            ),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn a_second_control_channel() {
+        let mut options = Options::new(Machine::Virt, "card.img", "w");
+        options.monitor_socket = Some("w/mon,itor".into());
+        let line = line(&options, &[]);
+        assert!(
+            line.contains(
+                "-chardev socket,id=monitor,path=w/mon,,itor,server=on,wait=off\n\
+                 -mon chardev=monitor,mode=control\n"
             ),
             "{line}"
         );

@@ -121,6 +121,9 @@ pub struct Options {
     /// IPv6 is then left to that host: QEMU's own network would answer in its place,
     /// whoever a packet is addressed to.
     pub lan_socket: Option<PathBuf>,
+    /// Unix socket that QEMU makes for a second control channel (QMP), for tests that do to the
+    /// machine what no guest can: pull its network cable.
+    pub monitor_socket: Option<PathBuf>,
     /// File that the serial console's output is appended to, so that all boots
     /// of a machine follow each other. It takes no input: there is nothing on
     /// the box to type into.
@@ -147,6 +150,7 @@ impl Options {
             forwards: Vec::new(),
             control_socket: None,
             lan_socket: None,
+            monitor_socket: None,
             console: workdir.join("console.log"),
             qemu: CommandPrefix::default(),
             workdir,

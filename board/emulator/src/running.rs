@@ -247,6 +247,9 @@ fn check(options: &Options) -> Result<(), Error> {
         // The longer one of the two.
         check_socket(&lan_peer(socket))?;
     }
+    if let Some(socket) = &options.monitor_socket {
+        check_socket(socket)?;
+    }
     check_socket(&options.workdir.join(QMP_SOCKET))
 }
 
@@ -352,6 +355,7 @@ fn boot_once(
         Some(&socket),
         options.control_socket.as_ref(),
         options.lan_socket.as_ref(),
+        options.monitor_socket.as_ref(),
     ];
     for old in sockets.into_iter().flatten() {
         match std::fs::remove_file(old) {

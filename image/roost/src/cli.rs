@@ -432,6 +432,9 @@ pub struct RunArgs {
     /// network's IPv6 router.
     #[arg(long)]
     pub lan: bool,
+    /// Have QEMU open a second control channel (QMP) at the Unix socket `monitor` in the state folder
+    #[arg(long, hide = true)]
+    pub monitor: bool,
     /// Write the serial console to this file [default: console.log in the state folder]
     ///
     /// With - it goes to console.log and is shown on standard output as well, a line at a time;

@@ -107,6 +107,8 @@ pub fn run(args: &RunArgs, ui: &Ui) -> Result<(), Failure> {
     options.control_socket = control.clone();
     let lan = args.lan.then(|| state.join("lan"));
     options.lan_socket = lan.clone();
+    let monitor = args.monitor.then(|| state.join("monitor"));
+    options.monitor_socket = monitor.clone();
     options.console = console.clone();
     options.qemu = CommandPrefix(qemu);
     options.restart = !args.once;
@@ -137,7 +139,7 @@ pub fn run(args: &RunArgs, ui: &Ui) -> Result<(), Failure> {
         .map(|f| (f.guest_port, f.host_port))
         .collect();
     let pairing = own.and_then(|own| leave_pairing(own, &forwards, ui));
-    ui.event_line(&json!({ "event": "started", "code": pairing.as_ref().map(|p| &p.code), "fingerprint": pairing.as_ref().map(|p| &p.fingerprint), "forwards": forwards, "control": control, "lan": lan, "console": console, "machine": machine.name() }));
+    ui.event_line(&json!({ "event": "started", "code": pairing.as_ref().map(|p| &p.code), "fingerprint": pairing.as_ref().map(|p| &p.fingerprint), "forwards": forwards, "control": control, "lan": lan, "monitor": monitor, "console": console, "machine": machine.name() }));
     if ui.mode() != Mode::Json {
         ui.info(format!(
             "  machine  {}, card {}\n  console  {}",
