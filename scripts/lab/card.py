@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import struct
+import subprocess
 from pathlib import Path
 
 #: Offset of the first entry of a master boot record, and the length of an entry, in bytes.
@@ -24,6 +26,9 @@ CLUSTER = 4096
 SLOT_A = 2
 SLOT_B = 3
 DATA = 4
+#: What ext4 keeps for itself while it is mounted (`ext4_calculate_resv_clusters`): a part of its blocks, up to so many.
+KEPT_PART = 50
+KEPT_BLOCKS = 4096
 #: Bytes that are read at once.
 PIECE = 1 << 20
 
@@ -58,6 +63,31 @@ def insert(image: Path, state: Path, size: int) -> Path:
     with card.open("r+b") as file:
         file.truncate(size)
     return card
+
+
+def on_data(card: Path, request: str) -> str:
+    """Has debugfs do something to the data file system while the box is off; returns what it says."""
+    start, _ = partition(card, DATA)
+    done = subprocess.run(
+        ["debugfs", "-w", "-R", request, f"{card}?offset={start}"], capture_output=True, text=True, check=True
+    )
+    # It says what failed and ends with 0.
+    complaints = [line for line in done.stderr.splitlines() if not line.startswith("debugfs ")]
+    assert not complaints, complaints
+    return done.stdout
+
+
+def fill_data(card: Path, left: int) -> None:
+    """Fills the data file system of a box that is off until services have so many bytes left."""
+    said = on_data(card, "show_super_stats -h")
+    block, blocks, free, for_root = (
+        int(re.search(rf"^{name}:\s+(\d+)$", said, re.MULTILINE).group(1))
+        for name in ("Block size", "Block count", "Free blocks", "Reserved block count")
+    )
+    filler = card.with_name("filler")
+    filler.write_bytes(b"\xa5" * ((free - for_root - min(blocks // KEPT_PART, KEPT_BLOCKS)) * block - left))
+    on_data(card, f"write {filler} filler")
+    filler.unlink()
 
 
 def digest(card: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -82,6 +83,8 @@ class Machine:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 start_new_session=True,
+                # Python ignores SIGXFSZ; so must QEMU, see `break_card`.
+                restore_signals=False,
                 # What it leaves for `roost pair` is of no use to whoever runs the tests.
                 env={**os.environ, "XDG_CONFIG_HOME": str(state / "config")},
             )
@@ -100,6 +103,8 @@ class Machine:
         self.control_path: str | None = started.get("control")
         #: Socket of the box's network, with `--lan`.
         self.lan_path: str | None = started.get("lan")
+        #: QEMU's second control channel, with `--monitor`.
+        self.monitor_path: str | None = started.get("monitor")
         self.console_path = Path(started["console"])
 
     def _read_events(self) -> None:
@@ -196,6 +201,41 @@ class Machine:
             return state if state["state"] == "ready" else None
 
         return wait_until(f"service {name} to be ready", ready, timeout)
+
+    def cable(self, plugged: bool) -> None:
+        """Plugs the network cable in or pulls it out, with `--monitor`."""
+        assert self.monitor_path is not None
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.settimeout(CONTROL_TIMEOUT)
+            monitor.connect(self.monitor_path)
+            with monitor.makefile("rw", encoding="utf-8") as lines:
+                json.loads(lines.readline())
+                for command, arguments in (
+                    ("qmp_capabilities", {}),
+                    ("set_link", {"name": "cable", "up": plugged}),
+                ):
+                    print(json.dumps({"execute": command, "arguments": arguments}), file=lines, flush=True)
+                    # Events come in between.
+                    while "return" not in (answer := json.loads(lines.readline())):
+                        assert "error" not in answer, answer
+
+    def break_card(self, first: int | None) -> None:
+        """From now on the card takes no write at or behind a place (bytes); with `None` it takes all again."""
+        # QEMU may write no file any further (EFBIG), which it hands on as an error of the card.
+        limit = resource.RLIM_INFINITY if first is None else first
+        resource.prlimit(self._emulator(), resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+    def _emulator(self) -> int:
+        """Process number of QEMU, which is a new one after each restart of the box."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                name = (folder / "comm").read_text()
+                arguments = (folder / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if name.startswith("qemu-system") and str(self.state).encode() in arguments:
+                return int(folder.name)
+        raise MachineError(f"{self.name} has no emulator")
 
     def reboot(self, timeout: float = BOOT_TIMEOUT) -> float:
         """Restarts the box in order; returns seconds from its kernel's start to ready."""
