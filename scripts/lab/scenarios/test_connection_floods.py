@@ -48,7 +48,11 @@ def test_silent_connections(machine: Machine, subject: Subject, tmp_path: Path) 
         during = machine.status()
         assert during["ready"] and pids(during) == pids(before)
         assert before["memory_available"] - during["memory_available"] < MEMORY, (before, during)
-        assert any("too many connections, refused" in line for line in machine.logs("mail"))
+        wait_until(
+            "the log to say so",
+            lambda: any("too many connections, refused" in line for line in machine.logs("mail")),
+            PATIENCE,
+        )
         # Whoever sends mail with a password comes in, on a port of its own.
         with clients.smtp(465) as smtp:
             assert smtp.login(clients.account.name, clients.account.password)[0] == 235
