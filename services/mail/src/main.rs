@@ -33,7 +33,7 @@ use roost_mail_config::setup::Setup;
 use roost_mail_config::{
     config, forwarded, forwarder, keys, listeners, ports, prepare, resolv, secret_file,
 };
-use roost_mail_server::{Options, Running, Server};
+use roost_mail_server::{Options, Pin, Running, Server};
 use roost_service::notifier::Notifier;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -56,6 +56,9 @@ const SHARE: &str = "/share/mail";
 /// What is not acknowledged by then is sent again by the other side. A client
 /// that waits for new mail (IMAP IDLE) uses it up: the library does not wake it.
 const GRACE: Duration = Duration::from_millis(1500);
+/// The library looks at once after the rules have asked whether a server's keys are pinned, and they ask
+/// before every connection.
+const PINNED: Duration = Duration::from_secs(60);
 /// Longest wait for threads inside a store operation.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -185,6 +188,16 @@ async fn start(notifier: &Notifier, data: &Path) -> Result<Started> {
              it was compiled without services/mail/rustc as RUSTC_WRAPPER"
         );
     }
+
+    let pins = server.pins();
+    resolver.tell_pins(move |server, found| {
+        let found = found.into_iter().map(|pin| Pin {
+            key: pin.key,
+            sha256: pin.sha256,
+            hash: pin.hash,
+        });
+        pins.pin(&server, found.collect(), PINNED);
+    });
 
     notifier.status("checking domain and account");
     let ledger = Ledger {

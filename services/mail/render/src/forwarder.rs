@@ -5,7 +5,10 @@
 //! So the library gets this address on loopback, and every question goes to
 //! whatever `resolv.conf` names at that moment: on a box, its own resolver,
 //! which checks signatures. Questions and answers are handed on as they are,
-//! so EDNS, DO and AD (RFC 4035 §3.2) mean to both ends what they say.
+//! so EDNS, DO and AD (RFC 4035 §3.2) mean to both ends what they say. Two kinds are
+//! not: names below [`dane::SUFFIX`] are answered here, and TLSA records are never told
+//! to the library, whose own check of signatures trusts no root but the internet's and
+//! takes a question without an answer for none.
 //!
 //! Questions arrive over TCP only. What nobody can answer must not look like
 //! an answer: hickory takes SERVFAIL and REFUSED for "no such record", as it
@@ -17,12 +20,17 @@
 //! so it waits until no other is open. One that the library sends at that very
 //! moment is repeated by it on the next connection.
 
+pub mod dane;
+
 use crate::resolv;
+use dane::Pin;
+use rand::RngCore;
+use rand::rngs::OsRng;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -63,13 +71,24 @@ impl Forwarder {
     pub fn was_probed(&self) -> bool {
         self.shared.probed.load(Ordering::Relaxed)
     }
+
+    /// Who is told of the keys of a server, named with a dot at the end, before a connection to it.
+    /// Until there is somebody, nobody can say whether a server has any.
+    pub fn tell_pins(&self, told: impl Fn(String, Vec<Pin>) + Send + Sync + 'static) {
+        // A second one would be a mistake of the program; the first stays.
+        let _ = self.shared.told.set(Box::new(told));
+    }
 }
+
+/// Takes the keys that are pinned for a server.
+type Told = Box<dyn Fn(String, Vec<Pin>) + Send + Sync>;
 
 struct Shared {
     path: PathBuf,
     port: u16,
     servers: Mutex<Servers>,
     probed: AtomicBool,
+    told: OnceLock<Told>,
 }
 
 /// What `resolv.conf` said when it was last read.
@@ -94,6 +113,7 @@ pub async fn spawn(path: PathBuf, port: u16) -> io::Result<Forwarder> {
         port,
         servers: Mutex::default(),
         probed: AtomicBool::new(false),
+        told: OnceLock::new(),
     });
     tokio::spawn(accept(shared.clone(), listener));
     Ok(Forwarder { address, shared })
@@ -164,6 +184,53 @@ impl Shared {
             self.probed.store(true, Ordering::Relaxed);
             return None;
         }
+        if let Some(server) = dane::Server::asked(question) {
+            let said = timeout(PATIENCE, self.pins(&server)).await;
+            return dane::answer(question, said.unwrap_or(dane::UNKNOWN));
+        }
+        // The library asks only if there are some, or nobody could say, and it was not told any.
+        if dane::asks_for_keys(question) {
+            return None;
+        }
+        self.forward(question).await
+    }
+
+    /// Whether a mail server's keys are pinned; if so, they are told.
+    async fn pins(&self, server: &dane::Server) -> &'static str {
+        match self.prove(&server.address(query_id())).await {
+            Some(dane::Proof::Proven(_)) => {}
+            Some(dane::Proof::Unproven) => return dane::NONE,
+            None => return dane::UNKNOWN,
+        }
+        match (self.prove(&server.keys(query_id())).await, self.told.get()) {
+            (Some(dane::Proof::Proven(pins)), _) if pins.is_empty() => dane::NONE,
+            (Some(dane::Proof::Proven(pins)), Some(told)) => {
+                told(server.name(), pins);
+                dane::PINNED
+            }
+            (Some(dane::Proof::Unproven), _) => dane::NONE,
+            (Some(dane::Proof::Proven(_)), None) | (None, _) => dane::UNKNOWN,
+        }
+    }
+
+    /// The word of a resolver on the answer to a question: only of one on this box, because nobody
+    /// can change it on its way.
+    async fn prove(&self, question: &[u8]) -> Option<dane::Proof> {
+        let answer = self.forward(question).await?;
+        if self.is_own() {
+            dane::proof(&answer)
+        } else {
+            Some(dane::Proof::Unproven)
+        }
+    }
+
+    /// Whether only resolvers on this box are asked.
+    fn is_own(&self) -> bool {
+        self.lock().addresses.iter().all(IpAddr::is_loopback)
+    }
+
+    /// The answer of a name server; `None` when nobody can say.
+    async fn forward(&self, question: &[u8]) -> Option<Vec<u8>> {
         let servers = self.servers();
         let each = PATIENCE / u32::try_from(servers.len().max(1)).unwrap_or(u32::MAX);
         let mut somebody_there = servers.is_empty();
@@ -257,6 +324,13 @@ fn verdict(answer: &[u8]) -> Verdict {
         SERVFAIL => Verdict::Failure,
         _ => Verdict::NotForUs,
     }
+}
+
+/// Of a question of our own: an attacker has to guess it (RFC 5452 §4.3).
+fn query_id() -> u16 {
+    let mut id = [0; 2];
+    OsRng.fill_bytes(&mut id);
+    u16::from_be_bytes(id)
 }
 
 /// Changes whenever the file does; `None` when it is not there.

@@ -2,6 +2,7 @@
 //!
 //! - [`Server`]: from the rendered configuration to a running mail server.
 //! - [`Certificates`]: what it shows in TLS.
+//! - [`Pins`]: whom it delivers to.
 //! - [`directory`]: domains, accounts and addresses.
 //! - [`queue`]: messages that wait for delivery.
 //! - `boot`, `sessions`, `stream`, `http`: how it does that.
@@ -25,13 +26,14 @@ use sessions::{mail_handler, serve, stop_queue};
 use stalwart_lib::Collector;
 use stalwart_lib::common::Inner;
 use stalwart_lib::common::config::server::ServerProtocol;
+use stalwart_lib::common::config::smtp::resolver::{Tlsa, TlsaEntry};
 use stalwart_lib::common::core::BuildServer;
 use stalwart_lib::services::broadcast::subscriber::spawn_broadcast_subscriber;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 /// A future that is compiled here and not by its user.
@@ -71,6 +73,11 @@ impl Server {
     /// Its certificates.
     pub fn certificates(&self) -> Certificates {
         Certificates(self.0.inner.clone())
+    }
+
+    /// The keys that other servers may show.
+    pub fn pins(&self) -> Pins {
+        Pins(self.0.inner.clone())
     }
 
     /// Whether DNS names a mail server for a domain. "Don't know" counts as no.
@@ -132,6 +139,42 @@ impl Certificates {
             by_name.insert(name, certificate.clone());
         }
         shown.store(by_name.into());
+    }
+}
+
+/// A key or certificate of another server (RFC 6698 §2.1), usage DANE-EE.
+#[derive(Debug, Clone)]
+pub struct Pin {
+    /// The hash is of the key, not of the whole certificate.
+    pub key: bool,
+    /// SHA-256; otherwise SHA-512.
+    pub sha256: bool,
+    /// The hash.
+    pub hash: Vec<u8>,
+}
+
+/// What the mail server knows of other servers' keys. It looks here before it asks by itself.
+pub struct Pins(Arc<Inner>);
+
+impl Pins {
+    /// For so long the server of this name, with a dot at the end, has to show one of these.
+    pub fn pin(&self, server: &str, pins: Vec<Pin>, valid: Duration) {
+        let entries = pins.into_iter().map(|pin| TlsaEntry {
+            is_end_entity: true,
+            is_sha256: pin.sha256,
+            is_spki: pin.key,
+            data: pin.hash,
+        });
+        let tlsa = Tlsa {
+            entries: entries.collect(),
+            has_end_entities: true,
+            has_intermediates: false,
+        };
+        self.0.cache.dns_tlsa.insert_with_expiry(
+            format!("_25._tcp.{server}"),
+            Arc::new(tlsa),
+            Instant::now() + valid,
+        );
     }
 }
 

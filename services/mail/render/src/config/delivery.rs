@@ -1,6 +1,7 @@
 //! How mail leaves: the queue, its routes and how they are encrypted.
 
 use super::{plain, table, text};
+use crate::forwarder::dane;
 use std::fmt::Write;
 
 /// Deliveries that run at once, by queue. The store has one writer, so more
@@ -80,23 +81,33 @@ pub(super) fn queue(out: &mut String) {
 /// How deliveries are encrypted: TLS if the receiver offers it, its certificate checked on the first
 /// attempt. One with a broken certificate still gets its mail, over TLS, on the second (RFC 7435).
 ///
-/// That is not for receivers who say how to know them. With TLSA records (RFC 7672) the library
-/// compares the certificate with those, whatever the strategy. With MTA-STS (RFC 8461 §5) it leaves
-/// that to the strategy, and what it does by itself would give in to any certificate.
+/// That is not for receivers who say how to know them. With TLSA records (RFC 7672) that are proven, or of
+/// which nobody can say whether there are any, the library has to know the keys ([`dane`]). With MTA-STS
+/// (RFC 8461 §5) it leaves that to the strategy, and what it does by itself would give in to any certificate.
 fn tls_of_receivers(out: &mut String) {
+    let (suffix, none) = (dane::SUFFIX, dane::NONE);
     table(out, "queue.strategy");
-    out.push_str(
+    // The first is for what is decided before a server is chosen: whether to look for a policy.
+    let _ = writeln!(
+        out,
         "tls = [\n  \
-           { if = \"retry_num == 0 || last_error != 'tls'\", then = \"'verified'\" },\n  \
-           { if = \"contains(dns_query('_mta-sts.' + rcpt_domain + '.', 'txt'), 'v=STSv1')\", \
-              then = \"'verified'\" },\n  \
-           { else = \"'default'\" },\n]\n",
+           {{ if = \"mx == ''\", then = \"'verified'\" }},\n  \
+           {{ if = \"dns_query(mx + '.{suffix}.', 'txt') != '{none}'\", then = \"'dane'\" }},\n  \
+           {{ if = \"retry_num == 0 || last_error != 'tls'\", then = \"'verified'\" }},\n  \
+           {{ if = \"contains(dns_query('_mta-sts.' + rcpt_domain + '.', 'txt'), 'v=STSv1')\", \
+              then = \"'verified'\" }},\n  \
+           {{ else = \"'default'\" }},\n]"
     );
     // `default` has a meaning to the library: it is taken when a rule comes to no result, and
-    // the second does not when there is no such record.
-    for (name, invalid) in [("verified", false), ("default", true)] {
+    // the last does not when there is no such record. The library need not look for keys where
+    // there are none; where it must have them and has none, it tries again later.
+    for (name, dane, invalid) in [
+        ("dane", "require", false),
+        ("verified", "disable", false),
+        ("default", "disable", true),
+    ] {
         table(out, &format!("queue.tls.{name}"));
-        text(out, "dane", "optional");
+        text(out, "dane", dane);
         text(out, "mta-sts", "optional");
         text(out, "starttls", "optional");
         plain(out, "allow-invalid-certs", invalid);
@@ -108,24 +119,33 @@ mod tests {
     use super::super::tests::{rendered, setup};
 
     #[test]
-    fn the_first_attempt_checks_certificates_and_no_strategy_gives_up_tlsa_and_mta_sts() {
+    fn no_strategy_gives_up_mta_sts_and_only_the_last_takes_any_certificate() {
         let config: toml::Table = rendered(&setup()).unwrap().parse().unwrap();
         let strategies = config["queue"]["tls"].as_table().unwrap();
         let rules = config["queue"]["strategy"]["tls"].as_array().unwrap();
-        for rule in rules {
+        let names = rules.iter().map(|rule| {
             let then = rule.get("then").or(rule.get("else")).unwrap();
-            let name = then.as_str().unwrap().trim_matches('\'');
+            then.as_str().unwrap().trim_matches('\'')
+        });
+        let mut chosen = Vec::new();
+        for name in names {
             let strategy = &strategies[name];
-            for kind in ["dane", "mta-sts", "starttls"] {
-                assert_eq!(strategy[kind].as_str(), Some("optional"), "{name}");
-            }
+            assert_eq!(strategy["mta-sts"].as_str(), Some("optional"), "{name}");
+            chosen.push((
+                name,
+                strategy["dane"].as_str().unwrap(),
+                strategy["allow-invalid-certs"].as_bool().unwrap(),
+            ));
         }
-        let first = rules[0]["if"].as_str().unwrap();
-        assert!(first.starts_with("retry_num == 0 ||"), "{first}");
-        assert_eq!(rules[0]["then"].as_str(), Some("'verified'"));
         assert_eq!(
-            strategies["verified"]["allow-invalid-certs"].as_bool(),
-            Some(false)
+            chosen,
+            [
+                ("verified", "disable", false),
+                ("dane", "require", false),
+                ("verified", "disable", false),
+                ("verified", "disable", false),
+                ("default", "disable", true),
+            ]
         );
     }
 }

@@ -233,3 +233,85 @@ async fn the_self_test_is_noticed_whatever_its_case() {
     assert!(ask(&mut stream, &asked).await.is_err());
     assert!(forwarder.was_probed());
 }
+
+/// A question for TXT of what the rules of delivery ask.
+fn pinned_question(id: u16, server: &str) -> Vec<u8> {
+    let mut message = id.to_be_bytes().to_vec();
+    message.extend(b"\x01\0\0\x01\0\0\0\0\0\x01");
+    for label in [server, "dane", "roost", "internal"] {
+        message.push(u8::try_from(label.len()).unwrap());
+        message.extend(label.as_bytes());
+    }
+    message.extend(b"\0\0\x10\0\x01");
+    message.extend(OPT_DO);
+    message
+}
+
+#[tokio::test]
+async fn keys_are_pinned_by_the_word_of_the_boxs_own_resolver() {
+    const TLSA: &[u8] = b"\0\x34\0\x01";
+    let folder = tempfile::tempdir().unwrap();
+    let upstream = Upstream::bind("127.0.0.1", 0).await;
+    let path = name_servers(&folder, "nameserver 127.0.0.1\n");
+    let forwarder = spawn(path, upstream.port()).await.unwrap();
+    let (tell, mut told) = mpsc::channel(1);
+    forwarder.tell_pins(move |server, pins| tell.try_send((server, pins)).unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (asked, from) = upstream.asked().await;
+            let name = String::from_utf8_lossy(&asked).into_owned();
+            let for_keys = asked.ends_with(TLSA);
+            let code = match () {
+                () if name.contains("unsigned") => {
+                    assert!(!for_keys, "a zone without signatures is asked for TLSA");
+                    NOERROR
+                }
+                () if name.contains("forged") && for_keys => SERVFAIL,
+                () if name.contains("lost") => SERVFAIL,
+                () => NOERROR | AUTHENTIC,
+            };
+            let mut said = asked.clone();
+            said[2] |= ANSWER;
+            said[3] = code;
+            if for_keys && name.contains("pinned") {
+                said[7] = 1;
+                said.extend(b"\xc0\x0c\0\x34\0\x01\0\0\0\x05\0\x23\x03\x01\x01");
+                said.extend([7; 32]);
+            }
+            upstream.answer(from, &said).await;
+        }
+    });
+    let mut stream = TcpStream::connect(forwarder.address).await.unwrap();
+    for (server, expected) in [
+        ("unsigned", dane::NONE),
+        ("without", dane::NONE),
+        ("forged", dane::UNKNOWN),
+        ("lost", dane::UNKNOWN),
+        ("pinned", dane::PINNED),
+    ] {
+        let said = ask(&mut stream, &pinned_question(7, server)).await.unwrap();
+        assert!(said.ends_with(expected.as_bytes()), "{server}: {said:?}");
+        assert_eq!(told.try_recv().is_ok(), expected == dane::PINNED);
+    }
+
+    // The library is never told: it would check them against another root.
+    let mut asked = pinned_question(8, "pinned");
+    let kind = asked.len() - OPT_DO.len() - 3;
+    asked[kind] = 52;
+    assert!(ask(&mut stream, &asked).await.is_err());
+}
+
+#[tokio::test]
+async fn the_word_of_a_resolver_elsewhere_pins_nothing() {
+    let shared = Shared {
+        path: PathBuf::new(),
+        port: PORT,
+        servers: Mutex::default(),
+        probed: AtomicBool::new(false),
+        told: OnceLock::new(),
+    };
+    shared.lock().addresses = vec!["192.0.2.53".parse().unwrap()];
+    assert!(!shared.is_own());
+    shared.lock().addresses = vec!["127.0.0.53".parse().unwrap()];
+    assert!(shared.is_own());
+}
