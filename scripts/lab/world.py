@@ -250,6 +250,11 @@ class World:
         self._delegations[domain] = lines + list(ds)
         self._publish_org()
 
+    def publish(self, records: Sequence[str]) -> None:
+        """Puts these beside what else stands in `org`, until the next ones."""
+        self._delegations[""] = list(records)
+        self._publish_org()
+
     def reverse(self, addresses: Sequence[str], name: str) -> None:
         """What a cloud is told: the name that an address has."""
         pointers = [pointer_of(address) for address in addresses]

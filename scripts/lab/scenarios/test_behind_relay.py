@@ -89,8 +89,7 @@ def test_mail_in_and_out_by_the_elastic_ip(boot: Boot, subject: Subject, tmp_pat
             return [receiver["address"] for message in queue["messages"] for receiver in message["receivers"]]
 
         def attempts() -> int:
-            # The last thing that the mail program looks up before it connects.
-            return sum("(dane." in line and HOST in line for line in machine.logs("mail"))
+            return sum("(delivery.connect" in line and HOST in line for line in machine.logs("mail"))
 
         with Relay(internet, api.wait_state("unconfigured")["public_key"], tmp_path / "relay") as relay:
             assert api.call("PUT", "relay", relay.text) == (204, None)

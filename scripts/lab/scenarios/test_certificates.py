@@ -9,8 +9,10 @@ The scenarios share one box, in the order in which they stand here.
 
 from __future__ import annotations
 
+import imaplib
 import json
 import re
+import smtplib
 import socket
 import ssl
 import subprocess
@@ -21,6 +23,7 @@ from typing import Any
 
 import pytest
 
+from clients import new_message
 from conftest import Subject, machine_room
 from home import Home
 from internet import PUBLIC4, PUBLIC6, Relay, connect_client, why_not
@@ -28,6 +31,7 @@ from laptop import Api, Laptop
 from machine import Machine as Box
 from namespaces import Machine
 from neighbour import OWN_ADDRESS
+from receivers import ALL, MISMATCH, PINNED, PLAIN, POLICY, SILENT, Receivers
 from test_behind_relay import PASSWORD, flash
 from waiting import wait_until
 from world import DIRECTORY, RESOLVER, RESOLVER4, ROOT, World, anchor
@@ -64,6 +68,7 @@ class Scene:
     box: Box
     laptop: Laptop
     api: Api
+    internet: Machine
     client: Machine
     world: World
     relay: Relay
@@ -177,7 +182,7 @@ def scene(subject: Subject, pytestconfig: pytest.Config, tmp_path_factory: pytes
                 relay.answer_dns()
                 assert api.call("PUT", "relay", relay.text | {"outside": relay.outside}) == (204, None)
                 api.wait_state("up")
-                scene = Scene(subject, box, laptop, api, client, world, relay, folder)
+                scene = Scene(subject, box, laptop, api, internet, client, world, relay, folder)
                 scene.wait("the zone", lambda: scene.zone()["serial"])
                 yield scene
 
@@ -279,6 +284,60 @@ def test_the_boxs_own_resolver_validates(scene: Scene) -> None:
     """From the root on; the box says so."""
     logs = "\n".join(scene.box.logs("resolver"))
     assert "answers come from the domains' own name servers, and are checked" in logs, logs
+
+
+def test_mail_goes_only_to_whom_it_is_for(scene: Scene, tmp_path: Path) -> None:
+    """Out by DANE and with a policy announced: a wrong key or certificate gets nothing, nor does doubt; else any TLS."""
+    account = scene.subject.account
+
+    def queue() -> dict[str, dict[str, Any]]:
+        status, told = scene.api.call("GET", "mail/queue")
+        assert status == 200, told
+        return {one["address"]: one | {"id": message["id"]} for message in told["messages"] for one in message["receivers"]}
+
+    with Receivers(scene.internet, tmp_path) as there:
+        scene.world.publish(there.records())
+        assert scene.ask(f"_25._tcp.{PINNED.host}", "TLSA"), "the world has no TLSA record"
+        sent = {one: new_message(one.domain, account.address, f"bob@{one.domain}") for one in ALL}
+        # Who is who on the box is not the question here.
+        trusting = ssl.create_default_context()
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        with smtplib.SMTP_SSL("127.0.0.1", scene.box.forwards[465], context=trusting, timeout=PATIENCE) as smtp:
+            smtp.login(account.name, account.password)
+            for message in sent.values():
+                assert smtp.send_message(message) == {}
+
+        def attempted() -> bool:
+            waits = queue()
+            return (
+                there.received(sent[PINNED]) is not None
+                and f"bob@{MISMATCH.domain}" not in waits
+                and all(waits[f"bob@{one.domain}"]["tries"] == 1 for one in (SILENT, POLICY, PLAIN))
+            )
+
+        scene.wait("an attempt for each", attempted)
+        kept = there.received(sent[PINNED])
+        assert kept is not None and "with ESMTPS" in str(kept["Received"]), kept
+        for one in (POLICY, PLAIN):
+            assert scene.api.call("POST", f"mail/queue/{queue()[f'bob@{one.domain}']['id']}/retry")[0] == 204
+        kept = scene.wait("mail for whoever has TLS", lambda: there.received(sent[PLAIN]))
+        assert "with ESMTPS" in str(kept["Received"]), kept
+        scene.wait("a second attempt", lambda: queue()[f"bob@{POLICY.domain}"]["tries"] == 2)
+        waits = queue()
+        assert set(waits) == {f"bob@{SILENT.domain}", f"bob@{POLICY.domain}"}, waits
+        for one in (MISMATCH, SILENT, POLICY):
+            assert there.received(sent[one]) is None, f"{one.domain} got it"
+        # What the library makes of a key that is not the pinned one: it comes back at once.
+        with imaplib.IMAP4_SSL("127.0.0.1", scene.box.forwards[993], ssl_context=trusting, timeout=PATIENCE) as imap:
+            imap.login(account.name, account.password)
+
+            def told() -> bool:
+                imap.select()
+                return imap.search(None, "TEXT", '"No matching certificates found in TLSA records"')[1] != [b""]
+
+            scene.wait("the word that it did not leave", told)
+        for address in list(waits):
+            assert scene.api.call("DELETE", f"mail/queue/{waits[address]['id']}")[0] == 204
 
 
 def test_the_check_is_content(scene: Scene) -> None:

@@ -33,7 +33,7 @@ use roost_mail_config::setup::Setup;
 use roost_mail_config::{
     config, forwarded, forwarder, keys, listeners, ports, prepare, resolv, secret_file,
 };
-use roost_mail_server::{Options, Pin, Running, Server};
+use roost_mail_server::{Options, PinnedKey, Running, Server};
 use roost_service::notifier::Notifier;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -191,7 +191,7 @@ async fn start(notifier: &Notifier, data: &Path) -> Result<Started> {
 
     let pins = server.pins();
     resolver.tell_pins(move |server, found| {
-        let found = found.into_iter().map(|pin| Pin {
+        let found = found.into_iter().map(|pin| PinnedKey {
             key: pin.key,
             sha256: pin.sha256,
             hash: pin.hash,

@@ -144,7 +144,7 @@ impl Certificates {
 
 /// A key or certificate of another server (RFC 6698 §2.1), usage DANE-EE.
 #[derive(Debug, Clone)]
-pub struct Pin {
+pub struct PinnedKey {
     /// The hash is of the key, not of the whole certificate.
     pub key: bool,
     /// SHA-256; otherwise SHA-512.
@@ -158,7 +158,7 @@ pub struct Pins(Arc<Inner>);
 
 impl Pins {
     /// For so long the server of this name, with a dot at the end, has to show one of these.
-    pub fn pin(&self, server: &str, pins: Vec<Pin>, valid: Duration) {
+    pub fn pin(&self, server: &str, pins: Vec<PinnedKey>, valid: Duration) {
         let entries = pins.into_iter().map(|pin| TlsaEntry {
             is_end_entity: true,
             is_sha256: pin.sha256,
