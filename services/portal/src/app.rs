@@ -49,11 +49,13 @@ pub struct Places {
     pub dns: PathBuf,
     /// Socket of the certificate service.
     pub certificates: PathBuf,
+    /// Socket of the box's own resolver.
+    pub resolver: PathBuf,
     /// Where the name server answers everybody.
     pub name_server: std::net::SocketAddr,
     /// Where mail speaks HTTP.
     pub mail_http: std::net::SocketAddr,
-    /// Which resolver the box's network has, as resolv.conf(5).
+    /// Which resolver the box's programs ask, as resolv.conf(5): its own.
     pub resolv_conf: PathBuf,
     /// Port of that resolver.
     pub dns_port: u16,
@@ -176,7 +178,7 @@ impl App {
         }))
     }
 
-    /// The resolver that the box's network has at the moment.
+    /// The resolver that the box's programs ask.
     pub fn resolver(&self) -> Option<Resolver> {
         Resolver::load(&self.places.resolv_conf, self.places.dns_port)
     }

@@ -48,6 +48,8 @@ const DNS_ENV: &str = "ROOST_DNS";
 const CERTIFICATES_ENV: &str = "ROOST_CERTIFICATES";
 /// Another place where the name server answers, e.g. `127.0.0.1:5353`, for the same.
 const NAME_SERVER_ENV: &str = "ROOST_NAME_SERVER";
+/// Another socket of the resolver, for the same.
+const RESOLVER_ENV: &str = "ROOST_RESOLVER";
 /// Another resolv.conf, for the same.
 const RESOLV_CONF_ENV: &str = "ROOST_RESOLV_CONF";
 /// Argument of the process that answers for the box's name.
@@ -228,6 +230,7 @@ fn places() -> Result<Places> {
         tunnel: env(TUNNEL_ENV).unwrap_or_else(tunnel::socket),
         dns: env(DNS_ENV).unwrap_or_else(dns::socket),
         certificates: env(CERTIFICATES_ENV).unwrap_or_else(certificates::socket),
+        resolver: env(RESOLVER_ENV).unwrap_or_else(roost_service::resolver::socket),
         name_server: address(NAME_SERVER_ENV, resolver::PORT)?,
         mail_http: address(MAIL_HTTP_ENV, mail::HTTP_PORT)?,
         resolv_conf: env(RESOLV_CONF_ENV).unwrap_or_else(|| "/etc/resolv.conf".into()),

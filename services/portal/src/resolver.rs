@@ -10,8 +10,6 @@ use std::path::Path;
 
 /// Where resolvers listen (RFC 1035 §4.2).
 pub const PORT: u16 = 53;
-/// Why nothing is known while there is no resolver.
-pub const NONE: &str = "the box has got no resolver from its network yet";
 
 /// One that can be asked.
 #[derive(Debug)]

@@ -175,6 +175,7 @@ impl Played {
             tunnel: at("tunnel.sock"),
             dns: at("dns.sock"),
             certificates: at("certificates.sock"),
+            resolver: at("resolver.sock"),
             name_server: ([127, 0, 0, 1], 9).into(),
             mail_http: ([127, 0, 0, 1], 9).into(),
             resolv_conf: at("resolv.conf"),

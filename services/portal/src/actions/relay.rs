@@ -73,6 +73,8 @@ pub struct Way {
     pub status: Result<Status, NotDone>,
     /// Whether the store has a relay's text.
     pub given: bool,
+    /// Where the internet reaches the box, if that text says so.
+    pub outside: Vec<IpAddr>,
     /// Why the tunnel service does not take that, if it does not.
     pub refused: Option<String>,
 }
@@ -94,9 +96,15 @@ pub async fn status(app: &App) -> Result<Status, NotDone> {
 /// When the store cannot be used.
 pub async fn look(app: &Arc<App>) -> Result<Way, StoreError> {
     let (status, settings) = tokio::join!(status(app), app.view(|store, _| store.settings()));
+    let given = settings?.relay;
+    let text = given
+        .as_deref()
+        .and_then(|text| RelayText::parse(text).ok());
+    let outside = text.and_then(|text| text.tunnel().outside.clone());
     Ok(Way {
         status,
-        given: settings?.relay.is_some(),
+        given: given.is_some(),
+        outside: outside.map(|outside| outside.addresses).unwrap_or_default(),
         refused: app.relay.refused().clone(),
     })
 }

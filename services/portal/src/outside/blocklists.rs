@@ -13,7 +13,7 @@
 //! | | anything else | | [`ListState::Unanswered`] |
 //! | | | anything else | [`ListState::Unanswered`] |
 
-use crate::resolver::{self, Resolver, broken};
+use crate::resolver::{Resolver, broken};
 use domain::base::iana::Rtype;
 use domain::rdata::A;
 use futures_util::future::join_all;
@@ -135,18 +135,16 @@ pub enum ListState {
 /// What the DNS says at an address's place in a list: its codes, or why there is no answer.
 type Told = Result<Vec<Ipv4Addr>, String>;
 
-/// Asks all lists at once.
+/// Asks all lists at once; in place of a resolver, why there is none.
 pub async fn check(
-    resolver: Option<&Resolver>,
+    resolver: Result<&Resolver, &str>,
     lists: &[List],
     address: PublicAddress,
     patience: Duration,
 ) -> Blocklists {
     let address = address.0;
     let ask = move |list: List, about| async move {
-        let Some(resolver) = resolver else {
-            return Err(resolver::NONE.to_owned());
-        };
+        let resolver = resolver.map_err(str::to_owned)?;
         let place = place(about, list.zone);
         let told = timeout(patience, ask(resolver, &place)).await;
         told.unwrap_or_else(|_| Err("no answer came in time".to_owned()))

@@ -11,7 +11,7 @@
 //! | a greeting with 220 | [`PortState::Open`] |
 //! | no connection, no greeting, a refusal in its place, or something else | [`PortState::Closed`] |
 
-use crate::resolver::{self, Resolver, broken};
+use crate::resolver::{Resolver, broken};
 use domain::base::iana::Rtype;
 use domain::rdata::{A, Mx};
 use futures_util::future::join_all;
@@ -91,9 +91,9 @@ enum Outcome {
     Unreachable(io::ErrorKind),
 }
 
-/// Tries all receivers at once.
+/// Tries all receivers at once; in place of a resolver, why there is none.
 pub async fn try_all(
-    resolver: Option<&Resolver>,
+    resolver: Result<&Resolver, &str>,
     receivers: &[&'static str],
     port: u16,
     patience: Duration,
@@ -109,10 +109,10 @@ pub async fn try_all(
         };
         // Half of the time is for the connection, however long the names take.
         let found = match resolver {
-            Some(resolver) => timeout(patience / 2, find(resolver, &mut tried))
+            Ok(resolver) => timeout(patience / 2, find(resolver, &mut tried))
                 .await
                 .unwrap_or_else(|_| Err("no answer came in time".to_owned())),
-            None => Err(resolver::NONE.to_owned()),
+            Err(why) => Err(why.to_owned()),
         };
         match found {
             Ok(address) => {

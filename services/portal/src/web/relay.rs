@@ -4,9 +4,12 @@ use super::health;
 use super::page::{self, Field, Kind, Page, Tone, Trouble, fault, note, sentence, token};
 use super::visit::{Order, Signed};
 use super::words::{bytes, rounded};
+use crate::actions::outside::{self, Standing};
 use crate::actions::relay::{self, NotDone, Way};
 use crate::app::App;
 use crate::audit::Actor;
+use crate::outside::blocklists::ListState;
+use crate::outside::port25::PortState;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -24,6 +27,7 @@ struct Say {
     above: Option<Markup>,
     typed: String,
     wrong: Option<Reason>,
+    standing: Option<Standing>,
 }
 
 impl Say {
@@ -81,6 +85,21 @@ async fn show_page(app: &Arc<App>, signed: &Signed, say: &Say) -> Result<Respons
                     (stand(&way))
                 }
             }
+            @if is_up {
+                section.card {
+                    h2 { "What others make of your mail" }
+                    @if let Some(standing) = &say.standing {
+                        (others(standing))
+                    } @else {
+                        p { "Large receivers are tried, to see whether mail gets out, and the lists are asked by which receivers refuse addresses. That takes some seconds." }
+                    }
+                    form method="post" action="/relay" {
+                        (token(&signed.form))
+                        input type="hidden" name="do" value="look";
+                        button.quiet { @if say.standing.is_some() { "Look again" } @else { "Look now" } }
+                    }
+                }
+            }
             @if let Ok(status) = &way.status {
                 section.card {
                     h2 { "This box’s key" }
@@ -116,6 +135,40 @@ async fn show_page(app: &Arc<App>, signed: &Signed, say: &Say) -> Result<Respons
         }
     };
     Ok(Page::new(app, signed, "/relay", "Relay").show(content))
+}
+
+/// Whether mail gets out, and who has its address on a list.
+fn others(standing: &Standing) -> Markup {
+    html! {
+        dl {
+            dt { "Mail gets out" }
+            dd {
+                @match standing.port25.state {
+                    PortState::Open => "yes",
+                    PortState::Closed => "no, port 25 is blocked",
+                    PortState::Unknown => "not known",
+                }
+                br; (sentence(&standing.port25.why))
+            }
+            @if let Some(lists) = &standing.lists {
+                @for list in &lists.lists {
+                    dt { (list.name) }
+                    dd {
+                        @match list.state {
+                            ListState::Clear => "not listed",
+                            ListState::Listed => {
+                                "has " (lists.address) br; (sentence(&list.why)) br;
+                                a href=(list.removal) rel="noreferrer" { "Have it taken off" }
+                            }
+                            ListState::Unanswered => { "not known" br; (sentence(&list.why)) }
+                        }
+                    }
+                }
+            } @else {
+                dt { "Blocklists" } dd { "not asked: the relay’s text does not say by which address mail leaves" }
+            }
+        }
+    }
 }
 
 /// How the tunnel stands, with figures.
@@ -160,6 +213,14 @@ pub async fn change(State(app): Shell, order: Order) -> Result<Response, Trouble
             let done = relay::clear(&app, Actor::Owner, from).await;
             done.map(|()| "The relay is removed.")
         }
+        "look" => {
+            let way = relay::look(&app).await?;
+            let say = Say {
+                standing: Some(outside::look(&app, &way.outside).await),
+                ..Say::default()
+            };
+            return show_page(&app, &order.by, &say).await;
+        }
         _ => return show_page(&app, &order.by, &Say::default()).await,
     };
     let say = match result {
@@ -177,11 +238,13 @@ pub async fn change(State(app): Shell, order: Order) -> Result<Response, Trouble
                     above: Some(fault("The relay was not changed", None)),
                     typed,
                     wrong: Some(reason),
+                    standing: None,
                 },
                 NotDone::Refused { why } if order.fields.get("do") == "set" => Say {
                     above: Some(fault("The relay was not changed", None)),
                     typed,
                     wrong: Some(Reason::new(why)),
+                    standing: None,
                 },
                 not => Say {
                     typed,

@@ -85,6 +85,7 @@ impl TheBox {
             tunnel: path("tunnel.sock"),
             dns: path("dns.sock"),
             certificates: path("certificates.sock"),
+            resolver: path("resolver.sock"),
             name_server: SocketAddr::from(([127, 0, 0, 1], 1)),
             mail_http: SocketAddr::from(([127, 0, 0, 1], 1)),
             resolv_conf: path("resolv.conf"),
