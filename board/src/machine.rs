@@ -56,7 +56,7 @@ impl Board {
     }
 
     /// The board whose device tree says this: the bytes of
-    /// `/proc/device-tree/compatible`, strings that each end in a zero byte.
+    /// `/sys/firmware/devicetree/base/compatible`, strings that each end in a zero byte.
     pub fn from_compatible(property: &[u8]) -> Option<Self> {
         property.split(|byte| *byte == 0).find_map(|one| {
             Self::ALL

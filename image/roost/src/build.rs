@@ -648,7 +648,7 @@ impl<'a> Build<'a> {
 }
 
 /// The box's programs ask its own resolver, and may believe what it says of signatures (`trust-ad`). The
-/// network's resolvers are in `/run/resolv.conf`, which init writes.
+/// network's resolvers are in `/run/network/resolv.conf`, which init writes.
 fn resolv_conf() -> String {
     let own = roost_service::resolver::ADDRESS;
     format!("nameserver {own}\noptions edns0 trust-ad\n")

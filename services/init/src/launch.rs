@@ -1,5 +1,6 @@
 //! Starting a program with exactly the rights its spec lists.
 
+use crate::container::enter::{Entrance, Fault, Step};
 use roost_service::spec::Capability;
 use rustix::process::{Gid, Uid, setsid};
 use rustix::thread::{
@@ -25,15 +26,27 @@ pub struct Confinement {
     pub cgroup: Option<File>,
     /// A descriptor that the program shall inherit.
     pub inherit: Option<OwnedFd>,
+    /// Its container, if it has one.
+    pub container: Option<Entrance>,
+    /// Where the child writes which step failed, and why.
+    pub report: Option<OwnedFd>,
 }
 
 impl Confinement {
-    /// Makes `command` start confined: own session, own control group, the
-    /// given user, only the given capabilities (bounding, ambient and all
-    /// others), and no way to gain more.
-    ///
-    /// Containers (mount, PID, IPC and UTS namespaces, seccomp, Landlock)
-    /// belong into `enter` below as further steps.
+    /// No right at all, for this user.
+    pub fn of(user: u32) -> Self {
+        Self {
+            user,
+            capabilities: Vec::new(),
+            cgroup: None,
+            inherit: None,
+            container: None,
+            report: None,
+        }
+    }
+
+    /// Makes `command` start confined: own session, own control group, own container, the given
+    /// user, only the given capabilities (bounding, ambient and all others), and no way to gain more.
     #[expect(
         unsafe_code,
         reason = "std's only door to the child between fork and exec"
@@ -42,19 +55,41 @@ impl Confinement {
         // SAFETY: init has one thread, so nothing was locked by another at
         // the fork, and `enter` only makes system calls on the child itself.
         unsafe {
-            command.pre_exec(move || self.enter());
+            command.pre_exec(move || {
+                self.enter().map_err(|fault| {
+                    if let Some(report) = &self.report {
+                        // It is shorter than what a pipe holds. Without it the number alone is told.
+                        let _ = rustix::io::write(report, fault.to_string().as_bytes());
+                    }
+                    let number = fault.source.raw_os_error().unwrap_or(libc::EINVAL);
+                    // std hands on nothing else.
+                    io::Error::from_raw_os_error(number)
+                })
+            });
         }
     }
 
     /// Runs in the child.
-    fn enter(&self) -> io::Result<()> {
-        setsid()?;
+    fn enter(&self) -> Result<(), Fault> {
+        setsid().step("its session")?;
         if let Some(mut procs) = self.cgroup.as_ref() {
-            procs.write_all(b"0")?;
+            procs.write_all(b"0").step("its control group")?;
         }
         if let Some(fd) = &self.inherit {
-            rustix::io::fcntl_setfd(fd.as_fd(), rustix::io::FdFlags::empty())?;
+            rustix::io::fcntl_setfd(fd.as_fd(), rustix::io::FdFlags::empty())
+                .step("its notification pipe")?;
         }
+        // In its user namespace nobody may (user_namespaces(7)).
+        set_thread_groups(&[]).step("leaving root's groups")?;
+        let wall = self.container.as_ref().map(Entrance::enter).transpose()?;
+        self.become_user().step("giving up root's rights")?;
+        if let Some(wall) = wall {
+            wall.close().step("closing its Landlock wall")?;
+        }
+        Ok(())
+    }
+
+    fn become_user(&self) -> io::Result<()> {
         let kept = self.kept();
         // Later kernels may know more capabilities than these; EINVAL ends the list.
         for number in 0..64 {
@@ -70,7 +105,6 @@ impl Confinement {
         }
         set_keep_capabilities(true)?;
         let (uid, gid) = (Uid::from_raw(self.user), Gid::from_raw(self.user));
-        set_thread_groups(&[])?;
         set_thread_res_gid(gid, gid, gid)?;
         set_thread_res_uid(uid, uid, uid)?;
         set_capabilities(

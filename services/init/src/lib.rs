@@ -14,6 +14,7 @@ pub mod boot;
 pub mod card;
 pub mod card_errors;
 pub mod clock;
+pub mod container;
 pub mod control;
 pub mod data;
 pub mod devices;

@@ -20,7 +20,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// Where the resolvers that the network has named are written; the box's own resolver reads it.
-pub const RESOLV_CONF: &str = "/run/resolv.conf";
+pub const RESOLV_CONF: &str = "/run/network/resolv.conf";
 /// Addresses kept for the status; a home network gives a handful.
 const MAX_ADDRESSES: usize = 16;
 

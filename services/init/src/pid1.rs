@@ -283,14 +283,16 @@ impl Init {
                     .get(index)?
                     .spec
                     .clone();
-                return Some(match processes::start_service(&spec, &self.name) {
-                    Ok(child) => {
-                        let pid = child.pid;
-                        self.watch_service(index, child);
-                        supervisor::Event::Started(index, pid)
-                    }
-                    Err(reason) => supervisor::Event::NotStarted(index, reason),
-                });
+                return Some(
+                    match processes::start_service(&spec, &self.table, &self.name) {
+                        Ok(child) => {
+                            let pid = child.pid;
+                            self.watch_service(index, child);
+                            supervisor::Event::Started(index, pid)
+                        }
+                        Err(reason) => supervisor::Event::NotStarted(index, reason),
+                    },
+                );
             }
             supervisor::Action::Terminate(pid) => processes::signal(pid, Signal::TERM),
             supervisor::Action::Kill(index, pid) => {

@@ -1,17 +1,21 @@
 //! Starting services and helper programs, and what is known of running ones.
 
+use crate::card;
+use crate::container::enter::{Entrance, STAGE};
+use crate::container::{self, Container, users};
 use crate::launch::Confinement;
+use crate::network::RESOLV_CONF;
 use crate::supervisor::Exit;
-use crate::{card, data};
 use roost_service::notify;
 use roost_service::spec::{self, DATA_FORMAT_ENV, NAME_ENV, RUN_ENV, ServiceSpec};
 use rustix::fs::{Gid, Uid};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Parent of the services' control groups.
@@ -43,13 +47,45 @@ pub fn prepare_cgroups() -> io::Result<()> {
     Ok(())
 }
 
-/// Starts a service.
+/// Makes the folders in which services see something of others before it is there: those for
+/// sockets, and that of what the network says of itself.
+///
+/// # Errors
+/// Names the folder.
+pub fn prepare_folders(table: &[ServiceSpec]) -> Result<(), String> {
+    let told = |path: &Path, error: io::Error| format!("cannot make {}: {error}", path.display());
+    let network = Path::new(RESOLV_CONF).parent();
+    for folder in network.into_iter().chain([Path::new(STAGE)]) {
+        fs::create_dir_all(folder).map_err(|e| told(folder, e))?;
+    }
+    for spec in table {
+        let folder = spec::run_folder(&spec.name);
+        folder
+            .parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| own_folder(spec, &folder, 0o755))
+            .map_err(|e| told(&folder, e))?;
+    }
+    Ok(())
+}
+
+/// Starts a service in its container. `table`: all services, whose users it may meet.
 ///
 /// # Errors
 /// A sentence that says which step failed.
-pub fn start_service(spec: &ServiceSpec, name: &str) -> Result<Child, String> {
-    let folder = data_folder(spec).map_err(|e| format!("its data folder: {e}"))?;
-    let run = run_folder(spec).map_err(|e| format!("its folder for sockets: {e}"))?;
+pub fn start_service(
+    spec: &ServiceSpec,
+    table: &[ServiceSpec],
+    name: &str,
+) -> Result<Child, String> {
+    let container = Container::of(spec);
+    let folder = container.home.clone();
+    own_folder(spec, &folder, 0o700).map_err(|e| format!("its data folder: {e}"))?;
+    if spec.settings.is_some() {
+        // Nothing may have been chosen yet; what will be is seen there.
+        fs::create_dir_all(container::chosen_folder())
+            .map_err(|e| format!("the folder of settings: {e}"))?;
+    }
     if spec.card {
         card::hand_over(
             Path::new(roost_service::card::PATH),
@@ -58,29 +94,68 @@ pub fn start_service(spec: &ServiceSpec, name: &str) -> Result<Child, String> {
         )
         .map_err(|e| format!("its copy of the card: {e}"))?;
     }
+    let users = container
+        .own_users
+        .then(|| users::namespace(table.iter().map(|spec| spec.user)))
+        .transpose()
+        .map_err(|e| format!("its user namespace: {e}"))?;
     let (notify_read, notify_write) = pipe().map_err(|e| format!("its notification pipe: {e}"))?;
+    let (report_read, report_write) = pipe().map_err(|e| format!("its report pipe: {e}"))?;
     let mut command = Command::new(&spec.program);
+    // It goes to its data folder by itself, once it is in its own root.
     command
         .env_clear()
         .env("PATH", "/bin")
         .env("HOME", &folder)
         .env("TMPDIR", "/tmp")
         .env("ROOST_DATA", &folder)
-        .env(RUN_ENV, &run)
+        .env(RUN_ENV, spec::run_folder(&spec.name))
         .env(DATA_FORMAT_ENV, spec.data_format.to_string())
         .env(NAME_ENV, name)
         .env(notify::ENV, notify_write.as_raw_fd().to_string())
-        .stdin(Stdio::null())
-        .current_dir(&folder);
+        .stdin(Stdio::null());
     let confinement = Confinement {
         user: spec.user,
-        capabilities: spec.capabilities.keys().copied().collect(),
+        capabilities: container.capabilities.clone(),
         cgroup: join_cgroup(&spec.name).ok(),
         inherit: Some(notify_write),
+        container: Some(Entrance { container, users }),
+        report: Some(report_write),
     };
-    let mut child = spawn(command, confinement).map_err(|e| format!("{}: {e}", spec.program))?;
+    let spawned = in_new_pid_namespace(|| spawn(command, confinement));
+    let mut child = spawned.map_err(|error| {
+        let mut report = String::new();
+        // The child has ended, and with it the pipe.
+        let _ = File::from(report_read).read_to_string(&mut report);
+        if report.is_empty() {
+            report = format!("{}: {error}", spec.program);
+        }
+        report
+    })?;
     child.notify = Some(notify_read);
     Ok(child)
+}
+
+/// Runs `start`, whose first child is process 1 of a new PID namespace.
+///
+/// The namespace of a process is chosen by its parent (pid_namespaces(7)): init's own children
+/// after that are in init's again. Of the child init knows the number in its own namespace.
+fn in_new_pid_namespace(start: impl FnOnce() -> io::Result<Child>) -> io::Result<Child> {
+    let own = File::open("/proc/thread-self/ns/pid")?;
+    #[expect(
+        unsafe_code,
+        reason = "unshare(2) may part a thread from its descriptors"
+    )]
+    // SAFETY: not with this flag.
+    unsafe { unshare_unsafe(UnshareFlags::NEWPID) }?;
+    let started = start();
+    // Without it every later child would be in a namespace whose first process may be gone.
+    let back = move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::ProcessID));
+    if let (Err(_), Ok(child)) = (&back, &started) {
+        signal(child.pid, Signal::KILL);
+    }
+    back?;
+    started
 }
 
 /// Starts one of init's own helpers, with `input` to read: at most what a pipe holds (64 KiB).
@@ -102,13 +177,7 @@ pub fn start_helper(args: &[&str], input: &[u8], confined: bool) -> io::Result<C
     };
     command.stdin(input);
     if confined {
-        let nothing = Confinement {
-            user: NOBODY,
-            capabilities: Vec::new(),
-            cgroup: None,
-            inherit: None,
-        };
-        spawn(command, nothing)
+        spawn(command, Confinement::of(NOBODY))
     } else {
         spawn_plain(command)
     }
@@ -137,23 +206,6 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&read, true)?;
     Ok((read, write))
-}
-
-/// `/data/services/<name>`, for the service's user only.
-fn data_folder(spec: &ServiceSpec) -> io::Result<PathBuf> {
-    let folder = Path::new(data::MOUNT_POINT)
-        .join("services")
-        .join(&spec.name);
-    own_folder(spec, &folder, 0o700)?;
-    Ok(folder)
-}
-
-/// The folder of the service's sockets: all may look, it alone may write.
-fn run_folder(spec: &ServiceSpec) -> io::Result<PathBuf> {
-    let folder = spec::run_folder(&spec.name);
-    fs::create_dir_all(folder.parent().unwrap_or(&folder))?;
-    own_folder(spec, &folder, 0o755)?;
-    Ok(folder)
 }
 
 fn own_folder(spec: &ServiceSpec, folder: &Path, mode: u32) -> io::Result<()> {

@@ -67,13 +67,7 @@ pub fn ask(node: &Path) -> Option<Wish> {
         .stdin(File::open(node).ok()?)
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
-    let nothing = Confinement {
-        user: NOBODY,
-        capabilities: Vec::new(),
-        cgroup: None,
-        inherit: None,
-    };
-    nothing.apply(&mut command);
+    Confinement::of(NOBODY).apply(&mut command);
     let mut child = command.spawn().ok()?;
     let answer = child.stdout.take().and_then(|out| read_for(&out, LIMIT));
     // It has ended, or has nothing more to say.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Where init writes it (resolv.conf(5)).
-pub const PATH: &str = "/run/resolv.conf";
+pub const PATH: &str = "/run/network/resolv.conf";
 /// Resolvers that are used, as resolv.conf(5) has it.
 const MAX_SERVERS: usize = 3;
 /// Longest file that is read, in bytes.

@@ -64,14 +64,13 @@ pub struct ServiceSpec {
     pub ready_timeout_s: u32,
     /// Seconds it gets after SIGTERM before SIGKILL.
     pub stop_timeout_s: u32,
-    /// Why it reads the owner's settings ([`crate::settings`]): it sees their files, and starts
-    /// again when one of them has changed.
+    /// Why it reads the owner's settings ([`crate::settings`]): it sees their files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<Why>,
     /// Capabilities kept in all of its sets, e.g. `net_admin`.
     #[serde(default)]
     pub capabilities: BTreeMap<Capability, Why>,
-    /// Ports below 1024 that it may bind, e.g. `tcp/25`.
+    /// Ports that it may bind, e.g. `tcp/25`, beside those that the kernel chooses (port 0).
     #[serde(default)]
     pub ports: BTreeMap<Port, Why>,
     /// What the service may ask init for, beyond nothing.
@@ -80,7 +79,8 @@ pub struct ServiceSpec {
     /// Devices that it may open; init makes nodes for them ([`Device::path`]).
     #[serde(default)]
     pub devices: BTreeMap<Device, Why>,
-    /// Files and folders of the image, other than its program, that it sees (read only).
+    /// Files and folders, other than its program, that it sees (read only). Of a folder that init
+    /// or the kernel changes it sees the changes, of a file that is replaced it does not.
     #[serde(default)]
     pub files: BTreeMap<String, Why>,
     /// Services whose sockets ([`run_folder`]) it sees.
@@ -271,24 +271,24 @@ impl Device {
     }
 }
 
-/// A namespace that a service may share with init (namespaces(7)). The network's is shared by all;
-/// those of mounts, processes, IPC, host name and control groups by none.
+/// A namespace that a service may share with init (namespaces(7)). Those of mounts, processes,
+/// IPC, host name and control groups are shared by none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Namespace {
     /// Users: a capability counts for the box's network only here.
     User,
-    /// The box's network; without it a service has not even a loopback interface.
+    /// The box's network; without it a service has a loopback interface of its own, which is down.
     Network,
 }
 
-/// A port below 1024 that a service may bind.
+/// A port that a service may bind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Port {
     /// TCP or UDP.
     pub protocol: Protocol,
-    /// Its number; never 0.
-    pub number: u16,
+    /// Its number; never 0. `None`: any, because the owner chooses it while the box runs.
+    pub number: Option<u16>,
 }
 
 /// What a [`Port`] is of.
@@ -306,7 +306,10 @@ impl fmt::Display for Port {
             Protocol::Tcp => "tcp",
             Protocol::Udp => "udp",
         };
-        write!(f, "{protocol}/{}", self.number)
+        match self.number {
+            Some(number) => write!(f, "{protocol}/{number}"),
+            None => write!(f, "{protocol}/any"),
+        }
     }
 }
 
@@ -320,10 +323,13 @@ impl FromStr for Port {
                 "udp" => Protocol::Udp,
                 _ => return None,
             };
-            let number = number.parse().ok().filter(|number| *number != 0)?;
+            let number = match number {
+                "any" => None,
+                number => Some(number.parse().ok().filter(|number| *number != 0)?),
+            };
             Some(Self { protocol, number })
         });
-        parts.ok_or_else(|| format!("{text:?} is no port: write tcp/25 or udp/53"))
+        parts.ok_or_else(|| format!("{text:?} is no port: write tcp/25, udp/53 or udp/any"))
     }
 }
 
@@ -340,12 +346,11 @@ impl<'de> Deserialize<'de> for Port {
     }
 }
 
-/// A Linux capability that a service may keep (capabilities(7)).
+/// A Linux capability that a service may keep (capabilities(7)). None is needed to bind a port:
+/// see [`ServiceSpec::ports`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Capability {
-    /// Bind ports below 1024.
-    NetBindService,
     /// Configure interfaces, routes and packet filters.
     NetAdmin,
 }
@@ -354,7 +359,6 @@ impl Capability {
     /// The capability's bit number in the kernel's sets (`linux/capability.h`).
     pub const fn number(self) -> u32 {
         match self {
-            Self::NetBindService => 10,
             Self::NetAdmin => 12,
         }
     }
@@ -419,6 +423,16 @@ pub enum SpecError {
         /// The path.
         file: String,
     },
+    /// A right that counts for nothing without another one.
+    #[error("service {name:?}: {right} counts for nothing without shared.{without}")]
+    Idle {
+        /// The service.
+        name: String,
+        /// The right, e.g. `ports.tcp/25`.
+        right: String,
+        /// What is missing.
+        without: Namespace,
+    },
     /// It shall see the sockets of a service that is not in the table.
     #[error("service {name:?} talks to {other:?}, which does not exist")]
     UnknownSocket {
@@ -457,8 +471,8 @@ pub enum SpecError {
 /// Checks a whole table.
 ///
 /// `Ok` proves that every name, program, user, time-out, file and limit is
-/// usable, that every right has its reason, that names and users are unique,
-/// and that `after` can be satisfied.
+/// usable, that every right has its reason and is of use, that names and users
+/// are unique, and that `after` can be satisfied.
 ///
 /// # Errors
 /// The first fault found, in table order.
@@ -530,6 +544,22 @@ fn validate_one(spec: &ServiceSpec) -> Result<(), SpecError> {
             right,
         });
     }
+    let idle = |right: Option<String>, without: Namespace| match right {
+        Some(right) if !spec.shared.contains_key(&without) => Err(SpecError::Idle {
+            name: name.clone(),
+            right,
+            without,
+        }),
+        _ => Ok(()),
+    };
+    let capability = spec.capabilities.keys().next();
+    // capabilities(7): one that is held in another user namespace than the network's own.
+    idle(
+        capability.map(|capability| format!("capabilities.{capability}")),
+        Namespace::User,
+    )?;
+    let port = spec.ports.keys().next();
+    idle(port.map(|port| format!("ports.{port}")), Namespace::Network)?;
     validate_limits(name, &spec.limits)?;
     if spec.user == 0 || spec.user > MAX_USER {
         return Err(SpecError::BadUser {
@@ -687,6 +717,18 @@ mod tests {
         bad.ports.insert("tcp/25".parse().unwrap(), " ".into());
         assert_eq!(text(&[bad]), "service \"a\": ports.tcp/25 does not say why");
         let mut bad = spec("a", 1, &[]);
+        bad.ports.insert("tcp/25".parse().unwrap(), "Mail.".into());
+        assert_eq!(
+            text(&[bad]),
+            "service \"a\": ports.tcp/25 counts for nothing without shared.network"
+        );
+        let mut bad = spec("a", 1, &[]);
+        bad.capabilities.insert(Capability::NetAdmin, "Why.".into());
+        assert_eq!(
+            text(&[bad]),
+            "service \"a\": capabilities.net_admin counts for nothing without shared.user"
+        );
+        let mut bad = spec("a", 1, &[]);
         bad.files.insert("/etc/../x".into(), "Why.".into());
         assert_eq!(
             text(&[bad]),
@@ -710,12 +752,14 @@ mod tests {
     fn the_table_survives_json() {
         let mut one = spec("mail", 1001, &[]);
         one.capabilities = [(Capability::NetAdmin, "Its interface.".into())].into();
-        one.ports = [("udp/53".parse().unwrap(), "The DNS.".into())].into();
+        one.ports = [
+            ("udp/53".parse().unwrap(), "The DNS.".into()),
+            ("udp/any".parse().unwrap(), "The owner chooses.".into()),
+        ]
+        .into();
         let json = serde_json::to_string(&[&one]).unwrap();
         assert!(
-            json.contains(
-                r#""capabilities":{"net_admin":"Its interface."},"ports":{"udp/53":"The DNS."}"#
-            ),
+            json.contains(r#""capabilities":{"net_admin":"Its interface."},"ports":{"udp/any":"The owner chooses.","udp/53":"The DNS."}"#),
             "{json}"
         );
         assert!(

@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// Where the builder says what the image is.
 const RELEASE: &str = "etc/roost/release.json";
 
+/// What the machine is (devicetree specification, section 2.3.1); `/proc/device-tree` leads there.
+const COMPATIBLE: &str = "sys/firmware/devicetree/base/compatible";
+
 /// The service whose store a bundle must be able to read.
 const MAIL: &str = "mail";
 
@@ -103,7 +106,7 @@ impl Facts {
                 reason: error.to_string(),
             })?;
         let mail = services.iter().find(|service| service.name == MAIL);
-        let (path, bytes) = read("proc/device-tree/compatible")?;
+        let (path, bytes) = read(COMPATIBLE)?;
         let board = Board::from_compatible(&bytes).ok_or_else(|| FactsError::Content {
             path,
             reason: format!(
@@ -164,7 +167,7 @@ mod tests {
             "etc/roost/services.json",
             br#"[{"name":"mail","data_format":3,"user":800}]"#,
         );
-        write("proc/device-tree/compatible", b"linux,dummy-virt\0");
+        write(COMPATIBLE, b"linux,dummy-virt\0");
         let facts = Facts::read(folder.path(), 3).unwrap();
         assert_eq!(facts.running.version.name, "0.1.0+14");
         assert_eq!(facts.running.version.number, 14);

@@ -92,6 +92,7 @@ impl Init {
             init.basics(),
             init.open_control(),
             init.open_network(),
+            processes::prepare_folders(&init.table),
             nodes,
         ]
         .into_iter()
@@ -147,6 +148,9 @@ impl Init {
         for (key, value) in [
             ("ipv6/conf/all/forwarding", "0"),
             ("ipv6/conf/default/accept_ra", "1"),
+            // Of both families. Who may bind which is up to each service's Landlock rules: a
+            // capability in its user namespace would count for nothing here (capabilities(7)).
+            ("ipv4/ip_unprivileged_port_start", "0"),
         ] {
             let path = Path::new("/proc/sys/net").join(key);
             fs::write(&path, value).map_err(|e| format!("cannot set {}: {e}", path.display()))?;
