@@ -30,6 +30,11 @@ pub fn namespace(users: impl Iterator<Item = u32>) -> io::Result<OwnedFd> {
         )]
         // SAFETY: not with this flag.
         let entered = unsafe { unshare_unsafe(UnshareFlags::NEWUSER) };
+        // Nor may anybody in it make one below it, in which he would have every capability. It is this
+        // namespace's own number that is seen here.
+        let entered = entered
+            .map_err(io::Error::from)
+            .and_then(|()| fs::write("/proc/sys/user/max_user_namespaces", "0"));
         if entered.is_ok() && rustix::io::write(&tell_ready, b"1").is_ok() {
             // Until init has what it wants.
             let _ = rustix::io::read(&wait, &mut [0]);
@@ -38,7 +43,7 @@ pub fn namespace(users: impl Iterator<Item = u32>) -> io::Result<OwnedFd> {
     drop(tell_ready);
     let made = File::from(ready)
         .read_exact(&mut [0])
-        .map_err(|_| io::Error::other("unshare(2) refused it"))
+        .map_err(|_| io::Error::other("the kernel refuses it"))
         .and_then(|()| {
             let folder = format!("/proc/{}", child.as_raw_nonzero());
             let write = |name: &str, text: &str| {
