@@ -72,7 +72,7 @@ pub fn runtime_filesystems() -> Result<(), MountError> {
     mount_at("tmpfs", "/run", "tmpfs", INERT, "mode=0755,size=16m")?;
     mount_at("tmpfs", "/tmp", "tmpfs", INERT, "mode=1777,size=64m")?;
     mount_at("cgroup2", "/sys/fs/cgroup", "cgroup2", INERT, "nsdelegate")?;
-    // Services get their own mount namespaces later; nothing they do there may come back.
+    // Services get their own mount namespaces; nothing that is done there may come back.
     mount_change(
         "/",
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,

@@ -146,11 +146,21 @@ fn a_service_can_do_what_its_spec_lists_and_nothing_else() {
         let said = said(start("probe").unwrap());
         drop(door);
         // The next child of this thread is in its own PID namespace again.
-        let next = Command::new("/bin/abort").spawn().unwrap();
+        let mut next = Command::new("/bin/abort").spawn().unwrap();
         assert!(Path::new(&format!("/proc/{}", next.id())).exists());
+        next.wait().unwrap();
         said
     });
-    insta::assert_snapshot!(said);
+    // Landlock guards ports of UDP from its version 10 on, which not every machine has that runs
+    // this; the lab looks at them.
+    let (said, udp): (Vec<&str>, Vec<&str>) = said
+        .lines()
+        .partition(|line| !line.starts_with("binds udp: "));
+    assert!(
+        matches!(udp[..], ["binds udp: 0" | "binds udp: any"]),
+        "{udp:?}"
+    );
+    insta::assert_snapshot!(said.join("\n"));
 }
 
 #[test]

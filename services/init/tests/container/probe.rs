@@ -1,10 +1,11 @@
 //! What a service can do in its container: one line for each try. `tests/container.rs` compiles it,
-//! statically, for a container has no libraries.
+//! statically, for a container has no libraries. So does the lab (`scenarios/test_containers.py`),
+//! which puts it in place of the services of an image.
 
 use std::fs;
-use std::io::{self, Read, Write};
-use std::net::{TcpListener, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
@@ -23,11 +24,12 @@ unsafe extern "C" {
 
 fn main() {
     let program = std::env::args().next().unwrap();
-    match program.rsplit('/').next().unwrap() {
+    let name = program.rsplit('/').next().unwrap();
+    match name {
         "guest" => drop(UnixStream::connect("/run/services/host/door").unwrap()),
         "host" => host(),
         "abort" => std::process::abort(),
-        _ => tries(),
+        _ => tries(name),
     }
 }
 
@@ -46,37 +48,64 @@ fn host() {
     println!("user {}", who[1]);
 }
 
-fn tries() {
+fn tries(name: &str) {
+    let own = |variable| std::env::var(variable).unwrap();
+    let (data, run) = (own("ROOST_DATA"), own("ROOST_RUN"));
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     for line in status.lines() {
         let known = [
-            "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs",
+            "Uid",
+            "Gid",
+            "Groups",
+            "CapInh",
+            "CapPrm",
+            "CapEff",
+            "CapBnd",
+            "CapAmb",
+            "NoNewPrivs",
         ];
         if known.contains(&line.split(':').next().unwrap()) {
             println!("{}", line.replace('\t', " ").trim());
         }
     }
-    println!("process {}", std::process::id());
-    println!("folder {}", std::env::current_dir().unwrap().display());
-    say("processes", numbers());
-    for path in ["/", "/data/services", "/dev"] {
+    println!("process: {}", std::process::id());
+    println!("folder: {}", std::env::current_dir().unwrap().display());
+    processes();
+    for path in [
+        "/",
+        "/data",
+        "/data/services",
+        "/run/services",
+        "/dev",
+        "/sys",
+    ] {
         say(&format!("list {path}"), fs::read_dir(path).map(drop));
     }
     for path in [
         "/etc/shown",
         "/etc/hidden",
+        "/etc/roost/settings.json",
         "/data/services/other/secret",
+        "/data/first-boot/card",
         "/proc/sys/kernel/hostname",
+        "/proc/kmsg",
+        "/run/roost/control.sock",
         "/run/services/other/door",
     ] {
         say(&format!("read {path}"), fs::read(path).map(drop));
     }
-    for path in ["/bin/new", "/etc/shown", "/new", "/dev/new", "/proc/self/comm"] {
+    for path in [
+        "/bin/new",
+        "/etc/shown",
+        "/new",
+        "/dev/new",
+        "/proc/self/comm",
+    ] {
         say(&format!("write {path}"), fs::write(path, "x"));
     }
     for path in [
-        "/data/services/probe/new",
-        "/run/services/probe/new",
+        &format!("{data}/new"),
+        &format!("{run}/new"),
         "/tmp/new",
         "/dev/null",
     ] {
@@ -84,21 +113,23 @@ fn tries() {
     }
     let full = vec![0; 2 << 20];
     say("write 2 MiB to /tmp", fs::write("/tmp/full", full));
-    let copy = "/data/services/probe/copy";
-    let copied = fs::copy("/bin/probe", copy).and_then(|_| {
-        fs::set_permissions(copy, PermissionsExt::from_mode(0o755))?;
-        Command::new(copy).status()
+    let copy = format!("{data}/copy");
+    let copied = fs::copy(format!("/bin/{name}"), &copy).and_then(|_| {
+        fs::set_permissions(&copy, PermissionsExt::from_mode(0o755))?;
+        Command::new(&copy).status()
     });
     say("execute what it wrote", copied.map(drop));
     say("execute itself", itself());
-    let any = "0.0.0.0";
-    for port in [0, 25, 26, 8000] {
-        say(&format!("tcp {port}"), TcpListener::bind((any, port)).map(drop));
-    }
-    // Others are guarded from Landlock's version 10 on, which not every machine has that runs this.
-    say("udp 0", UdpSocket::bind((any, 0)).map(drop));
+    ports("tcp", |port| {
+        TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
+    });
+    ports("udp", |port| {
+        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
+    });
     let door = "/run/services/other/door";
     say("connect to other", UnixStream::connect(door).map(drop));
+    let init = "/run/roost/control.sock";
+    say("connect to init", UnixStream::connect(init).map(drop));
     say(
         "mount",
         call(unsafe {
@@ -106,10 +137,37 @@ fn tries() {
             mount(kind, at, kind, 0, std::ptr::null())
         }),
     );
-    say("a mount namespace", call(unsafe { unshare(NEWNS) }));
-    say("a user namespace", call(unsafe { unshare(NEWUSER) }));
+    say("make a mount namespace", call(unsafe { unshare(NEWNS) }));
+    say("make a user namespace", call(unsafe { unshare(NEWUSER) }));
     say("signal process 2", call(unsafe { kill(2, 0) }));
-    io::stdout().flush().unwrap();
+    println!("tries: over");
+    if name != "probe" {
+        stay();
+    }
+}
+
+/// Says that it is ready, and stays until it is ended.
+fn stay() {
+    let number = std::env::var("ROOST_NOTIFY_FD").unwrap().parse().unwrap();
+    // It is this program's: init gave it.
+    let mut notify = unsafe { fs::File::from_raw_fd(number) };
+    notify.write_all(b"READY\n").unwrap();
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Says which ports up to 10,000 can be bound, 0 for one of the kernel's choice.
+fn ports(protocol: &str, bind: impl Fn(u16) -> bool) {
+    let bound: Vec<String> = (0..=10_000)
+        .filter(|port| bind(*port))
+        .map(|port| port.to_string())
+        .collect();
+    let bound = match bound.len() {
+        10_001 => "any".to_owned(),
+        _ => bound.join(" "),
+    };
+    println!("binds {protocol}: {bound}");
 }
 
 fn itself() -> io::Result<()> {
@@ -119,16 +177,13 @@ fn itself() -> io::Result<()> {
     child.status().map(drop)
 }
 
-fn numbers() -> io::Result<()> {
-    for entry in fs::read_dir("/proc")? {
-        let name = entry?.file_name().into_string().unwrap();
+fn processes() {
+    for entry in fs::read_dir("/proc").into_iter().flatten() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
         if name.bytes().all(|b| b.is_ascii_digit()) {
-            let mut command = String::new();
-            fs::File::open(format!("/proc/{name}/cmdline"))?.read_to_string(&mut command)?;
-            println!("sees process {name}: {}", command.trim_end_matches('\0'));
+            println!("sees process: {name}");
         }
     }
-    Ok(())
 }
 
 fn call(result: i32) -> io::Result<()> {
