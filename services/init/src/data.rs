@@ -283,9 +283,15 @@ fn grow_file_system(partition: &Device) -> io::Result<()> {
     Ok(())
 }
 
-/// The folders at the top: services may enter their own below `services`, nobody else's.
+/// The folders at the top: services may enter their own below `services`, nobody else's. That of
+/// settings is shown to those who read them, and must be there before anything is chosen.
 fn prepare_folders() -> io::Result<()> {
-    for (name, mode) in [("services", 0o711), ("init", 0o700), ("log", 0o700)] {
+    for (name, mode) in [
+        ("services", 0o711),
+        ("init", 0o700),
+        ("log", 0o700),
+        ("settings", 0o755),
+    ] {
         let path = Path::new(MOUNT_POINT).join(name);
         match fs::create_dir(&path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),

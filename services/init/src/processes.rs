@@ -2,7 +2,7 @@
 
 use crate::card;
 use crate::container::enter::{Entrance, STAGE};
-use crate::container::{self, Container, users};
+use crate::container::{Container, users};
 use crate::launch::Confinement;
 use crate::network::RESOLV_CONF;
 use crate::supervisor::Exit;
@@ -81,11 +81,6 @@ pub fn start_service(
     let container = Container::of(spec);
     let folder = container.home.clone();
     own_folder(spec, &folder, 0o700).map_err(|e| format!("its data folder: {e}"))?;
-    if spec.settings.is_some() {
-        // Nothing may have been chosen yet; what will be is seen there.
-        fs::create_dir_all(container::chosen_folder())
-            .map_err(|e| format!("the folder of settings: {e}"))?;
-    }
     if spec.card {
         card::hand_over(
             Path::new(roost_service::card::PATH),
