@@ -7,8 +7,7 @@
 //!   [`ext4`], [`undo`], [`uevent`], [`verity`], [`ring`], [`lines`], [`reset`], [`screen`],
 //!   [`container`] (what a service sees).
 //! - Act: [`kmsg`], [`boot`], [`block`], [`card`], [`devmapper`], [`mounts`], [`data`],
-//!   [`card_errors`], [`clock`], [`devices`], [`keep`], [`lookup`], [`wish`], [`launch`], [`ports`], [`processes`], [`signals`], [`watchdog`], [`control`], [`logs`],
-//!   [`clock`], [`devices`], [`keep`], [`lookup`], [`wish`], [`launch`], [`container::enter`], [`ports`], [`processes`], [`signals`], [`watchdog`], [`control`], [`logs`],
+//!   [`card_errors`], [`clock`], [`devices`], [`keep`], [`lookup`], [`wish`], [`launch`], [`container::enter`], [`ports`], [`processes`], [`signals`], [`watchdog`], [`control`], [`logs`],
 //!   [`status`], [`trial`], [`halt`], and [`pid1`], the loop that ties them together.
 
 pub mod block;
