@@ -13,15 +13,18 @@ use crate::lock::{Lock, Purpose};
 use crate::modules::Boards;
 use crate::release::{self, Release};
 use crate::report::{self, Report, StepTime};
+use crate::rights::{self, Rights};
 use crate::rootfs::{Tree, Verity};
 use crate::sbom;
 use crate::sdk::{self, Sdk};
+use crate::seccomp::{self, Lists};
 use crate::services;
 use crate::store::{Key, KeyBuilder, Output, Store, disk_failure, sha256_file};
 use crate::tryboot;
 use crate::ui::{Step, Ui, size};
 use crate::workspace::Workspace;
 use roost_service::settings::{self, Settings};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -66,6 +69,10 @@ struct Build<'a> {
     /// The same and this program's own code: while it stays, nothing needs to be looked at again.
     stamp: Key,
     programs: Vec<(&'static Program, Key)>,
+    /// What each service may do.
+    rights: Vec<Rights>,
+    /// The filters of the services' system calls, by path in the image.
+    filters: BTreeMap<String, Vec<u8>>,
     /// Key of our own kernel module.
     tryboot: Key,
     steps: Mutex<Vec<StepTime>>,
@@ -121,14 +128,26 @@ impl<'a> Build<'a> {
         let before = Release::load(&args.config)?;
         let known = before.as_ref().and_then(|before| before.disk_id);
         let disk_id = known.unwrap_or_else(|| disk_id(&config.settings()));
+        let specs = services::specs(&workspace)?;
+        let lists = Lists::load(&workspace, &specs)?;
+        let rights = rights::of(&specs, &lists);
+        let mode = if args.record_syscalls {
+            seccomp::Mode::Record
+        } else {
+            seccomp::Mode::Enforce
+        };
+        let filters = lists.programs(mode)?;
         let mut key = KeyBuilder::new("build", 2)
             .text(&format!("{disk_id:08x}"))
             .text(&lock.render())
             .text(&config.settings_json())
             .text(&boards.fingerprint())
-            .text(&services::json(&services::specs(&workspace)?))
+            .text(&services::json(&specs))
             .tree(&workspace.source.join("services/mail/share"))?
             .key(&tryboot);
+        for (path, filter) in &filters {
+            key = key.text(path).bytes(filter);
+        }
         for (_, k) in &programs {
             key = key.key(k);
         }
@@ -152,6 +171,8 @@ impl<'a> Build<'a> {
             key,
             stamp,
             programs,
+            rights,
+            filters,
             tryboot,
             steps: Mutex::default(),
         })
@@ -452,6 +473,7 @@ impl<'a> Build<'a> {
             root_hash: verity.root_hash,
             sbom: self.output(report::SBOM),
             components,
+            rights: self.rights.clone(),
             steps: std::mem::take(&mut *self.steps.lock().expect("no step panics")),
         };
         let stamp = self.output(STAMP);
@@ -586,6 +608,9 @@ impl<'a> Build<'a> {
             "etc/roost/services.json",
             services::json(&services::specs(&self.workspace)?),
         );
+        for (path, filter) in &self.filters {
+            tree.bytes("settings", path, filter.clone());
+        }
         let name = self.config.settings().name;
         tree.bytes(
             "settings",

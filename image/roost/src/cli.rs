@@ -283,6 +283,9 @@ pub struct BuildArgs {
     /// It is kept in roost.release.json beside the configuration.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=crate::release::MAX_NUMBER))]
     pub release: Option<u64>,
+    /// Let services make every system call, and log those that are on no list (test images only)
+    #[arg(long, hide = true)]
+    pub record_syscalls: bool,
 }
 
 /// Options of `roost bundle`.

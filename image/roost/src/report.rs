@@ -8,6 +8,7 @@ use crate::disk;
 use crate::error::Failure;
 use crate::lock::Lock;
 use crate::release;
+use crate::rights::{self, Rights};
 use crate::rootfs::Tree;
 use crate::sbom::purl;
 use crate::sdk::Sdk;
@@ -107,6 +108,8 @@ pub struct Report {
     pub sbom: PathBuf,
     /// What is in the image.
     pub components: Vec<Component>,
+    /// What each service may do.
+    pub rights: Vec<Rights>,
     /// What was done.
     pub steps: Vec<StepTime>,
 }
@@ -142,7 +145,12 @@ impl Report {
             };
             steps.row([s.name.clone(), time]);
         }
-        let mut text = format!("{}\n{}\n", components.render(), steps.render());
+        let mut text = format!(
+            "{}\n{}\n{}\n",
+            components.render(),
+            rights::render(&self.rights),
+            steps.render()
+        );
         let mut line = |name: &str, value: String| {
             writeln!(text, "  {name:<12}{value}").expect("writing to a string")
         };
@@ -438,6 +446,22 @@ mod tests {
             root_hash: "cd".repeat(32),
             sbom: "build/roost.cdx.json".into(),
             components: vec![component("init"), given],
+            rights: vec![Rights {
+                service: "mail".into(),
+                user: 800,
+                settings: true,
+                card: false,
+                capabilities: vec!["net_bind_service".into()],
+                ports: vec!["tcp/25".into(), "tcp/993".into()],
+                control: Vec::new(),
+                devices: Vec::new(),
+                files: vec!["/share/mail".into()],
+                sockets: vec!["dns".into()],
+                shared: vec!["network".into()],
+                limits: roost_service::spec::Limits::default(),
+                system_calls: 158,
+                own_system_calls: vec!["socket (inet inet6)".into()],
+            }],
             steps: vec![
                 StepTime {
                     name: "SDK root".into(),

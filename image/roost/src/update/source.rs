@@ -22,6 +22,7 @@ pub fn bundle_for(args: &UpdateArgs, ui: &Ui) -> Result<PathBuf, Failure> {
         output: args.output.clone(),
         offline: false,
         release: None,
+        record_syscalls: false,
     };
     let make = MakeArgs {
         build,
