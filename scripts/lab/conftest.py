@@ -1,7 +1,8 @@
 """Fixtures of the scenarios: one box for most of them, more on request.
 
 Environment: `ROOST` (the command), `ROOST_IMAGE` (the image under test) and
-`ROOST_PASSWORD` (of alice, the account in the image).
+`ROOST_PASSWORD` (of alice, the account in the image). With `ROOST_KERNEL_LOGS` (a file) the
+kernel's log of the shared box is kept (scripts/record-syscalls).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import syscalls
 from clients import Account, Clients
 from machine import Machine
 
@@ -150,6 +152,13 @@ def box(
         machine = start(folder, cpus=2, options=("--disk-size", CARD_OPTION, "--lan"))
         machine.wait_ready()
         yield Box(machine, Clients(machine.forwards, subject.account, folder))
+        log = machine.logs("kernel", 5000)
+        if keep := os.environ.get("ROOST_KERNEL_LOGS"):
+            with Path(keep).open("a", encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for line in log)
+        else:
+            # Whatever the scenarios asked for, no service needed a call that is not on its list.
+            assert syscalls.refused(log) == []
 
 
 @pytest.fixture

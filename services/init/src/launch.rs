@@ -1,6 +1,8 @@
 //! Starting a program with exactly the rights its spec lists.
 
 use crate::container::enter::{Entrance, Fault, Step};
+use crate::limits::OfProcess;
+use crate::seccomp::Filters;
 use roost_service::spec::Capability;
 use rustix::process::{Gid, Uid, setsid};
 use rustix::thread::{
@@ -30,6 +32,10 @@ pub struct Confinement {
     pub container: Option<Entrance>,
     /// Where the child writes which step failed, and why.
     pub report: Option<OwnedFd>,
+    /// What it may use up by itself.
+    pub limits: OfProcess,
+    /// Filters of its system calls, if it has some.
+    pub filters: Option<Filters>,
 }
 
 impl Confinement {
@@ -42,6 +48,8 @@ impl Confinement {
             inherit: None,
             container: None,
             report: None,
+            limits: OfProcess::HELPER,
+            filters: None,
         }
     }
 
@@ -72,6 +80,7 @@ impl Confinement {
     /// Runs in the child.
     fn enter(&self) -> Result<(), Fault> {
         setsid().step("its session")?;
+        self.limits.apply().step("its limits")?;
         if let Some(mut procs) = self.cgroup.as_ref() {
             procs.write_all(b"0").step("its control group")?;
         }
@@ -85,6 +94,9 @@ impl Confinement {
         self.become_user().step("giving up root's rights")?;
         if let Some(wall) = wall {
             wall.close().step("closing its Landlock wall")?;
+        }
+        if let Some(filters) = &self.filters {
+            filters.install().step("installing its filters of system calls")?;
         }
         Ok(())
     }
@@ -119,7 +131,8 @@ impl Confinement {
             configure_capability_in_ambient_set(one, true)?;
         }
         set_no_new_privs(true)?;
-        Ok(())
+        // Last of all: what was done until here is on no list.
+        self.filters.as_ref().map_or(Ok(()), Filters::install)
     }
 
     fn kept(&self) -> CapabilitySet {

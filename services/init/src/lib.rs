@@ -7,7 +7,7 @@
 //!   [`ext4`], [`undo`], [`uevent`], [`verity`], [`ring`], [`lines`], [`reset`], [`screen`],
 //!   [`container`] (what a service sees).
 //! - Act: [`kmsg`], [`boot`], [`block`], [`card`], [`devmapper`], [`mounts`], [`data`],
-//!   [`card_errors`], [`clock`], [`devices`], [`keep`], [`lookup`], [`wish`], [`launch`], [`container::enter`], [`ports`], [`processes`], [`signals`], [`watchdog`], [`control`], [`logs`],
+//!   [`card_errors`], [`clock`], [`devices`], [`keep`], [`lookup`], [`wish`], [`launch`], [`container::enter`], [`limits`], [`seccomp`], [`ports`], [`processes`], [`signals`], [`watchdog`], [`control`], [`logs`],
 //!   [`status`], [`trial`], [`halt`], and [`pid1`], the loop that ties them together.
 
 pub mod block;
@@ -27,6 +27,7 @@ pub mod keep;
 pub mod kmsg;
 pub mod launch;
 pub mod lease;
+pub mod limits;
 pub mod lines;
 pub mod logs;
 pub mod lookup;
@@ -40,6 +41,7 @@ pub mod processes;
 pub mod reset;
 pub mod ring;
 pub mod screen;
+pub mod seccomp;
 pub mod signals;
 pub mod sntp;
 pub mod status;

@@ -22,7 +22,7 @@ use crate::signals::Signals;
 use crate::sntp::Vote;
 use crate::supervisor::{self, Exit};
 use crate::watchdog::{self, Watchdog};
-use crate::{boot, card, clock, devices, halt, mounts, netlink, ring, trial};
+use crate::{boot, card, clock, devices, halt, limits, mounts, netlink, ring, seccomp, trial};
 use roost_service::notify::{self, Message};
 use roost_service::settings::{self, Settings};
 use roost_service::spec::{self, ServiceSpec};
@@ -152,6 +152,7 @@ struct Init {
     helpers: Vec<Helper>,
     clock: Clock,
     next_spill: Duration,
+    limits: limits::Watch,
     watchdog: Option<Watchdog>,
     next_feed: Duration,
     screen: Screen,
@@ -244,6 +245,7 @@ impl Init {
         }
         if now >= self.next_spill {
             self.next_spill = now + logs::SPILL_EVERY;
+            self.say_refused_tasks();
             self.logs.spill();
             // A kernel that wakes nobody would otherwise go unnoticed.
             let failed = self.sources.values().any(|source| match source {
@@ -369,7 +371,34 @@ impl Init {
                 let helper = self.helpers.swap_remove(place);
                 self.helper_ended(&helper, exit);
             } else {
+                let exit = self.reason(pid, exit);
                 self.event(machine::Event::Service(supervisor::Event::Dead(pid, exit)));
+            }
+        }
+    }
+
+    /// Why a child ended, where the kernel knows more than the process's status says.
+    fn reason(&mut self, pid: u32, exit: Exit) -> Exit {
+        let services = self.machine.supervisor().services();
+        let Some(service) = services.iter().find(|s| s.state.pid() == Some(pid)) else {
+            return exit;
+        };
+        let peak = limits::peak(&service.spec.name).map(|bytes| bytes.div_ceil(1 << 20));
+        let exit = self.limits.exit(&service.spec, exit);
+        if let Some(mib) = peak {
+            // What a limit is chosen by.
+            let line = format!("{} had at most {mib} MiB of memory", service.spec.name);
+            self.say(Level::Quiet, &line);
+        }
+        exit
+    }
+
+    fn say_refused_tasks(&mut self) {
+        for spec in &self.table {
+            if let Some(line) = self.limits.refused_tasks(spec) {
+                self.kmsg.line(Level::Quiet, &line);
+                self.logs
+                    .push(clock::since_boot(), clock::now(), "init", line);
             }
         }
     }

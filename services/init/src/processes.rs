@@ -1,17 +1,17 @@
 //! Starting services and helper programs, and what is known of running ones.
 
-use crate::card;
 use crate::container::enter::{Entrance, STAGE};
 use crate::container::{Container, users};
 use crate::launch::Confinement;
 use crate::network::RESOLV_CONF;
 use crate::supervisor::Exit;
+use crate::{card, limits, seccomp};
 use roost_service::notify;
 use roost_service::spec::{self, DATA_FORMAT_ENV, NAME_ENV, RUN_ENV, ServiceSpec};
 use rustix::fs::{Gid, Uid};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +19,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Parent of the services' control groups.
-const CGROUPS: &str = "/sys/fs/cgroup/services";
+const CGROUPS: &str = limits::GROUPS;
 /// User of helpers that need no rights at all ("nobody").
 const NOBODY: u32 = 65_534;
 
@@ -32,19 +32,6 @@ pub struct Child {
     pub output: Vec<OwnedFd>,
     /// Read end of its notification pipe, if it has one.
     pub notify: Option<OwnedFd>,
-}
-
-/// Makes the parent group and hands the controllers down. Without control
-/// groups services still run; only leftovers are found less surely.
-///
-/// # Errors
-/// Those of the cgroup file system.
-pub fn prepare_cgroups() -> io::Result<()> {
-    fs::create_dir_all(CGROUPS)?;
-    for folder in [Path::new("/sys/fs/cgroup"), Path::new(CGROUPS)] {
-        fs::write(folder.join("cgroup.subtree_control"), "+memory +pids +cpu")?;
-    }
-    Ok(())
 }
 
 /// Makes the folders in which services see something of others before it is there: those for
@@ -112,10 +99,12 @@ pub fn start_service(
     let confinement = Confinement {
         user: spec.user,
         capabilities: container.capabilities.clone(),
-        cgroup: join_cgroup(&spec.name).ok(),
+        cgroup: Some(limits::group(Path::new(CGROUPS), spec)?),
         inherit: Some(notify_write),
         container: Some(Entrance { container, users }),
         report: Some(report_write),
+        limits: limits::OfProcess::of(spec),
+        filters: Some(seccomp::load(Path::new(seccomp::FOLDER), &spec.name)?),
     };
     let spawned = in_new_pid_namespace(|| spawn(command, confinement));
     let mut child = spawned.map_err(|error| {
@@ -212,14 +201,6 @@ fn own_folder(spec: &ServiceSpec, folder: &Path, mode: u32) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(spec.user), Gid::from_raw(spec.user));
     rustix::fs::chown(folder, Some(uid), Some(gid))?;
     Ok(())
-}
-
-fn join_cgroup(name: &str) -> io::Result<File> {
-    let folder = Path::new(CGROUPS).join(name);
-    fs::create_dir_all(&folder)?;
-    OpenOptions::new()
-        .write(true)
-        .open(folder.join("cgroup.procs"))
 }
 
 /// Kills every process in the service's control group.

@@ -98,13 +98,26 @@ pub enum Exit {
     Code(i32),
     /// This signal ended it.
     Signal(i32),
+    /// The kernel ended it for using more than its limit, in MiB.
+    MemoryLimit(u32),
+    /// The kernel ended it because the services together had used up the memory.
+    NoMemory,
 }
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Code(code) => write!(f, "exited with status {code}"),
+            // SIGSYS, on every architecture of ours (`asm-generic/signal.h`).
+            Self::Signal(31) => write!(
+                f,
+                "was ended: it made a system call that no service has a use for"
+            ),
             Self::Signal(signal) => write!(f, "was ended by signal {signal}"),
+            Self::MemoryLimit(mib) => {
+                write!(f, "was ended: it used more than {mib} MiB of memory")
+            }
+            Self::NoMemory => write!(f, "was ended: the box had no memory left"),
         }
     }
 }

@@ -66,6 +66,7 @@ impl Init {
                 next_save: now + SAVE_CLOCK_EVERY,
             },
             next_spill: now + logs::SPILL_EVERY,
+            limits: limits::Watch::default(),
             watchdog: None,
             next_feed: now,
             screen: Screen::default(),
@@ -144,7 +145,16 @@ impl Init {
         };
         setrlimit(Resource::Nofile, limit)
             .map_err(|e| format!("cannot raise the limit of open files: {e}"))?;
-        processes::prepare_cgroups().map_err(|e| format!("cannot set up control groups: {e}"))?;
+        let missing =
+            limits::prepare().map_err(|e| format!("cannot set up control groups: {e}"))?;
+        if !missing.is_empty() {
+            let line = format!("no limits of {}: the kernel has none", missing.join(", "));
+            self.say(Level::Console, &line);
+        }
+        if seccomp::recording().map_err(|e| format!("cannot record system calls: {e}"))? {
+            let line = "this image records system calls: services may make all of them";
+            self.say(Level::Console, line);
+        }
         for (key, value) in [
             ("ipv6/conf/all/forwarding", "0"),
             ("ipv6/conf/default/accept_ra", "1"),
