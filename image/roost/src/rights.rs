@@ -78,7 +78,8 @@ pub fn render(rights: &[Rights]) -> String {
         let limits = &rights.limits;
         let reads: Vec<String> = [(rights.settings, "settings"), (rights.card, "card")]
             .into_iter()
-            .filter_map(|(may, what)| may.then(|| what.to_owned()))
+            .filter(|(may, _)| *may)
+            .map(|(_, what)| what.to_owned())
             .collect();
         let lists = [
             ("reads", &reads),
