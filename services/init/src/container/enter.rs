@@ -104,7 +104,14 @@ impl Entrance {
             Place::Processes => {
                 fs::create_dir_all(at)?;
                 let flags = INERT | MountFlags::RDONLY;
-                return mount_new("proc", at, flags, "hidepid=invisible,subset=pid");
+                // The kernel's part is there only for those who list a file of it.
+                let mut places = self.container.places.keys();
+                let data = if places.any(|other| other != path && other.starts_with(path)) {
+                    "hidepid=invisible"
+                } else {
+                    "hidepid=invisible,subset=pid"
+                };
+                return mount_new("proc", at, flags, data);
             }
             Place::Scratch(mib) => {
                 fs::create_dir_all(at)?;
@@ -122,7 +129,9 @@ impl Entrance {
             fs::create_dir_all(at)?;
         } else {
             at.parent().map_or(Ok(()), fs::create_dir_all)?;
-            File::create(at)?;
+            if !at.exists() {
+                File::create(at)?;
+            }
         }
         mount_bind(path, at)?;
         // Flags count only for a mount that is there (mount(2), "Creating a bind mount").
