@@ -6,7 +6,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustix::system::{RebootCommand, reboot};
-use std::fs;
+use std::fs::{self, File};
+use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -47,6 +48,35 @@ pub fn patiently<T: Send + 'static>(
             Err(_) => return None,
         }
     }
+}
+
+/// There as long as the box runs, and afterwards if it did not go down in order.
+const RUNNING: &str = "/data/init/running";
+
+/// Notes that the box runs. Returns whether it did not go down in order before: its power was cut,
+/// the kernel gave up, or init hung and the watchdog restarted the machine.
+///
+/// # Errors
+/// Those of the file system.
+pub fn note_running() -> std::io::Result<bool> {
+    note(Path::new(RUNNING))
+}
+
+fn note(mark: &Path) -> std::io::Result<bool> {
+    if let Some(folder) = mark.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    match File::create_new(mark) {
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes the note back; the last sync brings that to the card.
+pub fn note_end() {
+    // What cannot be removed makes the next start suspect a fault that was none.
+    let _ = fs::remove_file(RUNNING);
 }
 
 /// Kills every process but ours and waits until they are gone, because they
@@ -134,6 +164,17 @@ mod tests {
         let mut fed = 0;
         assert_eq!(patiently(slow, 60_000 * MS, 10 * MS, || fed += 1), Some(7));
         assert!(fed > 2, "{fed}");
+    }
+
+    #[test]
+    fn an_end_without_order_is_known_afterwards() {
+        let folder = std::env::temp_dir().join(format!("roost-running-{}", std::process::id()));
+        let mark = folder.join("init/running");
+        assert!(!note(&mark).unwrap(), "the first start");
+        assert!(note(&mark).unwrap(), "after a power cut");
+        fs::remove_file(&mark).unwrap();
+        assert!(!note(&mark).unwrap(), "after an end in order");
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | checking, running, failing, rescue | go down       | stopping | stop services in order |
 //! | checking, running, failing | [`TRIAL_LIMIT`] over, on trial | stopping | say so, stop services in order, to restart |
 //! | failing, rescue (entered on trial) |               | stopping | the same, at once |
+//! | running  | a required service outlives SIGKILL by [`UNKILLABLE`], [`STUCK_AFTER`] over | stopping | say so, stop services in order, to restart |
 //! | any      | trial ended                    | unchanged, no longer on trial | |
 //! | stopping | data mounted                   | stopping | set the clock to its floor |
 //! | stopping | all services stopped, no check of the data running | down | halt in the given way |
@@ -20,10 +21,17 @@
 //! *On trial*: the firmware booted this slot once. Whatever ends the boot, the
 //! next one is from the committed slot; a restart is the way back.
 //!
+//! *A required service that fails* is no reason to restart the machine, however
+//! often: it is tried again for ever, and meanwhile the portal can be reached,
+//! which tells why. Only one that not even SIGKILL ends is beyond init: it waits
+//! in the kernel, for a dead disk or a driver's fault, and nothing but a restart
+//! can help. That is tried at most every [`STUCK_AFTER`], so that a box on which
+//! it does not help is there for its owner most of the time.
+//!
 //! There is no way out of rescue or failing but a restart: what made the data unusable
 //! does not heal by itself, and services that start on half the data do harm.
 
-use crate::supervisor::{self, Supervisor};
+use crate::supervisor::{self, Jitter, Supervisor};
 use roost_service::spec::ServiceSpec;
 use std::time::Duration;
 
@@ -36,6 +44,13 @@ pub const STOP_LIMIT: Duration = Duration::from_secs(90);
 /// health gate decides sooner; this is for a system in which even that does
 /// not work. The first start of a mail server takes minutes on a small board.
 pub const TRIAL_LIMIT: Duration = Duration::from_secs(600);
+
+/// A killed process is gone within milliseconds, or within some seconds when it
+/// has much to give back on a slow board. A disk's own time-outs are below this.
+pub const UNKILLABLE: Duration = Duration::from_secs(60);
+
+/// The box does not restart for a stuck service before this: see above.
+pub const STUCK_AFTER: Duration = Duration::from_secs(30 * 60);
 
 /// How the machine goes down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,10 +136,10 @@ pub struct Machine {
 
 impl Machine {
     /// A box that has just started, from its committed slot or on trial.
-    pub fn new(table: Vec<ServiceSpec>, on_trial: bool) -> Self {
+    pub fn new(table: Vec<ServiceSpec>, on_trial: bool, jitter: Jitter) -> Self {
         Self {
             phase: Phase::Checking,
-            supervisor: Supervisor::new(table),
+            supervisor: Supervisor::new(table, jitter),
             ready_after: None,
             on_trial,
         }
@@ -166,7 +181,13 @@ impl Machine {
             }
             _ => None,
         };
-        self.supervisor.deadline().into_iter().chain(own).min()
+        let stuck = self
+            .supervisor
+            .unkillable_from(UNKILLABLE)
+            .filter(|_| self.phase == Phase::Running)
+            .map(|due| due.max(STUCK_AFTER));
+        let dates = [self.supervisor.deadline(), own, stuck];
+        dates.into_iter().flatten().min()
     }
 
     /// Takes an event and says what to do. `now` counts from kernel start.
@@ -177,7 +198,21 @@ impl Machine {
             actions.push(Action::Announce(line));
             actions.extend(self.take(now, Event::GoDown(Halt::Reboot)));
         }
+        if let Some(name) = self.stuck(now) {
+            let line = format!("{name} does not end even when it is killed; restarting");
+            actions.push(Action::Announce(line));
+            actions.extend(self.take(now, Event::GoDown(Halt::Reboot)));
+        }
         actions
+    }
+
+    /// The required service that only a restart of the machine can end.
+    fn stuck(&self, now: Duration) -> Option<String> {
+        if self.phase != Phase::Running || now < STUCK_AFTER {
+            return None;
+        }
+        let service = self.supervisor.unkillable(now, UNKILLABLE)?;
+        Some(service.spec.name.clone())
     }
 
     /// Why the box has to leave the slot on trial, if it has to.

@@ -12,7 +12,7 @@ fn table() -> Vec<ServiceSpec> {
 }
 
 fn running() -> Machine {
-    let mut machine = Machine::new(table(), false);
+    let mut machine = Machine::new(table(), false, Jitter::new(0));
     let actions = machine.handle(3 * S, Event::DataMounted);
     assert_eq!(
         actions,
@@ -84,7 +84,7 @@ fn a_card_that_fails_on_trial_is_left_with_its_slot() {
 
 #[test]
 fn a_box_without_services_is_ready_with_its_data() {
-    let mut machine = Machine::new(Vec::new(), false);
+    let mut machine = Machine::new(Vec::new(), false, Jitter::new(0));
     assert!(!machine.ready());
     let actions = machine.handle(2 * S, Event::DataMounted);
     assert_eq!(
@@ -95,7 +95,7 @@ fn a_box_without_services_is_ready_with_its_data() {
 
 #[test]
 fn unusable_data_is_rescue_and_nothing_starts() {
-    let mut machine = Machine::new(table(), false);
+    let mut machine = Machine::new(table(), false, Jitter::new(0));
     let actions = machine.handle(S, Event::DataUnusable("it is damaged".into()));
     assert_eq!(actions, [Action::Announce("rescue: it is damaged".into())]);
     assert_eq!(machine.handle(2 * S, Event::DataMounted), []);
@@ -139,7 +139,7 @@ fn going_down_waits_for_services_but_not_for_ever() {
 #[test]
 fn going_down_waits_for_the_check_of_the_data_but_not_for_ever() {
     let going_down = || {
-        let mut machine = Machine::new(table(), false);
+        let mut machine = Machine::new(table(), false, Jitter::new(0));
         assert_eq!(machine.handle(S, Event::GoDown(Halt::PowerOff)), []);
         machine
     };
@@ -161,7 +161,7 @@ fn going_down_waits_for_the_check_of_the_data_but_not_for_ever() {
 
 /// A box on trial whose only service runs.
 fn trial() -> Machine {
-    let mut machine = Machine::new(table(), true);
+    let mut machine = Machine::new(table(), true, Jitter::new(0));
     machine.handle(3 * S, Event::DataMounted);
     machine.handle(3 * S, Event::Service(Of::Started(0, 9)));
     machine
@@ -204,7 +204,7 @@ fn a_confirmed_trial_is_an_ordinary_boot() {
 
 #[test]
 fn a_trial_whose_data_cannot_be_used_is_left_at_once() {
-    let mut machine = Machine::new(table(), true);
+    let mut machine = Machine::new(table(), true, Jitter::new(0));
     let actions = machine.handle(S, Event::DataUnusable("it is damaged".into()));
     assert_eq!(
         actions,
@@ -220,7 +220,7 @@ proptest! {
     /// Halting happens once, last, and only when asked for or on trial.
     #[test]
     fn the_end_comes_once(events in proptest::collection::vec(0u8..9, 0..40), on_trial: bool) {
-        let mut machine = Machine::new(table(), on_trial);
+        let mut machine = Machine::new(table(), on_trial, Jitter::new(0));
         let mut now = S;
         let mut halts = 0;
         // A trial asks by itself.
@@ -246,4 +246,46 @@ proptest! {
         prop_assert!(halts <= usize::from(asked));
         prop_assert_eq!(halts == 1, *machine.phase() == Phase::Down);
     }
+}
+
+/// A box that has run for `up`, one of whose services was killed in vain.
+fn stuck(required: bool, up: Duration) -> Machine {
+    let spec = ServiceSpec {
+        required,
+        ..ServiceSpec::plain("a", 1000)
+    };
+    let mut machine = Machine::new(vec![spec], false, Jitter::new(0));
+    machine.handle(S, Event::DataMounted);
+    machine.handle(S, Event::Service(Of::Started(0, 5)));
+    machine.handle(S, Event::Service(Of::Notified(0, Message::Ready)));
+    machine.handle(up, Event::Service(Of::Restart(0)));
+    machine.handle(up + 5 * S, Event::Service(Of::Tick));
+    machine
+}
+
+#[test]
+fn a_required_service_that_cannot_be_killed_restarts_the_machine() {
+    let up = STUCK_AFTER;
+    let mut machine = stuck(true, up);
+    let due = up + 5 * S + UNKILLABLE;
+    assert_eq!(machine.deadline(), Some(due));
+    let actions = machine.handle(due - S, Event::Service(Of::Tick));
+    assert_eq!(actions, []);
+    let actions = machine.handle(due, Event::Service(Of::Tick));
+    let line = "a does not end even when it is killed; restarting";
+    assert_eq!(actions, [Action::Announce(line.into())]);
+    // It does not end now either.
+    assert_eq!(machine.deadline(), Some(due + STOP_LIMIT));
+    let actions = machine.handle(due + STOP_LIMIT, Event::Service(Of::Tick));
+    assert_eq!(actions, [Action::Halt(Halt::Reboot)]);
+}
+
+#[test]
+fn such_a_restart_is_no_endless_loop_and_not_for_services_that_can_be_spared() {
+    let machine = stuck(true, 10 * S);
+    assert_eq!(machine.deadline(), Some(STUCK_AFTER), "not before");
+    let mut machine = stuck(false, STUCK_AFTER);
+    assert_eq!(machine.deadline(), None);
+    let late = Event::Service(Of::Tick);
+    assert_eq!(machine.handle(2 * STUCK_AFTER, late), []);
 }

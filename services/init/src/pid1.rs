@@ -20,12 +20,12 @@ use crate::processes::{self, Child};
 use crate::screen::{Consoles, Screen};
 use crate::signals::Signals;
 use crate::sntp::Vote;
-use crate::supervisor::{self, Exit};
+use crate::supervisor::{self, Exit, Jitter};
 use crate::watchdog::{self, Watchdog};
 use crate::{boot, card, clock, devices, halt, limits, mounts, netlink, ring, seccomp, trial};
 use roost_service::notify::{self, Message};
 use roost_service::settings::{self, Settings};
-use roost_service::spec::{self, ServiceSpec};
+use roost_service::spec::{self, Change, ServiceSpec};
 use rustix::event::{Timespec, epoll};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
@@ -53,10 +53,20 @@ const SYNC_RETRY_UNSET: Duration = Duration::from_secs(120);
 /// A round of asking is ended after this long.
 const SYNC_LIMIT: Duration = Duration::from_secs(60);
 
+/// Why the box may have started without having gone down.
+const NO_ORDER: &str = "the box did not go down in order the last time: its power was cut, the kernel \
+                        gave up, or init hung and the watchdog restarted the machine";
+
+/// Refusals in a row after which waiting for events is given up, which restarts the machine.
+const MAX_REFUSED: u32 = 100;
+/// Between two of them: the loop shall not take the whole processor.
+const REFUSED_PAUSE: Duration = Duration::from_millis(50);
+
 /// What a descriptor is for.
 #[derive(Debug)]
 enum Source {
-    Signals(Signals),
+    /// What it says is in [`Init::signals`].
+    Signals(OwnedFd),
     Netlink(OwnedFd),
     Uevents(Uevents),
     Dhcp(UdpSocket),
@@ -84,8 +94,7 @@ enum Source {
 impl Source {
     fn fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Signals(signals) => signals.as_fd(),
-            Self::Netlink(fd) => fd.as_fd(),
+            Self::Signals(fd) | Self::Netlink(fd) => fd.as_fd(),
             Self::Uevents(uevents) => uevents.as_fd(),
             Self::Dhcp(socket) => socket.as_fd(),
             Self::CardErrors(errors) => errors.as_fd(),
@@ -148,8 +157,13 @@ struct Init {
     data_mounted: bool,
     epoll: OwnedFd,
     sources: BTreeMap<u64, Source>,
+    /// Sources that epoll has refused so far.
+    unwatched: Vec<u64>,
+    signals: Signals,
     next_token: u64,
     helpers: Vec<Helper>,
+    /// What the choice that is being kept changes.
+    changes: Vec<Change>,
     clock: Clock,
     next_spill: Duration,
     limits: limits::Watch,
@@ -164,7 +178,8 @@ struct Init {
 pub fn main() -> i32 {
     std::panic::set_hook(Box::new(|info| {
         Kmsg::open().line(Level::Console, &format!("init: {info}; restarting"));
-        std::process::abort();
+        // Not abort(3): the kernel keeps SIGABRT from PID 1.
+        std::process::exit(1);
     }));
     let mut kmsg = Kmsg::open();
     match Init::set_up() {
@@ -178,6 +193,7 @@ pub fn main() -> i32 {
 
 impl Init {
     fn run(mut self) -> ! {
+        let mut refused = 0;
         loop {
             let wait = self.deadline().saturating_sub(clock::since_boot());
             let timeout = Timespec {
@@ -189,9 +205,19 @@ impl Init {
                 data: epoll::EventData::new_u64(0),
             }; 32];
             let count = match epoll::wait(&self.epoll, &mut events[..], Some(&timeout)) {
-                Ok(count) => count,
+                Ok(count) => {
+                    refused = 0;
+                    count
+                }
                 Err(rustix::io::Errno::INTR) => 0,
-                Err(error) => panic!("epoll: {error}"),
+                Err(error) => {
+                    refused += 1;
+                    assert!(refused < MAX_REFUSED, "cannot wait for events: {error}");
+                    let line = format!("cannot wait for events, trying again: {error}");
+                    self.say(Level::Quiet, &line);
+                    std::thread::sleep(REFUSED_PAUSE);
+                    0
+                }
             };
             for event in &events[..count] {
                 self.readable(event.data.u64());
@@ -202,18 +228,16 @@ impl Init {
 
     /// When the loop has to turn next, whatever comes.
     fn deadline(&self) -> Duration {
-        let watchdog = self.watchdog.is_some().then_some(self.next_feed);
         let dates = [
             self.machine.deadline(),
             self.network.deadline(),
             self.clock.next_sync,
             self.screen.deadline(),
-            watchdog,
         ];
         dates
             .into_iter()
             .flatten()
-            .chain([self.clock.next_save, self.next_spill])
+            .chain([self.next_feed, self.clock.next_save, self.next_spill])
             .min()
             .unwrap_or_default()
     }
@@ -225,6 +249,7 @@ impl Init {
             if let Some(watchdog) = &mut self.watchdog {
                 watchdog.feed();
             }
+            self.make_up();
         }
         if self.network.deadline().is_some_and(|due| due <= now) {
             let actions = self.network.tick(now);
@@ -255,6 +280,19 @@ impl Init {
             if failed {
                 self.card_failed();
             }
+        }
+    }
+
+    /// Does what a refused system call has left undone. Each of these is told by the kernel once,
+    /// so without a second look a single failure would last until the next restart.
+    fn make_up(&mut self) {
+        self.signalled(true);
+        self.watch_again();
+        let listens = |source: &Source| matches!(source, Source::Listener(_));
+        if !self.sources.values().any(listens)
+            && let Err(problem) = self.open_control()
+        {
+            self.say(Level::Quiet, &problem);
         }
     }
 
@@ -361,6 +399,17 @@ impl Init {
         Ok(())
     }
 
+    /// Follows the signals that have come; `look`: looks for ended children in any case.
+    fn signalled(&mut self, look: bool) {
+        let arrived = self.signals.take();
+        if let Some(how) = arrived.halt {
+            self.event(machine::Event::GoDown(how));
+        }
+        if arrived.child || look {
+            self.reap();
+        }
+    }
+
     fn reap(&mut self) {
         while let Some((pid, exit)) = processes::reap() {
             if let Some(place) = self.helpers.iter().position(|helper| helper.pid == pid) {
@@ -409,6 +458,14 @@ impl Init {
                 self.data_mounted = true;
                 self.logs.start_spilling();
                 self.watch_card();
+                match halt::note_running() {
+                    Ok(false) => {}
+                    Ok(true) => self.say(Level::Quiet, NO_ORDER),
+                    Err(error) => {
+                        let line = format!("cannot note that the box runs: {error}");
+                        self.say(Level::Quiet, &line);
+                    }
+                }
                 // Before the services start: they may ask for the host name.
                 self.follow_settings(card::on_box(self.settings.as_ref()));
                 self.event(machine::Event::DataMounted);
@@ -570,6 +627,9 @@ impl Init {
 
     fn halt(&mut self, how: Halt) {
         self.save_clock();
+        if self.data_mounted {
+            halt::note_end();
+        }
         self.logs.spill();
         // Nothing of ours may hold a file on the data partition open.
         self.sources.clear();

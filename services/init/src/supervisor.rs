@@ -11,10 +11,12 @@
 //! | launching | started                           | starting                | |
 //! | launching | could not be started              | backoff or failed       | log |
 //! | starting  | `READY`                           | ready                   | log |
-//! | starting  | `ready_timeout_s` over            | stopping, then backoff  | SIGTERM, log |
+//! | starting  | `ready_timeout_s` over, no shutdown | stopping, then backoff  | SIGTERM, log |
 //! | starting, ready | dead                        | backoff or failed       | sweep, log |
 //! | starting, ready | request kill                | unchanged; death follows | SIGKILL |
-//! | starting, ready | request restart             | stopping, then waiting  | SIGTERM |
+//! | starting, ready | request restart             | stopping, then waiting  | SIGTERM, log |
+//! | starting, ready | one of its `restart_with` dead | stopping, then waiting | SIGTERM, log |
+//! | launching | one of its `restart_with` dead    | unchanged; stopping when started | |
 //! | stopping  | `stop_timeout_s` over             | stopping                | SIGKILL, log |
 //! | stopping  | dead                              | as planned              | sweep |
 //! | backoff   | time is up                        | waiting                 | |
@@ -25,16 +27,26 @@
 //! *Backoff or failed*: a required service is tried again for ever, at the
 //! latest every [`BACKOFF_MAX`]; one that the box can do without is `failed`
 //! after [`OPTIONAL_ATTEMPTS`] starts in a row, until somebody asks for it.
-//! Being ready for [`STEADY`] forgets earlier failures.
+//! Being ready for [`STEADY`] forgets earlier failures. The waits double from
+//! [`BACKOFF_MIN`] to [`BACKOFF_MAX`], less up to a quarter by chance
+//! ([`Jitter`]): services that failed together do not come back together.
 //!
 //! A service that goes down does not take its dependents with it: `after`
 //! orders starts and, reversed, stops; everything else is the dependents' to
-//! bear (reconnecting is part of being a service).
+//! bear (reconnecting is part of being a service). One that cannot bear it says
+//! so in its spec's `restart_with`: then it is stopped when the other's process
+//! has ended, for whatever reason, and starts again once the other is ready.
+//! That is no failure of its own.
 
 use roost_service::notify::Message;
 use roost_service::spec::ServiceSpec;
-use std::fmt;
 use std::time::Duration;
+
+mod jitter;
+mod states;
+
+pub use jitter::Jitter;
+pub use states::{Action, Event, Exit, Index, Pid, State, Then};
 
 /// First wait before a restart. A crash after hours of work shall cost less
 /// than a mail client's patience.
@@ -48,159 +60,8 @@ pub const STEADY: Duration = Duration::from_secs(60);
 /// doubling waits these take about five minutes.
 pub const OPTIONAL_ATTEMPTS: u32 = 12;
 
-/// Place of a service in the table.
-pub type Index = usize;
-/// A process id.
-pub type Pid = u32;
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// [`Action::Start`] was carried out.
-    Started(Index, Pid),
-    /// [`Action::Start`] failed.
-    NotStarted(Index, String),
-    /// A child process ended (any: unknown ones are orphans and of no interest).
-    Dead(Pid, Exit),
-    /// A service wrote a line to its notification pipe.
-    Notified(Index, Message),
-    /// Somebody asked for a SIGKILL.
-    Kill(Index),
-    /// Somebody asked for a restart.
-    Restart(Index),
-    /// Services may start: their data is there.
-    Release,
-    /// The machine goes down.
-    Shutdown,
-    /// Time has passed.
-    Tick,
-}
-
-/// What to do about it, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Start the service's program and answer with `Started` or `NotStarted`.
-    Start(Index),
-    /// Send SIGTERM to this process.
-    Terminate(Pid),
-    /// Send SIGKILL to everything in its container.
-    Kill(Index, Pid),
-    /// Its process is gone: kill what it left and close its pipes.
-    Sweep(Index),
-    /// Tell the log.
-    Log(String),
-}
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// It returned this status.
-    Code(i32),
-    /// This signal ended it.
-    Signal(i32),
-    /// The kernel ended it for using more than its limit, in MiB.
-    MemoryLimit(u32),
-    /// The kernel ended it because the services together had used up the memory.
-    NoMemory,
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Code(code) => write!(f, "exited with status {code}"),
-            // SIGSYS, on every architecture of ours (`asm-generic/signal.h`).
-            Self::Signal(31) => write!(
-                f,
-                "was ended: it made a system call that no service has a use for"
-            ),
-            Self::Signal(signal) => write!(f, "was ended by signal {signal}"),
-            Self::MemoryLimit(mib) => {
-                write!(f, "was ended: it used more than {mib} MiB of memory")
-            }
-            Self::NoMemory => write!(f, "was ended: the box had no memory left"),
-        }
-    }
-}
-
-/// Where a service is in its life.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// For the release or for services named in `after`.
-    Waiting,
-    /// [`Action::Start`] is on its way.
-    Launching,
-    /// Runs, but has not said that it is ready.
-    Starting {
-        /// Its process.
-        pid: Pid,
-        /// When it must have said so.
-        by: Duration,
-    },
-    /// Answers requests.
-    Ready {
-        /// Its process.
-        pid: Pid,
-        /// Since when.
-        since: Duration,
-    },
-    /// Was asked to end.
-    Stopping {
-        /// Its process.
-        pid: Pid,
-        /// When it is killed; `None` once it was.
-        kill_at: Option<Duration>,
-        /// What comes after its death.
-        then: Then,
-    },
-    /// Waits before the next attempt.
-    Backoff {
-        /// Until when.
-        until: Duration,
-    },
-    /// Given up (optional services only).
-    Failed,
-    /// Ended for the shutdown.
-    Stopped,
-}
-
-/// What follows [`State::Stopping`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// It failed: back off.
-    Backoff,
-    /// It was asked to restart.
-    Wait,
-    /// The machine goes down.
-    Stop,
-}
-
-impl State {
-    /// The process, while there is one.
-    pub fn pid(&self) -> Option<Pid> {
-        match self {
-            Self::Starting { pid, .. } | Self::Ready { pid, .. } | Self::Stopping { pid, .. } => {
-                Some(*pid)
-            }
-            _ => None,
-        }
-    }
-
-    /// The word used in `roost status`.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Launching | Self::Starting { .. } => "starting",
-            Self::Ready { .. } => "ready",
-            Self::Stopping { .. } => "stopping",
-            Self::Backoff { .. } => "backoff",
-            Self::Failed => "failed",
-            Self::Stopped => "stopped",
-        }
-    }
-}
-
 /// One supervised service.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Service {
     /// What was asked for.
     pub spec: ServiceSpec,
@@ -213,9 +74,12 @@ pub struct Service {
     started: bool,
     /// Its next start is one that somebody asked for.
     asked: bool,
+    /// What it is restarted with ended while it was launched.
+    outdated: bool,
     /// Failed attempts in a row.
     failures: u32,
     after: Vec<Index>,
+    restart_with: Vec<Index>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,41 +90,50 @@ enum Phase {
 }
 
 /// All services of the box.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Supervisor {
     services: Vec<Service>,
     phase: Phase,
+    jitter: Jitter,
 }
 
 impl Supervisor {
     /// Takes a table that [`roost_service::spec::validate`] has passed.
-    pub fn new(table: Vec<ServiceSpec>) -> Self {
-        let after: Vec<Vec<Index>> = table
+    pub fn new(table: Vec<ServiceSpec>, jitter: Jitter) -> Self {
+        let places = |names: &mut dyn Iterator<Item = &String>| -> Vec<Index> {
+            names
+                .filter_map(|name| table.iter().position(|other| &other.name == name))
+                .collect()
+        };
+        let known: Vec<_> = table
             .iter()
             .map(|spec| {
-                spec.after
-                    .iter()
-                    .filter_map(|name| table.iter().position(|other| &other.name == name))
-                    .collect()
+                (
+                    places(&mut spec.after.iter()),
+                    places(&mut spec.restart_with.keys()),
+                )
             })
             .collect();
         let services = table
             .into_iter()
-            .zip(after)
-            .map(|(spec, after)| Service {
+            .zip(known)
+            .map(|(spec, (after, restart_with))| Service {
                 spec,
                 state: State::Waiting,
                 detail: "the box is starting".to_owned(),
                 restarts: 0,
                 started: false,
                 asked: false,
+                outdated: false,
                 failures: 0,
                 after,
+                restart_with,
             })
             .collect();
         Self {
             services,
             phase: Phase::Held,
+            jitter,
         }
     }
 
@@ -288,13 +161,32 @@ impl Supervisor {
         self.services.iter().all(|s| s.state == State::Stopped)
     }
 
+    /// A required service whose process has outlived SIGKILL by `limit`: it waits in the kernel
+    /// for something that does not come, and nothing that init can do ends it.
+    pub fn unkillable(&self, now: Duration, limit: Duration) -> Option<&Service> {
+        self.services.iter().find(|service| {
+            service.spec.required && service.killed().is_some_and(|at| now >= at + limit)
+        })
+    }
+
+    /// When [`Supervisor::unkillable`] may next find something.
+    pub fn unkillable_from(&self, limit: Duration) -> Option<Duration> {
+        let required = self.services.iter().filter(|service| service.spec.required);
+        required.filter_map(|s| Some(s.killed()? + limit)).min()
+    }
+
     /// When [`Event::Tick`] is due next.
     pub fn deadline(&self) -> Option<Duration> {
         self.services
             .iter()
             .filter_map(|service| match service.state {
-                State::Starting { by, .. } => Some(by),
-                State::Stopping { kill_at, .. } => kill_at,
+                // Going down, it is stopped when its turn comes.
+                State::Starting { by, .. } if self.phase != Phase::Shutdown => Some(by),
+                State::Stopping {
+                    kill_at,
+                    killed: false,
+                    ..
+                } => Some(kill_at),
                 State::Backoff { until } => Some(until),
                 _ => None,
             })
@@ -305,10 +197,14 @@ impl Supervisor {
     pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
-            Event::Started(index, pid) => self.started(now, index, pid),
+            Event::Started(index, pid) => self.started(now, index, pid, &mut actions),
             Event::NotStarted(index, reason) => {
-                if let Some(service) = self.services.get_mut(index) {
-                    service.failed(now, format!("cannot be started: {reason}"), &mut actions);
+                if let Some(service) = self.services.get_mut(index)
+                    && service.state == State::Launching
+                {
+                    service.outdated = false;
+                    let why = format!("cannot be started: {reason}");
+                    service.failed(now, why, &mut self.jitter, &mut actions);
                 }
             }
             Event::Dead(pid, exit) => {
@@ -318,7 +214,8 @@ impl Supervisor {
                     .position(|s| s.state.pid() == Some(pid))
                 {
                     actions.push(Action::Sweep(index));
-                    self.services[index].dead(now, exit, &mut actions);
+                    self.services[index].dead(now, exit, &mut self.jitter, &mut actions);
+                    self.restart_dependents(now, index, &mut actions);
                 }
             }
             Event::Notified(index, message) => {
@@ -327,8 +224,9 @@ impl Supervisor {
                 }
             }
             Event::Kill(index) => {
-                if let Some((pid, _)) = self.running(index) {
-                    actions.push(Action::Kill(index, pid));
+                let state = self.services.get(index).map(|service| &service.state);
+                if let Some(State::Starting { pid, .. } | State::Ready { pid, .. }) = state {
+                    actions.push(Action::Kill(index, *pid));
                 }
             }
             Event::Restart(index) => self.restart(now, index, &mut actions),
@@ -349,17 +247,7 @@ impl Supervisor {
         actions
     }
 
-    fn running(&self, index: Index) -> Option<(Pid, u32)> {
-        let service = self.services.get(index)?;
-        match service.state {
-            State::Starting { pid, .. } | State::Ready { pid, .. } => {
-                Some((pid, service.spec.stop_timeout_s))
-            }
-            _ => None,
-        }
-    }
-
-    fn started(&mut self, now: Duration, index: Index, pid: Pid) {
+    fn started(&mut self, now: Duration, index: Index, pid: Pid, actions: &mut Vec<Action>) {
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
@@ -371,47 +259,56 @@ impl Supervisor {
             service.restarts = service.restarts.saturating_add(1);
         }
         service.started = true;
+        if std::mem::take(&mut service.outdated) {
+            service.restart(now, "is restarted: what it needs has ended", actions);
+        }
+    }
+
+    /// `ended` has no process any more.
+    fn restart_dependents(&mut self, now: Duration, ended: Index, actions: &mut Vec<Action>) {
+        if self.phase == Phase::Shutdown {
+            return;
+        }
+        let name = self.services[ended].spec.name.clone();
+        for service in &mut self.services {
+            if service.restart_with.contains(&ended) {
+                service.outdated = service.state == State::Launching;
+                service.restart(now, &format!("is restarted with {name}"), actions);
+            }
+        }
     }
 
     fn restart(&mut self, now: Duration, index: Index, actions: &mut Vec<Action>) {
         if self.phase == Phase::Shutdown {
             return;
         }
-        let running = self.running(index);
         let Some(service) = self.services.get_mut(index) else {
             return;
         };
-        if let Some((pid, timeout)) = running {
-            service.asked = true;
-            service.stop(
-                now,
-                pid,
-                timeout,
-                Then::Wait,
-                "is restarted on request",
-                actions,
-            );
-        } else if matches!(service.state, State::Backoff { .. } | State::Failed) {
+        if matches!(service.state, State::Backoff { .. } | State::Failed) {
             service.asked = true;
             service.failures = 0;
             service.state = State::Waiting;
+        } else {
+            service.restart(now, "is restarted on request", actions);
         }
     }
 
     fn pass_time(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        let shutdown = self.phase == Phase::Shutdown;
         for (index, service) in self.services.iter_mut().enumerate() {
             match service.state {
-                State::Starting { pid, by } if by <= now => {
+                State::Starting { pid, by } if by <= now && !shutdown => {
                     let seconds = service.spec.ready_timeout_s;
                     let why = format!("was not ready within {seconds} s");
-                    let timeout = service.spec.stop_timeout_s;
-                    service.stop(now, pid, timeout, Then::Backoff, &why, actions);
+                    service.stop(now, pid, Then::Backoff, &why, actions);
                 }
                 State::Stopping {
                     pid,
-                    kill_at: Some(at),
+                    kill_at,
+                    killed: false,
                     then,
-                } if at <= now => {
+                } if kill_at <= now => {
                     let name = &service.spec.name;
                     let seconds = service.spec.stop_timeout_s;
                     actions.push(Action::Log(format!(
@@ -420,7 +317,8 @@ impl Supervisor {
                     actions.push(Action::Kill(index, pid));
                     service.state = State::Stopping {
                         pid,
-                        kill_at: None,
+                        kill_at: now,
+                        killed: true,
                         then,
                     };
                 }
@@ -464,15 +362,10 @@ impl Supervisor {
                 let service = &mut self.services[index];
                 match service.state {
                     State::Starting { pid, .. } | State::Ready { pid, .. } => {
-                        let timeout = service.spec.stop_timeout_s;
-                        service.stop(now, pid, timeout, Then::Stop, "the box goes down", actions);
+                        service.stop(now, pid, Then::Stop, "the box goes down", actions);
                     }
-                    State::Stopping { pid, kill_at, then } if then != Then::Stop => {
-                        service.state = State::Stopping {
-                            pid,
-                            kill_at,
-                            then: Then::Stop,
-                        };
+                    State::Stopping { ref mut then, .. } if *then != Then::Stop => {
+                        *then = Then::Stop;
                     }
                     State::Waiting | State::Backoff { .. } | State::Failed => {
                         service.state = State::Stopped;
@@ -506,7 +399,27 @@ impl Service {
         }
     }
 
-    fn dead(&mut self, now: Duration, exit: Exit, actions: &mut Vec<Action>) {
+    /// When its process was sent SIGKILL because it did not stop.
+    fn killed(&self) -> Option<Duration> {
+        match self.state {
+            State::Stopping {
+                kill_at,
+                killed: true,
+                ..
+            } => Some(kill_at),
+            _ => None,
+        }
+    }
+
+    /// Stops it, if it runs, to start again; nobody counts that as a failure.
+    fn restart(&mut self, now: Duration, why: &str, actions: &mut Vec<Action>) {
+        if let State::Starting { pid, .. } | State::Ready { pid, .. } = self.state {
+            self.asked = true;
+            self.stop(now, pid, Then::Wait, why, actions);
+        }
+    }
+
+    fn dead(&mut self, now: Duration, exit: Exit, jitter: &mut Jitter, actions: &mut Vec<Action>) {
         match self.state {
             State::Stopping {
                 then: Then::Wait, ..
@@ -525,17 +438,23 @@ impl Service {
                 ..
             } => {
                 let why = self.detail.clone();
-                self.failed(now, why, actions);
+                self.failed(now, why, jitter, actions);
             }
             State::Ready { since, .. } if now.saturating_sub(since) >= STEADY => {
                 self.failures = 0;
-                self.failed(now, exit.to_string(), actions);
+                self.failed(now, exit.to_string(), jitter, actions);
             }
-            _ => self.failed(now, exit.to_string(), actions),
+            _ => self.failed(now, exit.to_string(), jitter, actions),
         }
     }
 
-    fn failed(&mut self, now: Duration, why: String, actions: &mut Vec<Action>) {
+    fn failed(
+        &mut self,
+        now: Duration,
+        why: String,
+        jitter: &mut Jitter,
+        actions: &mut Vec<Action>,
+    ) {
         let name = &self.spec.name;
         self.failures = self.failures.saturating_add(1);
         if !self.spec.required && self.failures >= OPTIONAL_ATTEMPTS {
@@ -545,7 +464,7 @@ impl Service {
             )));
             self.state = State::Failed;
         } else {
-            let wait = backoff(self.failures);
+            let wait = jitter.shorten(backoff(self.failures));
             actions.push(Action::Log(format!(
                 "{name} {why}; next start in {:.2} s",
                 wait.as_secs_f64()
@@ -555,22 +474,15 @@ impl Service {
         self.detail = why;
     }
 
-    fn stop(
-        &mut self,
-        now: Duration,
-        pid: Pid,
-        timeout_s: u32,
-        then: Then,
-        why: &str,
-        actions: &mut Vec<Action>,
-    ) {
+    fn stop(&mut self, now: Duration, pid: Pid, then: Then, why: &str, actions: &mut Vec<Action>) {
         if then != Then::Stop {
             actions.push(Action::Log(format!("{} {why}", self.spec.name)));
         }
         self.detail = why.to_owned();
         self.state = State::Stopping {
             pid,
-            kill_at: Some(now + Duration::from_secs(timeout_s.into())),
+            kill_at: now + Duration::from_secs(self.spec.stop_timeout_s.into()),
+            killed: false,
             then,
         };
         actions.push(Action::Terminate(pid));
@@ -587,3 +499,6 @@ fn backoff(failures: u32) -> Duration {
 #[cfg(test)]
 #[path = "supervisor_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod simulation;

@@ -1,12 +1,10 @@
 //! The state table, row by row, and what must hold whatever happens.
 
 use super::*;
-use proptest::prelude::*;
-use std::collections::BTreeMap;
 
-const S: Duration = Duration::from_secs(1);
+pub(super) const S: Duration = Duration::from_secs(1);
 
-fn spec(name: &str, after: &[&str], required: bool) -> ServiceSpec {
+pub(super) fn spec(name: &str, after: &[&str], required: bool) -> ServiceSpec {
     ServiceSpec {
         after: after.iter().map(ToString::to_string).collect(),
         required,
@@ -15,7 +13,7 @@ fn spec(name: &str, after: &[&str], required: bool) -> ServiceSpec {
 }
 
 fn one(required: bool) -> Supervisor {
-    let mut supervisor = Supervisor::new(vec![spec("a", &[], required)]);
+    let mut supervisor = Supervisor::new(vec![spec("a", &[], required)], Jitter::new(0));
     assert_eq!(supervisor.handle(S, Event::Release), [Action::Start(0)]);
     supervisor
 }
@@ -34,7 +32,7 @@ fn log(text: &str) -> Action {
 
 #[test]
 fn nothing_starts_before_the_release() {
-    let mut supervisor = Supervisor::new(vec![spec("a", &[], true)]);
+    let mut supervisor = Supervisor::new(vec![spec("a", &[], true)], Jitter::new(0));
     assert_eq!(supervisor.handle(S, Event::Tick), []);
     assert_eq!(supervisor.handle(S, Event::Restart(0)), []);
     assert_eq!(supervisor.handle(S, Event::Release), [Action::Start(0)]);
@@ -47,8 +45,10 @@ fn nothing_starts_before_the_release() {
 
 #[test]
 fn a_dependent_starts_once_the_other_is_ready() {
-    let mut supervisor =
-        Supervisor::new(vec![spec("mail", &["dns"], true), spec("dns", &[], true)]);
+    let mut supervisor = Supervisor::new(
+        vec![spec("mail", &["dns"], true), spec("dns", &[], true)],
+        Jitter::new(0),
+    );
     assert_eq!(supervisor.handle(S, Event::Release), [Action::Start(1)]);
     assert_eq!(supervisor.services()[0].detail, "waits for dns");
     assert_eq!(supervisor.handle(S, Event::Started(1, 5)), []);
@@ -167,6 +167,69 @@ fn a_given_up_service_can_be_asked_for() {
     );
 }
 
+/// `mail` cannot do without `dns` for a moment.
+fn bound() -> Supervisor {
+    let mut mail = spec("mail", &["dns"], true);
+    mail.restart_with = [("dns".to_owned(), "A test.".to_owned())].into();
+    let mut supervisor = Supervisor::new(vec![spec("dns", &[], true), mail], Jitter::new(0));
+    supervisor.handle(S, Event::Release);
+    supervisor.handle(S, Event::Started(0, 5));
+    let actions = supervisor.handle(S, Event::Notified(0, Message::Ready));
+    assert_eq!(actions, [log("dns is ready"), Action::Start(1)]);
+    supervisor
+}
+
+#[test]
+fn a_service_is_restarted_with_what_it_needs() {
+    let mut supervisor = bound();
+    supervisor.handle(S, Event::Started(1, 6));
+    supervisor.handle(2 * S, Event::Notified(1, Message::Ready));
+    let actions = supervisor.handle(3 * S, Event::Dead(5, Exit::Signal(11)));
+    let want = [
+        Action::Sweep(0),
+        log("dns was ended by signal 11; next start in 0.25 s"),
+        log("mail is restarted with dns"),
+        Action::Terminate(6),
+    ];
+    assert_eq!(actions, want);
+    let actions = supervisor.handle(3 * S, Event::Dead(6, Exit::Code(0)));
+    assert_eq!(actions, [Action::Sweep(1)], "it waits for dns");
+    assert_eq!(supervisor.handle(4 * S, Event::Tick), [Action::Start(0)]);
+    supervisor.handle(4 * S, Event::Started(0, 7));
+    let actions = supervisor.handle(4 * S, Event::Notified(0, Message::Ready));
+    assert_eq!(actions, [log("dns is ready"), Action::Start(1)]);
+    supervisor.handle(4 * S, Event::Started(1, 8));
+    assert_eq!(supervisor.services()[1].restarts, 0, "not its own fault");
+}
+
+#[test]
+fn what_was_launched_beside_an_end_is_restarted_too() {
+    let mut supervisor = bound();
+    let actions = supervisor.handle(S, Event::Dead(5, Exit::Code(1)));
+    assert!(!actions.contains(&Action::Start(1)), "{actions:?}");
+    let actions = supervisor.handle(S, Event::Started(1, 6));
+    let line = log("mail is restarted: what it needs has ended");
+    assert_eq!(actions, [line, Action::Terminate(6)]);
+}
+
+#[test]
+fn a_service_that_outlives_sigkill_is_found() {
+    let mut supervisor = one(true);
+    supervisor.handle(S, Event::Started(0, 7));
+    supervisor.handle(11 * S, Event::Tick);
+    assert_eq!(
+        supervisor.unkillable_from(60 * S),
+        None,
+        "only asked to end"
+    );
+    supervisor.handle(16 * S, Event::Tick);
+    assert_eq!(supervisor.unkillable_from(60 * S), Some(76 * S));
+    assert!(supervisor.unkillable(75 * S, 60 * S).is_none());
+    assert!(supervisor.unkillable(76 * S, 60 * S).is_some());
+    supervisor.handle(77 * S, Event::Dead(7, Exit::Signal(9)));
+    assert!(supervisor.unkillable(77 * S, 60 * S).is_none());
+}
+
 #[test]
 fn kill_and_restart_on_request() {
     let mut supervisor = ready();
@@ -199,8 +262,10 @@ fn kill_and_restart_on_request() {
 
 #[test]
 fn the_shutdown_goes_backwards() {
-    let mut supervisor =
-        Supervisor::new(vec![spec("dns", &[], true), spec("mail", &["dns"], true)]);
+    let mut supervisor = Supervisor::new(
+        vec![spec("dns", &[], true), spec("mail", &["dns"], true)],
+        Jitter::new(0),
+    );
     supervisor.handle(S, Event::Release);
     supervisor.handle(S, Event::Started(0, 5));
     supervisor.handle(S, Event::Notified(0, Message::Ready));
@@ -230,208 +295,4 @@ fn a_status_line_is_shown_while_it_runs() {
         Event::Notified(0, Message::Status("opening the store".into())),
     );
     assert_eq!(supervisor.services()[0].detail, "opening the store");
-}
-
-/// What the world does to the supervisor next.
-#[derive(Debug, Clone)]
-enum World {
-    Wait(u32),
-    Die(usize, bool),
-    Notify(usize, bool),
-    Kill(usize),
-    Restart(usize),
-    CannotStart(bool),
-    Orphan,
-    Release,
-    Shutdown,
-}
-
-fn world() -> impl Strategy<Value = World> {
-    prop_oneof![
-        4 => (0u32..20_000).prop_map(World::Wait),
-        3 => (0usize..4, any::<bool>()).prop_map(|(i, ok)| World::Die(i, ok)),
-        4 => (0usize..4, prop::bool::weighted(0.8)).prop_map(|(i, ready)| World::Notify(i, ready)),
-        1 => (0usize..5).prop_map(World::Kill),
-        1 => (0usize..5).prop_map(World::Restart),
-        1 => any::<bool>().prop_map(World::CannotStart),
-        1 => Just(World::Orphan),
-        2 => Just(World::Release),
-        1 => prop::bool::weighted(0.1).prop_map(|down| if down { World::Shutdown } else { World::Orphan }),
-    ]
-}
-
-/// A supervisor and the processes it believes in.
-struct Simulation {
-    supervisor: Supervisor,
-    now: Duration,
-    /// Running processes by service, and whether SIGKILL was sent.
-    alive: BTreeMap<Index, (Pid, bool)>,
-    next_pid: Pid,
-    refuse_starts: bool,
-    shutdown: bool,
-}
-
-impl Simulation {
-    fn send(&mut self, event: Event) {
-        let mut queue = vec![event];
-        while let Some(event) = queue.pop() {
-            for action in self.supervisor.handle(self.now, event) {
-                match action {
-                    Action::Start(index) => {
-                        assert!(!self.shutdown, "started during the shutdown");
-                        assert!(!self.alive.contains_key(&index), "started twice");
-                        let service = &self.supervisor.services()[index];
-                        for &other in &service.after {
-                            let other = &self.supervisor.services()[other].state;
-                            assert!(
-                                matches!(other, State::Ready { .. }),
-                                "started before what it needs"
-                            );
-                        }
-                        if self.refuse_starts {
-                            queue.push(Event::NotStarted(index, "refused".into()));
-                        } else {
-                            self.next_pid += 1;
-                            self.alive.insert(index, (self.next_pid, false));
-                            queue.push(Event::Started(index, self.next_pid));
-                        }
-                    }
-                    Action::Terminate(pid) => {
-                        assert!(
-                            self.alive.values().any(|p| p.0 == pid),
-                            "signalled a stranger"
-                        );
-                    }
-                    Action::Kill(index, pid) => {
-                        let process = self.alive.get_mut(&index).expect("killed a dead service");
-                        assert_eq!(process.0, pid);
-                        process.1 = true;
-                    }
-                    Action::Sweep(index) => {
-                        assert!(!self.alive.contains_key(&index), "swept a running service")
-                    }
-                    Action::Log(line) => assert!(!line.is_empty()),
-                }
-            }
-        }
-        for (index, service) in self.supervisor.services().iter().enumerate() {
-            assert_eq!(service.state.pid(), self.alive.get(&index).map(|p| p.0));
-        }
-    }
-
-    fn die(&mut self, index: Index, exit: Exit) {
-        if let Some((pid, _)) = self.alive.remove(&index) {
-            self.send(Event::Dead(pid, exit));
-        }
-    }
-
-    fn step(&mut self, step: World) {
-        match step {
-            World::Wait(ms) => {
-                self.now += Duration::from_millis(ms.into());
-                self.send(Event::Tick);
-            }
-            World::Die(index, ok) => {
-                self.die(index, if ok { Exit::Code(0) } else { Exit::Signal(11) })
-            }
-            World::Notify(index, true) => self.send(Event::Notified(index, Message::Ready)),
-            World::Notify(index, false) => {
-                self.send(Event::Notified(index, Message::Status("s".into())))
-            }
-            World::Kill(index) => self.send(Event::Kill(index)),
-            World::Restart(index) => self.send(Event::Restart(index)),
-            World::CannotStart(refuse) => self.refuse_starts = refuse,
-            World::Orphan => self.send(Event::Dead(999_999, Exit::Code(0))),
-            World::Release => self.send(Event::Release),
-            World::Shutdown => {
-                self.shutdown = true;
-                self.send(Event::Shutdown);
-            }
-        }
-        // The loop sleeps until the deadline: one in the past would be a busy loop.
-        let deadline = self.supervisor.deadline();
-        if deadline.is_some_and(|due| due <= self.now) {
-            self.send(Event::Tick);
-            let deadline = self.supervisor.deadline();
-            assert!(
-                deadline.is_none_or(|due| due > self.now),
-                "{deadline:?} at {:?}",
-                self.now
-            );
-        }
-    }
-}
-
-proptest! {
-    #[test]
-    fn whatever_happens_the_rules_hold_and_the_shutdown_ends(
-        steps in proptest::collection::vec(world(), 0..60), stubborn: [bool; 4]
-    ) {
-        let table = vec![
-            spec("a", &[], true),
-            spec("b", &["a"], false),
-            spec("c", &["a", "b"], true),
-            spec("d", &[], false),
-        ];
-        let mut simulation = Simulation {
-            supervisor: Supervisor::new(table),
-            now: S,
-            alive: BTreeMap::new(),
-            next_pid: 100,
-            refuse_starts: false,
-            shutdown: false,
-        };
-        for step in steps {
-            simulation.step(step);
-        }
-        simulation.step(World::Shutdown);
-        // Processes obey SIGTERM at once or only SIGKILL.
-        for _ in 0..40 {
-            for (index, &stubborn) in stubborn.iter().enumerate() {
-                let stopping = matches!(simulation.supervisor.services()[index].state, State::Stopping { .. });
-                let killed = simulation.alive.get(&index).is_some_and(|p| p.1);
-                if stopping && (killed || !stubborn) {
-                    simulation.die(index, Exit::Code(0));
-                }
-            }
-            simulation.step(World::Wait(5000));
-        }
-        prop_assert!(simulation.supervisor.all_stopped());
-        prop_assert_eq!(simulation.supervisor.deadline(), None);
-    }
-
-    /// Kept alive by the world, every required service becomes ready in the end.
-    #[test]
-    fn required_services_come_back(steps in proptest::collection::vec(world(), 0..40)) {
-        let table = vec![spec("a", &[], true), spec("b", &["a"], true), spec("c", &["b"], true)];
-        let mut simulation = Simulation {
-            supervisor: Supervisor::new(table),
-            now: S,
-            alive: BTreeMap::new(),
-            next_pid: 100,
-            refuse_starts: false,
-            shutdown: false,
-        };
-        for step in steps {
-            if !matches!(step, World::Shutdown) {
-                simulation.step(step);
-            }
-        }
-        simulation.refuse_starts = false;
-        simulation.step(World::Release);
-        for _ in 0..20 {
-            for index in 0..3 {
-                let stopping = matches!(simulation.supervisor.services()[index].state, State::Stopping { .. });
-                if stopping {
-                    simulation.die(index, Exit::Code(0));
-                }
-                simulation.step(World::Notify(index, true));
-            }
-            simulation.step(World::Wait(BACKOFF_MAX.as_millis() as u32));
-            for index in 0..3 {
-                simulation.step(World::Notify(index, true));
-            }
-        }
-        prop_assert!(simulation.supervisor.ready());
-    }
 }

@@ -2,7 +2,7 @@
 //! in the browser ([`Chosen`]). [`Settings::load`] gives both together.
 
 use crate::names::{AccountName, Domain};
-use crate::spec::NAME_ENV;
+use crate::spec::{Change, NAME_ENV};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -10,8 +10,6 @@ use std::{fs, io};
 
 /// Where the builder puts the settings.
 pub const PATH: &str = "/etc/roost/settings.json";
-/// Services that read the settings when they start, and start again when something was chosen.
-pub const READERS: [&str; 2] = ["mail", "updater"];
 /// Where init keeps a [`Chosen`]. There is none before somebody has paired with the box.
 pub const CHOSEN_PATH: &str = "/data/settings/chosen.json";
 /// Environment variable with another place for [`PATH`], for tests.
@@ -158,6 +156,33 @@ impl Chosen {
             serde_json::from_slice(bytes).map_err(|e| ChosenError::Json(e.line(), e.column()))?;
         chosen.check()?;
         Ok(chosen)
+    }
+
+    /// What is another in it than in `before`; all of it if there was none.
+    pub fn changes_from(&self, before: Option<&Self>) -> Vec<Change> {
+        let changed = |same: fn(&Self, &Self) -> bool| before.is_none_or(|old| !same(self, old));
+        let all = [
+            (Change::Domain, changed(|new, old| new.domain == old.domain)),
+            (
+                Change::Account,
+                changed(|new, old| {
+                    let names = |one: &Self| {
+                        let Account {
+                            name, display_name, ..
+                        } = &one.account;
+                        (name.clone(), display_name.clone())
+                    };
+                    names(new) == names(old)
+                }),
+            ),
+            (
+                Change::Password,
+                changed(|new, old| new.account.password_hash == old.account.password_hash),
+            ),
+        ];
+        all.into_iter()
+            .filter_map(|(change, made)| made.then_some(change))
+            .collect()
     }
 
     /// Whether every value in it can be.
@@ -308,6 +333,35 @@ mod tests {
                 password_hash: "$argon2id$v=19$m=7168,t=5,p=1$c2FsdA$aGFzaA".into(),
             },
         }
+    }
+
+    #[test]
+    fn a_choice_says_what_it_changes() {
+        let before = chosen();
+        let changes = |change: fn(&mut Chosen)| {
+            let mut after = before.clone();
+            change(&mut after);
+            after.changes_from(Some(&before))
+        };
+        assert_eq!(changes(|_| ()), []);
+        assert_eq!(
+            changes(|c| c.domain = "example.net".into()),
+            [Change::Domain]
+        );
+        assert_eq!(
+            changes(|c| c.account.name = "bob".into()),
+            [Change::Account]
+        );
+        assert_eq!(
+            changes(|c| c.account.display_name = "Bob".into()),
+            [Change::Account]
+        );
+        assert_eq!(
+            changes(|c| c.account.password_hash = "$6$x".into()),
+            [Change::Password]
+        );
+        let all = [Change::Domain, Change::Account, Change::Password];
+        assert_eq!(before.changes_from(None), all, "the first choice");
     }
 
     #[test]

@@ -45,6 +45,14 @@ pub struct ServiceSpec {
     /// Services that must be ready before this one starts.
     #[serde(default)]
     pub after: Vec<String>,
+    /// Services that it cannot do without for a moment: when the process of one of them has ended,
+    /// it is stopped and starts again after it. Each is in `after` too. Everyone else reconnects.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub restart_with: BTreeMap<String, Why>,
+    /// What makes init start it again when the owner has changed it while the box runs. Other
+    /// settings change only with the image.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub restart_on: BTreeMap<Change, Why>,
     /// Whether the box counts as up only while this service is ready.
     pub required: bool,
     /// Number of the format of what it keeps in its data folder. A version
@@ -103,6 +111,8 @@ impl ServiceSpec {
             program: format!("/bin/{name}"),
             user,
             after: Vec::new(),
+            restart_with: BTreeMap::new(),
+            restart_on: BTreeMap::new(),
             required: true,
             data_format: first_format(),
             card: false,
@@ -134,6 +144,8 @@ impl ServiceSpec {
         self.settings
             .iter()
             .map(|why| ("settings".to_owned(), why))
+            .chain(of("restart_with", &self.restart_with))
+            .chain(of("restart_on", &self.restart_on))
             .chain(of("capabilities", &self.capabilities))
             .chain(of("ports", &self.ports))
             .chain(of("control", &self.control))
@@ -216,7 +228,7 @@ macro_rules! displayed {
         }
     )*};
 }
-displayed!(Right, Device, Capability, Namespace);
+displayed!(Right, Device, Capability, Namespace, Change);
 
 /// A request to init that a service may make (see [`crate::control::Request`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -234,6 +246,18 @@ pub enum Right {
     Configure,
     /// `factory_reset`.
     Reset,
+}
+
+/// A part of the settings that changes while the box runs ([`crate::settings::Chosen`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// The mail domain.
+    Domain,
+    /// The first account's name, or that of its person.
+    Account,
+    /// The first account's password.
+    Password,
 }
 
 /// A device that a service may open.
@@ -463,6 +487,17 @@ pub enum SpecError {
         /// The missing one.
         after: String,
     },
+    /// `restart_with` names a service that is not in `after`.
+    #[error("service {name:?} is restarted with {other:?}, but does not start after it")]
+    NotAfter {
+        /// The service.
+        name: String,
+        /// The one that is missing in `after`.
+        other: String,
+    },
+    /// A change without the settings.
+    #[error("service {0:?} is restarted on a change of settings that it does not read")]
+    UnreadChange(String),
     /// Services wait for each other.
     #[error("services wait for each other: {}", .0.join(" → "))]
     Cycle(Vec<String>),
@@ -498,6 +533,16 @@ pub fn validate(table: &[ServiceSpec]) -> Result<(), SpecError> {
                 name: spec.name.clone(),
                 other: other.clone(),
             });
+        }
+        let ordered = |other: &&String| spec.after.contains(*other);
+        if let Some(other) = spec.restart_with.keys().find(|other| !ordered(other)) {
+            return Err(SpecError::NotAfter {
+                name: spec.name.clone(),
+                other: other.clone(),
+            });
+        }
+        if spec.settings.is_none() && !spec.restart_on.is_empty() {
+            return Err(SpecError::UnreadChange(spec.name.clone()));
         }
         if let Some(after) = spec.after.iter().find(|a| !names.contains(a.as_str())) {
             return Err(SpecError::UnknownAfter {
@@ -663,6 +708,35 @@ mod tests {
         let table = [spec("mail", 1001, &["dns"]), spec("dns", 1002, &[])];
         assert_eq!(validate(&table), Ok(()));
         assert_eq!(validate(&[]), Ok(()));
+    }
+
+    #[test]
+    fn a_restart_follows_an_order_and_a_change_is_read() {
+        let mut mail = spec("mail", 1001, &[]);
+        mail.restart_with = [("dns".to_owned(), "A test.".to_owned())].into();
+        let mut table = [spec("dns", 1002, &[]), mail];
+        assert_eq!(
+            validate(&table).unwrap_err().to_string(),
+            "service \"mail\" is restarted with \"dns\", but does not start after it"
+        );
+        table[1].after.push("dns".into());
+        assert_eq!(validate(&table), Ok(()));
+        table[1].restart_on = [(Change::Domain, "A test.".to_owned())].into();
+        assert_eq!(
+            validate(&table).unwrap_err().to_string(),
+            "service \"mail\" is restarted on a change of settings that it does not read"
+        );
+        table[1].settings = Some("A test.".into());
+        assert_eq!(validate(&table), Ok(()));
+        let reasons: Vec<_> = table[1]
+            .reasons()
+            .into_iter()
+            .map(|(right, _)| right)
+            .collect();
+        assert_eq!(
+            reasons,
+            ["settings", "restart_with.dns", "restart_on.domain"]
+        );
     }
 
     #[test]

@@ -5,7 +5,8 @@ use crate::machine::Phase;
 use crate::status::{self, Facts};
 use roost_service::card;
 use roost_service::control::{Request, Response};
-use roost_service::settings::Chosen;
+use roost_service::settings::{CHOSEN_PATH, Chosen, MAX_CHOSEN};
+use std::path::Path;
 
 impl Init {
     /// What a request is answered; does what can be done before the answer is on its way.
@@ -29,8 +30,13 @@ impl Init {
 
     fn configure(&mut self, chosen: &Chosen, client: u64) -> Result<(), String> {
         chosen.check().map_err(|e| e.to_string())?;
+        let before = crate::card::read_at_most(Path::new(CHOSEN_PATH), MAX_CHOSEN);
+        let before = before.ok().and_then(|bytes| Chosen::parse(&bytes).ok());
+        let changes = chosen.changes_from(before.as_ref());
         let json = serde_json::to_vec(chosen).map_err(|e| e.to_string())?;
-        self.keep(What::Chosen, &json, client)
+        self.keep(What::Chosen, &json, client)?;
+        self.changes = changes;
+        Ok(())
     }
 
     fn factory_reset(&mut self, code: Option<String>, client: u64) -> Result<(), String> {

@@ -28,21 +28,29 @@ impl Init {
         let now = clock::since_boot();
         let (settings, settings_problem) = split(read_json::<Settings>(settings::PATH));
         let (table, table_problem) = split(read_table());
-        let release: Release = read_json("/etc/roost/release.json").unwrap_or_default();
+        let (release, release_problem) = split(read_json::<Release>("/etc/roost/release.json"));
         let args = boot::args();
         let table = table.unwrap_or_default();
-        let mut random = [0; 4];
-        // Without entropy yet, a fixed id does as well: the Ethernet address tells clients apart.
+        let mut random = [0; 8];
+        // Without entropy yet, a fixed number does as well: the Ethernet address tells clients apart.
         let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::NONBLOCK);
+        let random = u64::from_ne_bytes(random);
+        let signals = Signals::install().map_err(|e| format!("signals: {e}"))?;
         let mut init = Self {
             kmsg: Kmsg::open(),
             logs: Logs::default(),
-            machine: Machine::new(table.clone(), args.as_ref().is_ok_and(boot::on_trial)),
+            machine: Machine::new(
+                table.clone(),
+                args.as_ref().is_ok_and(boot::on_trial),
+                Jitter::new(random),
+            ),
             table,
-            network: Network::new(u32::from_ne_bytes(random)),
+            // Of chance, half is enough to tell clients apart.
+            network: Network::new(random as u32),
+            changes: Vec::new(),
             settings,
             name: String::new(),
-            version: release.version,
+            version: release.unwrap_or_default().version,
             slot: args
                 .as_ref()
                 .map_err(Clone::clone)
@@ -51,6 +59,8 @@ impl Init {
             data_mounted: false,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| format!("epoll: {e}"))?,
             sources: BTreeMap::new(),
+            unwatched: Vec::new(),
+            signals,
             next_token: 0,
             helpers: Vec::new(),
             clock: Clock {
@@ -72,8 +82,13 @@ impl Init {
             screen: Screen::default(),
             consoles: Consoles::default(),
         };
-        let signals = Signals::install().map_err(|e| format!("signals: {e}"))?;
-        init.watch(Source::Signals(signals));
+        match init.signals.as_fd().try_clone_to_owned() {
+            Ok(fd) => {
+                init.watch(Source::Signals(fd));
+            }
+            // They are looked for at each feeding all the same.
+            Err(error) => init.say(Level::Console, &format!("cannot hear signals: {error}")),
+        }
         if args.as_ref().is_ok_and(|args| args.watchdog) {
             init.watchdog = Watchdog::open();
             if init.watchdog.is_none() {
@@ -89,15 +104,11 @@ impl Init {
             .as_ref()
             .map_err(Clone::clone)
             .and_then(|args| devices::make(&init.table, args.disk_id, init.slot));
-        for problem in [
-            init.basics(),
-            init.open_control(),
-            init.open_network(),
-            processes::prepare_folders(&init.table),
-            nodes,
-        ]
-        .into_iter()
-        .filter_map(Result::err)
+        let folders = processes::prepare_folders(&init.table);
+        for problem in [init.open_control(), init.open_network(), folders, nodes]
+            .into_iter()
+            .filter_map(Result::err)
+            .chain(basics())
         {
             init.say(Level::Console, &problem);
         }
@@ -135,45 +146,16 @@ impl Init {
         self.place();
     }
 
-    /// Small settings of the kernel, each useful without the others.
-    fn basics(&mut self) -> Result<(), String> {
-        // Ctrl-alt-del shall be a signal to us, not an instant restart.
-        let _ = rustix::system::reboot(rustix::system::RebootCommand::CadOff);
-        let limit = Rlimit {
-            current: Some(MAX_FILES),
-            maximum: Some(MAX_FILES),
-        };
-        setrlimit(Resource::Nofile, limit)
-            .map_err(|e| format!("cannot raise the limit of open files: {e}"))?;
-        let missing =
-            limits::prepare().map_err(|e| format!("cannot set up control groups: {e}"))?;
-        if !missing.is_empty() {
-            let line = format!("no limits of {}: the kernel has none", missing.join(", "));
-            self.say(Level::Console, &line);
-        }
-        if seccomp::recording().map_err(|e| format!("cannot record system calls: {e}"))? {
-            let line = "this image records system calls: services may make all of them";
-            self.say(Level::Console, line);
-        }
-        for (key, value) in [
-            ("ipv6/conf/all/forwarding", "0"),
-            ("ipv6/conf/default/accept_ra", "1"),
-            // Of both families. Who may bind which is up to each service's Landlock rules: a
-            // capability in its user namespace would count for nothing here (capabilities(7)).
-            ("ipv4/ip_unprivileged_port_start", "0"),
-        ] {
-            let path = Path::new("/proc/sys/net").join(key);
-            fs::write(&path, value).map_err(|e| format!("cannot set {}: {e}", path.display()))?;
-        }
-        Ok(())
-    }
-
-    fn open_control(&mut self) -> Result<(), String> {
+    pub(super) fn open_control(&mut self) -> Result<(), String> {
         let path = Path::new(SOCKET);
         let folder = path.parent().unwrap_or(Path::new("/run"));
         fs::create_dir_all(folder)
             .and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o755)))
-            .and_then(|()| UnixListener::bind(path))
+            .and_then(|()| match fs::remove_file(path) {
+                // Of an attempt before this one.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => UnixListener::bind(path),
+            })
             .and_then(|listener| {
                 // Who may ask for what is decided by the peer's user, see `control::Peer`.
                 fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
@@ -219,6 +201,50 @@ impl Init {
             ),
         }
     }
+}
+
+/// Small settings of the kernel, each useful without the others. Says which are refused, and what
+/// else is not as usual.
+fn basics() -> Vec<String> {
+    // Ctrl-alt-del shall be a signal to us, not an instant restart.
+    let _ = rustix::system::reboot(rustix::system::RebootCommand::CadOff);
+    let limit = Rlimit {
+        current: Some(MAX_FILES),
+        maximum: Some(MAX_FILES),
+    };
+    let files = setrlimit(Resource::Nofile, limit)
+        .map_err(|e| format!("cannot raise the limit of open files: {e}"));
+    let groups = match limits::prepare() {
+        Ok(missing) if missing.is_empty() => Ok(()),
+        Ok(missing) => Err(format!(
+            "no limits of {}: the kernel has none",
+            missing.join(", ")
+        )),
+        Err(error) => Err(format!("cannot set up control groups: {error}")),
+    };
+    let recording = match seccomp::recording() {
+        Ok(false) => Ok(()),
+        Ok(true) => {
+            Err("this image records system calls: services may make all of them".to_owned())
+        }
+        Err(error) => Err(format!("cannot record system calls: {error}")),
+    };
+    let network = [
+        ("ipv6/conf/all/forwarding", "0"),
+        ("ipv6/conf/default/accept_ra", "1"),
+        // Of both families. Who may bind which is up to each service's Landlock rules: a
+        // capability in its user namespace would count for nothing here (capabilities(7)).
+        ("ipv4/ip_unprivileged_port_start", "0"),
+    ]
+    .map(|(key, value)| {
+        let path = Path::new("/proc/sys/net").join(key);
+        fs::write(&path, value).map_err(|e| format!("cannot set {}: {e}", path.display()))
+    });
+    [files, groups, recording]
+        .into_iter()
+        .chain(network)
+        .filter_map(Result::err)
+        .collect()
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &str) -> Result<T, String> {

@@ -4,7 +4,6 @@ use super::*;
 use crate::control::{Peer, Standing};
 use crate::{dhcp, lines::Line, ports};
 use roost_service::control::{Request, Response, VIRTIO_PORT};
-use roost_service::settings::READERS;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -24,25 +23,36 @@ impl Init {
     pub(super) fn watch(&mut self, source: Source) -> u64 {
         self.next_token += 1;
         let token = self.next_token;
+        let watched = self.watch_source(&source, token);
+        self.sources.insert(token, source);
+        if let Err(error) = watched {
+            self.unwatched.push(token);
+            let line = format!("cannot watch a descriptor, trying again: {error}");
+            self.say(Level::Quiet, &line);
+        }
+        token
+    }
+
+    fn watch_source(&self, source: &Source, token: u64) -> Result<(), Errno> {
         let flags = match source {
             Source::Port(_) => PORT_EVENTS,
             // How sysfs tells of a new value (sysfs_notify).
             Source::CardErrors(_) => epoll::EventFlags::PRI,
             _ => epoll::EventFlags::IN,
         };
-        if let Err(error) = epoll::add(
-            &self.epoll,
-            source.fd(),
-            epoll::EventData::new_u64(token),
-            flags,
-        ) {
-            self.say(
-                Level::Console,
-                &format!("cannot watch a descriptor: {error}"),
-            );
-        }
-        self.sources.insert(token, source);
-        token
+        let data = epoll::EventData::new_u64(token);
+        epoll::add(&self.epoll, source.fd(), data, flags)
+    }
+
+    /// Tries again what [`Init::watch`] could not do.
+    pub(super) fn watch_again(&mut self) {
+        let mut unwatched = std::mem::take(&mut self.unwatched);
+        unwatched.retain(|token| {
+            self.sources
+                .get(token)
+                .is_some_and(|source| self.watch_source(source, *token).is_err())
+        });
+        self.unwatched = unwatched;
     }
 
     /// Closes a descriptor.
@@ -60,14 +70,8 @@ impl Init {
             return;
         };
         let keep = match &mut source {
-            Source::Signals(signals) => {
-                let arrived = signals.take();
-                if let Some(how) = arrived.halt {
-                    self.event(machine::Event::GoDown(how));
-                }
-                if arrived.child {
-                    self.reap();
-                }
+            Source::Signals(_) => {
+                self.signalled(false);
                 true
             }
             Source::Netlink(fd) => {
@@ -375,11 +379,16 @@ impl Init {
         match what {
             What::Chosen if kept => {
                 self.say(Level::Quiet, "domain and account were chosen");
-                for index in READERS
-                    .iter()
-                    .filter_map(|name| self.machine.supervisor().index(name))
-                    .collect::<Vec<_>>()
-                {
+                let changes = std::mem::take(&mut self.changes);
+                let services = self.machine.supervisor().services().iter().enumerate();
+                let concerned: Vec<_> = services
+                    .filter(|(_, service)| {
+                        let mut changes = changes.iter();
+                        changes.any(|change| service.spec.restart_on.contains_key(change))
+                    })
+                    .map(|(index, _)| index)
+                    .collect();
+                for index in concerned {
                     self.event(machine::Event::Service(supervisor::Event::Restart(index)));
                 }
             }

@@ -1,0 +1,199 @@
+"""init, the program itself, as PID 1 of namespaces of its own: a box without a disk.
+
+Only the check of the data partition is another program here (a `/data` in memory stands in its place;
+it has its own tests), and the kernel's log is a pipe that the test reads. Everything else is real:
+mounts, netlink, signals, the control socket, a service, and reboot(2), which in a PID namespace ends
+PID 1 by SIGHUP (reboot(2), "Behavior inside PID namespaces"). The clock cannot be set from here.
+Needs root.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+#: linux/sched.h.
+CLONE_NEWPID = 0x20000000
+CHECKOUT = Path(__file__).resolve().parents[3]
+#: `/bin/init`: its helpers. `--data` would look for the box's disk among the host's.
+HELPERS = """#!/usr/bin/sh
+case $1 in
+    --data) PATH=/usr/bin; mount --bind /keep /data && mkdir -p -m 711 /data/services /data/settings /data/log ;;
+    --sntp) exit 1 ;;
+    *) exec /sbin/init "$@" ;;
+esac
+"""
+#: Run in the new namespaces: what the kernel and stage1 leave to init. `$1` is the root, `$2` the
+#: folder with what is the boot's own, `$3` that of the data, or nothing; a line on the standard input lets init begin.
+BOOT = r"""
+set -eu
+mount --make-rprivate /
+mount --bind "$1" "$1"; cd "$1"
+mount --bind -o ro /usr usr
+mount -t proc -o nosuid,nodev,noexec proc proc
+mount --bind "$2/cmdline" proc/cmdline
+mount -t sysfs sysfs sys
+mount -t tmpfs -o mode=0755 tmpfs dev
+for node in null zero random urandom; do touch "dev/$node"; mount --bind "/dev/$node" "dev/$node"; done
+if [ -n "$3" ]; then mount --bind "$3" keep; else mount -t tmpfs -o mode=0755 tmpfs keep; fi
+touch dev/kmsg; mount --bind "$2/kmsg" dev/kmsg
+echo made
+read -r _
+exec /usr/bin/env -i /usr/bin/setpriv --bounding-set -sys_time --inh-caps -sys_time /usr/sbin/chroot . /sbin/init
+"""
+CMDLINE = f"roost.disk=00000001 roost.root=2048,17000,{'ab' * 32},{'cd' * 32} roost.partition=2 roost.watchdog=off\n"
+SETTINGS = {"name": "roost", "network": {"mode": "dhcp"}, "time_servers": ["192.0.2.1"],
+            "mail": {"max_message_size": 1000, "spam_filter": True}}
+
+
+def why_not() -> str | None:
+    """Why these tests cannot run here."""
+    if os.geteuid() != 0:
+        return "init as PID 1 of a namespace needs root"
+    if not shutil.which("strace"):
+        return "strace is missing"
+    return None
+
+
+class Root:
+    """The files of an image, as far as init needs them, with `services` in its table."""
+
+    def __init__(self, folder: Path, init: Path, service: Path, services: list[dict[str, object]]) -> None:
+        self.folder = folder
+        for name in ("usr", "proc", "sys", "dev", "run", "tmp", "data", "keep", "bin", "sbin", "etc/roost"):
+            (folder / name).mkdir(parents=True)
+        (folder / "lib").symlink_to("usr/lib")
+        (folder / "lib64").symlink_to("usr/lib64")
+        (folder / "bin/init").write_text(HELPERS)
+        (folder / "bin/init").chmod(0o755)
+        shutil.copy(init, folder / "sbin/init")
+        shutil.copy(service, folder / "bin/service")
+        settings = folder / "etc/roost"
+        (settings / "services.json").write_text(json.dumps(services))
+        (settings / "settings.json").write_text(json.dumps(SETTINGS))
+        (settings / "release.json").write_text('{"version": "1"}')
+
+
+class Box:
+    """One boot of a root; `inject` is an expression for strace, which then writes to `trace`.
+
+    What is on the data partition is forgotten with the boot, unless `data` is a folder for it.
+    """
+
+    def __init__(self, root: Root, folder: Path, inject: str | None = None, data: Path | None = None) -> None:
+        self.folder = folder
+        folder.mkdir()
+        (folder / "cmdline").write_text(CMDLINE)
+        os.mkfifo(folder / "kmsg")
+        self.kmsg = os.open(folder / "kmsg", os.O_RDWR | os.O_NONBLOCK)
+        self.said = b""
+        # In a control group of its own: in this namespace that is the root of all.
+        tree = Path("/sys/fs/cgroup/unified")
+        self.group = (tree if tree.exists() else tree.parent) / f"roost-init-{os.getpid()}-{folder.name}"
+        self.group.mkdir()
+        spaces = ("--pid", "--fork", "--kill-child", "--mount", "--net", "--uts", "--ipc", "--cgroup")
+        self.process = subprocess.Popen(
+            ["sh", "-c", 'echo $$ > "$1/cgroup.procs"; shift; exec "$@"', "sh", self.group,
+             "unshare", *spaces, "sh", "-c", BOOT, "sh", root.folder, folder, data or ""],
+            stdin=subprocess.PIPE, stdout=(folder / "output").open("wb"), stderr=subprocess.STDOUT,
+        )
+        wait_for(lambda: b"made" in (folder / "output").read_bytes(), 20, "the namespaces")
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        self.pid = int(children.read_text())
+        self.tracer = None
+        if inject is not None:
+            self.tracer = subprocess.Popen(
+                ["strace", "-qq", "-p", str(self.pid), "-o", folder / "trace", "-e", inject],
+                stdout=subprocess.DEVNULL, stderr=(folder / "strace").open("wb"),
+            )
+            status = Path(f"/proc/{self.pid}/status")
+            wait_for(lambda: "TracerPid:\t0" not in status.read_text(), 10, "strace")
+        self.process.stdin.write(b"\n")
+        self.process.stdin.close()
+
+    def __enter__(self) -> Box:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        if self.tracer is not None:
+            self.tracer.wait(10)
+        os.close(self.kmsg)
+        # The kernel takes the last processes out of the group a moment later.
+        def gone() -> bool:
+            try:
+                for below in self.group.glob("services/*/"):
+                    below.rmdir()
+                if (self.group / "services").exists():
+                    (self.group / "services").rmdir()
+                self.group.rmdir()
+            except OSError:
+                return False
+            return True
+        wait_for(gone, 10, "an empty control group")
+
+    def log(self) -> str:
+        """What init told the kernel's log so far."""
+        try:
+            while more := os.read(self.kmsg, 65536):
+                self.said += more
+        except BlockingIOError:
+            pass
+        return self.said.decode()
+
+    def ask(self, *requests: dict[str, object], limit: float = 5) -> list[dict[str, object]]:
+        """Answers of the control socket."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(limit)
+            self._connect(sock)
+            sock.sendall(b"".join(json.dumps(request).encode() + b"\n" for request in requests))
+            sock.shutdown(socket.SHUT_WR)
+            with sock.makefile() as lines:
+                return [json.loads(line) for line in lines]
+
+    def _connect(self, sock: socket.socket) -> None:
+        """From inside: init knows nobody whose process it cannot see."""
+        child = os.fork()
+        if child == 0:
+            try:
+                with open(f"/proc/{self.pid}/ns/pid", "rb") as space:
+                    if LIBC.setns(space.fileno(), CLONE_NEWPID) != 0:
+                        os._exit(1)
+                inner = os.fork()
+                if inner == 0:
+                    sock.connect(f"/proc/{self.pid}/root/run/roost/control.sock")
+                    os._exit(0)
+                os._exit(os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1]))
+            except BaseException:
+                os._exit(1)
+        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0:
+            raise ConnectionRefusedError("init does not take the connection")
+
+    def ended(self) -> bool:
+        """Whether PID 1 is gone."""
+        return self.process.poll() is not None
+
+    def how(self) -> int:
+        """The signal that ended PID 1, or its exit status."""
+        code = self.process.wait(10)
+        return signal.Signals(-code) if code < 0 else signal.Signals(code - 128) if code > 128 else code
+
+
+def wait_for(done: object, seconds: float, what: str) -> None:
+    """Looks again and again until `done` says yes."""
+    end = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what}: not within {seconds} s")
+        time.sleep(0.005)

@@ -1,0 +1,22 @@
+//! A service for the tests of init: says that it is ready and ends when it is told to.
+//! `service NAME`; built by the harness, statically, since its container shows it nothing else.
+
+use std::io::Write;
+use std::os::fd::FromRawFd;
+
+unsafe extern "C" {
+    fn pause() -> i32;
+}
+
+fn main() {
+    println!("hello");
+    let fd = std::env::var("ROOST_NOTIFY_FD").expect("init gives a pipe");
+    let fd = fd.parse().expect("its number");
+    // SAFETY: init has opened it for this program, and nothing else here uses it.
+    let mut notify = unsafe { std::fs::File::from_raw_fd(fd) };
+    notify.write_all(b"READY\n").expect("init listens");
+    loop {
+        // SAFETY: takes nothing and waits for a signal; SIGTERM ends the program.
+        unsafe { pause() };
+    }
+}
