@@ -184,10 +184,10 @@ class Box:
         """Whether PID 1 is gone."""
         return self.process.poll() is not None
 
-    def how(self) -> int:
-        """The signal that ended PID 1, or its exit status."""
+    def how(self) -> str:
+        """What ended PID 1: a signal's name, or "status" and a number (unshare's own for SIGKILL is 1)."""
         code = self.process.wait(10)
-        return signal.Signals(-code) if code < 0 else signal.Signals(code - 128) if code > 128 else code
+        return signal.Signals(-code).name if code < 0 else f"status {code}"
 
 
 def wait_for(done: object, seconds: float, what: str) -> None:

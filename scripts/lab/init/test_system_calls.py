@@ -103,10 +103,9 @@ def boot(root: Root, folder: Path, name: str = "", n: int = 0) -> Result:
         except TimeoutError as error:
             result.problem, how = str(error), None
         result.said += re.findall(r"roost: (.*)", box.log())
-        if how is not None and not isinstance(how, signal.Signals) and not any(map(FATAL.match, result.said)):
-            result.problem = f"ended with status {how}"
-        elif isinstance(how, signal.Signals) and how != signal.SIGHUP:
-            result.problem = f"ended by {how!r}"
+        told = any(map(FATAL.match, result.said))
+        if how not in (None, "SIGHUP") and not (how == "status 1" and told):
+            result.problem = f"ended by {how}"
     trace = (folder / "trace").read_text()
     result.call = next((line for line in trace.splitlines() if "(INJECTED)" in line), "")
     result.seconds = time.monotonic() - begun

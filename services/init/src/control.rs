@@ -12,7 +12,7 @@ pub const MAX_REQUEST: usize = 4096;
 /// Connections at a time; further ones are closed at once.
 pub const MAX_CLIENTS: usize = 8;
 /// Answers not yet taken by the other side; beyond it nothing more is read.
-const MAX_PENDING: usize = 1024 * 1024;
+pub const MAX_PENDING: usize = 1024 * 1024;
 /// Most log lines in one answer.
 pub const MAX_LOG_LINES: usize = 5000;
 
@@ -115,6 +115,9 @@ impl Client {
         if self.waiting {
             return (requests, Standing::Drained);
         }
+        if !self.queue.is_empty() {
+            return (requests, Standing::More);
+        }
         // Bounded, so that one chatty client does not hold up the loop.
         for _ in 0..8 {
             if self.is_stuffed() {
@@ -145,7 +148,12 @@ impl Client {
 
     /// Whether so many answers wait that nothing more is read.
     pub fn is_stuffed(&self) -> bool {
-        self.out.len() - self.written > MAX_PENDING
+        self.pending() > MAX_PENDING
+    }
+
+    /// Bytes of answers that wait to be taken.
+    pub fn pending(&self) -> usize {
+        self.out.len() - self.written
     }
 
     /// Queues an answer. It is dropped if the other side has left a megabyte
@@ -159,6 +167,12 @@ impl Client {
         }
         self.out.extend_from_slice(&line);
         self.out.push(b'\n');
+    }
+
+    /// Whether one more answer can be queued, after writing what the other side takes.
+    pub fn has_room(&mut self) -> bool {
+        // A broken connection is found by the next write.
+        !self.is_stuffed() || (self.flush() && !self.is_stuffed())
     }
 
     /// Writes what can be written. Returns whether the connection is still usable.
@@ -254,6 +268,22 @@ mod tests {
         assert!(client.is_stuffed() && client.out.len() < 2 * MAX_PENDING);
         (&theirs).write_all(b"{\"op\":\"status\"}\n").unwrap();
         assert_eq!(client.read(), (vec![], Standing::More));
+        assert!(!client.has_room());
+    }
+
+    #[test]
+    fn nothing_is_read_before_what_was_asked_had_its_turn() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut client = Client::new(ours.into(), Peer::Master);
+        client.queue.push_back(Ok(Request::Status));
+        (&theirs).write_all(b"{\"op\":\"status\"}\n").unwrap();
+        assert_eq!(client.read(), (vec![], Standing::More));
+        client.queue.clear();
+        assert_eq!(
+            client.read(),
+            (vec![Ok(Request::Status)], Standing::Drained)
+        );
     }
 
     #[test]

@@ -68,7 +68,7 @@ fn a_failing_card_stops_no_service() {
 
 #[test]
 fn a_card_that_fails_on_trial_is_left_with_its_slot() {
-    let mut machine = Machine::new(table(), true);
+    let mut machine = Machine::new(table(), true, Jitter::new(0));
     machine.handle(3 * S, Event::DataMounted);
     let actions = machine.handle(4 * S, Event::DataFailing("the card is failing".into()));
     let line = "trial: the card is failing; restarting into the committed slot";

@@ -1,4 +1,11 @@
 //! The hardware watchdog: it restarts the machine when it is not fed.
+//!
+//! It is fed by init's loop as long as that turns. What the services do does not
+//! count here: a service that fails is restarted, and one that nothing but a
+//! restart of the machine can help leads to one in order ([`crate::machine`],
+//! which also says why not sooner). On the way down it is fed for as long as the
+//! limits of [`crate::halt`] allow, so a machine that cannot go down is restarted
+//! as well.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;

@@ -109,6 +109,7 @@ impl Init {
             .into_iter()
             .filter_map(Result::err)
             .chain(basics())
+            .chain(release_problem)
         {
             init.say(Level::Console, &problem);
         }

@@ -329,7 +329,9 @@ impl Init {
         let (requests, standing) = client.read();
         let asked = !requests.is_empty() || client.waiting;
         client.queue.extend(requests);
+        // Only as many as can be answered: the others wait, and nothing is read until they had their turn.
         while !client.waiting
+            && client.has_room()
             && let Some(request) = client.queue.pop_front()
         {
             let request = request.and_then(|request| match client.peer.may(&request) {
