@@ -12,8 +12,8 @@ pub use certificates::{
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use device::{
-    BoxArgs, FindArgs, LogsArgs, PairArgs, RebootArgs, ResetArgs, RollbackArgs, ServeArgs,
-    StatusArgs, UpdateArgs,
+    BootChartArgs, BoxArgs, FindArgs, LogsArgs, PairArgs, RebootArgs, ResetArgs, RollbackArgs,
+    ServeArgs, StatusArgs, UpdateArgs,
 };
 pub use dns::{
     DmarcStage, DnsArgs, DnsCheckArgs, DnsCommand, DnsDmarcArgs, DnsExportArgs, DnsImportArgs,
@@ -178,6 +178,11 @@ pub enum Command {
     Status(StatusArgs),
     /// Show what a service of the box has logged
     Logs(LogsArgs),
+    /// Draw how the box's last start went
+    ///
+    /// A picture (SVG): the kernel, the steps up to the services, each service from its start until
+    /// it is ready, and when what became true.
+    BootChart(BootChartArgs),
     /// Restart the box, and wait until its services are ready
     Reboot(RebootArgs),
     /// Return to the version in the box's other slot

@@ -1,5 +1,6 @@
 //! `roost`: builds, runs and looks after a mail box.
 
+mod boot_chart;
 mod build;
 mod bundle;
 mod certificates;
@@ -86,6 +87,7 @@ fn dispatch(command: &cli::Command, ui: &Ui) -> Result<(), Failure> {
         cli::Command::Update(args) => update::run(args, ui),
         cli::Command::Status(args) => status::run(args, ui),
         cli::Command::Logs(args) => logs::run(args, ui),
+        cli::Command::BootChart(args) => boot_chart::run(args, ui),
         cli::Command::Reboot(args) => reboot::run(args, ui),
         cli::Command::Rollback(args) => rollback::run(args, ui),
         cli::Command::Reset(args) => reset::run(args, ui),

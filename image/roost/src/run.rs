@@ -447,7 +447,9 @@ impl Watch<'_> {
         };
         self.ui
             .info("asking the box to power off; Ctrl-C again cuts the power …");
-        match request(control, &Request::PowerOff) {
+        match request(control, &Request::PowerOff, |answer| {
+            *answer == Response::Ok
+        }) {
             Ok(Response::Ok) => true,
             Ok(answer) => {
                 self.ui.warn(format!("the box refused: {answer:?}"));
@@ -520,8 +522,13 @@ fn ready_after(line: &str) -> Option<f64> {
         .ok()
 }
 
-/// Asks init for something through the machine's control port.
-fn request(socket: &Path, request: &Request) -> std::io::Result<Response> {
+/// Asks init for something through the machine's control port; waits for a refusal, or for what
+/// `fits`.
+pub fn request(
+    socket: &Path,
+    request: &Request,
+    fits: impl Fn(&Response) -> bool,
+) -> std::io::Result<Response> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut line = serde_json::to_vec(request)?;
@@ -530,7 +537,7 @@ fn request(socket: &Path, request: &Request) -> std::io::Result<Response> {
     // The port is one stream: what an earlier, impatient asker left behind comes first.
     for line in BufReader::new(stream).lines() {
         let answer = serde_json::from_str(&line?)?;
-        if matches!(answer, Response::Ok | Response::Error { .. }) {
+        if fits(&answer) || matches!(answer, Response::Error { .. }) {
             return Ok(answer);
         }
     }

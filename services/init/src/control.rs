@@ -53,7 +53,7 @@ impl Peer {
             return true;
         };
         let needed = match request {
-            Request::Status | Request::Logs { .. } => Right::Look,
+            Request::Status | Request::BootTimes | Request::Logs { .. } => Right::Look,
             Request::Restart { .. } => Right::Restart,
             Request::Reboot { .. } | Request::EndTrial => Right::Reboot,
             Request::Announce { .. } => Right::Announce,

@@ -2,7 +2,7 @@
 //!
 //! Pure parts decide, thin parts act:
 //!
-//! - Decide, without a system call: [`supervisor`] (services), [`machine`]
+//! - Decide, without a system call: [`boot_times`], [`supervisor`] (services), [`machine`]
 //!   (boot, rescue, shutdown), [`network`], [`dhcp`], [`lease`], [`netlink`], [`sntp`],
 //!   [`ext4`], [`undo`], [`uevent`], [`verity`], [`ring`], [`lines`], [`reset`], [`screen`],
 //!   [`container`] (what a service sees).
@@ -12,6 +12,7 @@
 
 pub mod block;
 pub mod boot;
+pub mod boot_times;
 pub mod card;
 pub mod card_errors;
 pub mod clock;

@@ -7,6 +7,7 @@
 //! panic ends it, which panics the kernel, which restarts the machine.
 
 use crate::block::Uevents;
+use crate::boot_times::{self, BootLog};
 use crate::card_errors::{self, Errors};
 use crate::clock::{Floors, Trust, Verdict};
 use crate::control::{self, Client};
@@ -61,6 +62,12 @@ const NO_ORDER: &str = "the box did not go down in order the last time: its powe
 const MAX_REFUSED: u32 = 100;
 /// Between two of them: the loop shall not take the whole processor.
 const REFUSED_PAUSE: Duration = Duration::from_millis(50);
+/// Steps of the boot chart: settings, mounts, descriptors; the data partition's check; the wait
+/// for an address; the wait for the clock.
+const SET_UP: &str = "set up";
+const DATA: &str = "data";
+const NETWORK: &str = "network";
+const CLOCK: &str = "clock";
 
 /// What a descriptor is for.
 #[derive(Debug)]
@@ -171,6 +178,7 @@ struct Init {
     next_feed: Duration,
     screen: Screen,
     consoles: Consoles,
+    boot: BootLog,
 }
 
 /// Runs the box. Returns only when the machine could not even be set up; PID 1
@@ -310,6 +318,11 @@ impl Init {
                     }
                 }
             }
+            let supervisor = self.machine.supervisor();
+            self.boot.follow(clock::since_boot(), supervisor.services());
+        }
+        if let Some(ready) = self.machine.ready_after() {
+            self.boot.mark(ready, boot_times::READY);
         }
     }
 
@@ -456,6 +469,7 @@ impl Init {
         match helper.task {
             Task::Data if exit == Exit::Code(0) => {
                 self.data_mounted = true;
+                self.boot.end(clock::since_boot(), DATA);
                 self.logs.start_spilling();
                 self.watch_card();
                 match halt::note_running() {
@@ -515,6 +529,7 @@ impl Init {
             return;
         }
         self.clock.next_sync = Some(now + SYNC_LIMIT);
+        self.boot.begin(now, CLOCK);
         let servers = self
             .settings
             .as_ref()
@@ -582,6 +597,7 @@ impl Init {
             self.clock.floors.saved = self.clock.floors.saved.min(to);
         }
         self.clock.synced = true;
+        self.boot.end(clock::since_boot(), CLOCK);
         self.clock.trust = trust;
         self.clock.retry = SYNC_RETRY;
         self.save_clock();

@@ -1,5 +1,6 @@
 //! Asking init: one line there, one line back.
 
+use roost_service::boot_times::BootTimes;
 use roost_service::control::{BoxStatus, Request, Response};
 use std::io;
 use std::path::PathBuf;
@@ -66,6 +67,17 @@ impl Init {
     pub async fn status(&self) -> Result<BoxStatus, AskError> {
         match self.ask(&Request::Status).await? {
             Response::Status(status) => Ok(status),
+            _ => Err(AskError::Strange),
+        }
+    }
+
+    /// When which part of this boot began and ended.
+    ///
+    /// # Errors
+    /// As [`Init::ask`].
+    pub async fn boot_times(&self) -> Result<BootTimes, AskError> {
+        match self.ask(&Request::BootTimes).await? {
+            Response::BootTimes(times) => Ok(times),
             _ => Err(AskError::Strange),
         }
     }

@@ -32,6 +32,7 @@ use roost_portal::outside::Outside;
 use roost_portal::resolver;
 use roost_portal::store::{DataFolder, Store};
 use roost_portal::web;
+use roost_service::boot_times::BootTimes;
 use roost_service::control;
 use roost_service::settings::{Mail, Network, Settings};
 use roost_service::update::{Answer, Call, Phase, Report, UpdateStatus, Version};
@@ -189,6 +190,10 @@ impl Played {
             let request: control::Request = serde_json::from_str(line).unwrap();
             let response = match &request {
                 control::Request::Status => control::Response::Status(machine()),
+                control::Request::BootTimes => control::Response::BootTimes(BootTimes {
+                    version: "7".into(),
+                    ..BootTimes::default()
+                }),
                 control::Request::Logs { service, .. } if service == "nobody" => {
                     control::Response::Error {
                         message: "there is no service \"nobody\"".into(),

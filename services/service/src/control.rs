@@ -3,6 +3,7 @@
 //! Served on [`SOCKET`] and, in an emulator that offers one, on the virtio
 //! port named [`VIRTIO_PORT`].
 
+use crate::boot_times::BootTimes;
 use crate::settings::Chosen;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,8 @@ pub enum Request {
         /// How many lines at most.
         lines: usize,
     },
+    /// When which part of this boot began and ended.
+    BootTimes,
     /// Send SIGKILL to a service's process; init restarts it.
     Kill {
         /// The service.
@@ -86,6 +89,8 @@ pub enum Response {
         /// The lines.
         lines: Vec<String>,
     },
+    /// To [`Request::BootTimes`].
+    BootTimes(BootTimes),
     /// Accepted; for `Reboot` and `PowerOff` the machine goes down after this line.
     Ok,
     /// Refused, with the reason in plain words.

@@ -4,6 +4,7 @@
 //! - [`settings`]: what the owner chose, rendered by the builder, read by init and services.
 //! - [`spec`]: what a service is and may do, rendered by the builder from `service.toml`, read by init.
 //! - [`notify`]: how a service says that it is ready; [`notifier`]: what it says it with.
+//! - [`boot_times`]: when which part of a boot began and ended.
 //! - [`control`]: how a program asks init for something.
 //! - [`probe`]: how a service proves that it works.
 //! - [`names`]: rules of the names that people type.
@@ -18,6 +19,7 @@
 //! - [`resolver`]: where the box's own resolver answers, and how it stands.
 //! - [`tunnel`]: how the box reaches its relay, and how that stands.
 
+pub mod boot_times;
 pub mod card;
 pub mod certificates;
 pub mod control;

@@ -8,6 +8,7 @@
 //! one it knows, asks there with HTTP/1.1 for an [`UPGRADE`] of [`PATH`] (RFC 9110, section 7.8),
 //! and gets `101`: from then on the portal pipes.
 
+use crate::boot_times::BootTimes;
 use crate::control::BoxStatus;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -47,6 +48,8 @@ pub enum Call {
         /// Whether to go on with what comes.
         follow: bool,
     },
+    /// When which part of the box's last start began and ended, as one [`Answer::BootTimes`].
+    BootTimes,
     /// Restart the box. [`Answer::Ok`], then it goes down.
     Reboot,
     /// Look at the address that the box follows for updates now, and install what is newer there
@@ -88,6 +91,8 @@ pub enum Answer {
         /// The lines.
         lines: Vec<String>,
     },
+    /// To [`Call::BootTimes`].
+    BootTimes(BootTimes),
     /// To [`Call::Offer`].
     Offer(Offer),
     /// So far, of what [`Call::Offer`] reads or [`Call::Write`] writes.

@@ -100,6 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn call(&mut self, call: Call) -> io::Result<After> {
         let answer = match call {
             Call::Status => self.status().await,
+            Call::BootTimes => self.boot_times().await,
             Call::Logs {
                 service,
                 lines,
@@ -141,6 +142,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let machine = self.updater.init.status().await?;
         let update = self.updater.status();
         Ok(Answer::Status(Box::new(Report { machine, update })))
+    }
+
+    async fn boot_times(&self) -> Result<Answer, Said> {
+        match self.updater.init.ask(&Request::BootTimes).await? {
+            Response::BootTimes(times) => Ok(Answer::BootTimes(times)),
+            _ => Err(Said::new("init answers something else")),
+        }
     }
 
     async fn try_out(

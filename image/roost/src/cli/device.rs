@@ -190,6 +190,29 @@ pub struct LogsArgs {
     pub which: BoxArgs,
 }
 
+/// Options of `roost boot-chart`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  roost boot-chart
+  roost boot-chart attic.local --output attic.svg
+  roost boot-chart --control build/roost.state/control     a box in the emulator, not paired
+  roost boot-chart --json | jq '.steps[] | select(.stage == \"service\")'")]
+pub struct BootChartArgs {
+    /// The same as --box
+    #[arg(value_name = "BOX", value_hint = clap::ValueHint::Hostname)]
+    pub argument: Option<Address>,
+    /// Where the picture is written; not with --json, which gives the figures
+    #[arg(long, value_name = "FILE", default_value = "boot.svg", value_hint = clap::ValueHint::FilePath)]
+    pub output: PathBuf,
+    /// Ask the emulated box behind this control socket of `roost run`
+    #[arg(long, value_name = "SOCKET", value_hint = clap::ValueHint::FilePath, conflicts_with_all = ["argument", "device"])]
+    pub control: Option<PathBuf>,
+    /// Which box.
+    #[command(flatten)]
+    pub which: BoxArgs,
+}
+
 /// Options of `roost reboot`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\

@@ -316,6 +316,7 @@ pub fn unexpected(answer: &Answer) -> DeviceError {
     let name = match answer {
         Answer::Status(_) => "a status",
         Answer::Logs { .. } => "log lines",
+        Answer::BootTimes(_) => "boot times",
         Answer::Offer(_) => "an offer",
         Answer::Progress { .. } => "progress",
         Answer::Staged => "`staged`",

@@ -7,6 +7,7 @@
 
 use roost_board::Board;
 use roost_init::block::{self, Uevents};
+use roost_init::boot_times::{STAGE1_ENV, Steps};
 use roost_init::kmsg::{Kmsg, Level};
 use roost_init::watchdog::{self, Watchdog};
 use roost_init::{boot, devmapper, mounts, verity};
@@ -28,9 +29,12 @@ const DISK_LIMIT: Duration = Duration::from_secs(30);
 type Failure = Box<dyn std::error::Error>;
 
 fn main() {
+    let mut steps = Steps::begin();
     let early = mounts::kernel_filesystems();
     let mut log = Kmsg::open();
-    let result = early.map_err(Failure::from).and_then(|()| run(&mut log));
+    let result = early
+        .map_err(Failure::from)
+        .and_then(|()| run(&mut steps, &mut log));
     if let Err(reason) = result {
         log.line(Level::Console, &format!("stage1: {reason}; restarting"));
     }
@@ -38,7 +42,7 @@ fn main() {
     std::process::exit(1);
 }
 
-fn run(log: &mut Kmsg) -> Result<(), Failure> {
+fn run(steps: &mut Steps, log: &mut Kmsg) -> Result<(), Failure> {
     let board = board()?;
     let args = boot::args();
     let mut guard = Guard {
@@ -47,6 +51,7 @@ fn run(log: &mut Kmsg) -> Result<(), Failure> {
     };
     // Complaints about the arguments wait until there is a driver for every console.
     load_modules(board, &mut guard, log)?;
+    steps.done("modules");
     let args = args?;
     let partition = boot::slot(&args)?;
     let uevents = Uevents::open().map_err(|e| format!("cannot listen for devices: {e}"))?;
@@ -69,6 +74,7 @@ fn run(log: &mut Kmsg) -> Result<(), Failure> {
             DISK_LIMIT.as_secs()
         )
     })?;
+    steps.done("disk");
     log.line(
         Level::Quiet,
         &format!(
@@ -85,6 +91,7 @@ fn run(log: &mut Kmsg) -> Result<(), Failure> {
         .map_err(|e| format!("cannot map root.img in {}: {e}", slot.name))?;
     let checked = devmapper::create("roost-root", &verity::verity(&args.root, &linear.number))
         .map_err(|e| format!("cannot start dm-verity over {}: {e}", slot.name))?;
+    steps.done("dm-verity");
     mounts::mount_at(
         &checked.node,
         NEW_ROOT,
@@ -94,7 +101,8 @@ fn run(log: &mut Kmsg) -> Result<(), Failure> {
     )?;
     // The whole limit for what lies between here and init's first feeding.
     guard.feed();
-    switch_root()
+    steps.done("mount root");
+    switch_root(steps)
 }
 
 /// The watchdog, as soon as its driver is loaded: from then on a hang ends in a
@@ -159,7 +167,7 @@ fn load_modules(board: Board, guard: &mut Guard, log: &mut Kmsg) -> Result<(), F
 
 /// Makes the mounted root `/`, frees the initramfs and starts init. Returns
 /// only if that fails.
-fn switch_root() -> Result<(), Failure> {
+fn switch_root(steps: &mut Steps) -> Result<(), Failure> {
     for (_, target, _, _) in mounts::KERNEL {
         let new = format!("{NEW_ROOT}{target}");
         mount_move(target, new.as_str())
@@ -173,7 +181,11 @@ fn switch_root() -> Result<(), Failure> {
     mount_move(".", "/").map_err(|e| format!("cannot make {NEW_ROOT} the root: {e}"))?;
     chroot(".").map_err(|e| format!("cannot change root: {e}"))?;
     chdir("/").map_err(|e| format!("cannot enter the new root: {e}"))?;
-    let error = Command::new("/bin/init").env_clear().exec();
+    steps.done("switch root");
+    let error = Command::new("/bin/init")
+        .env_clear()
+        .env(STAGE1_ENV, steps.hand_over())
+        .exec();
     Err(format!("cannot start /bin/init: {error}").into())
 }
 

@@ -67,6 +67,7 @@ impl Init {
     fn answer_at_once(&mut self, request: Request) -> Response {
         match request {
             Request::Status => Response::Status(self.status()),
+            Request::BootTimes => Response::BootTimes(self.boot.times().clone()),
             Request::Logs { service, lines } => {
                 self.recent(&service, lines.min(control::MAX_LOG_LINES))
             }

@@ -29,6 +29,10 @@ impl Init {
         let (settings, settings_problem) = split(read_json::<Settings>(settings::PATH));
         let (table, table_problem) = split(read_table());
         let (release, release_problem) = split(read_json::<Release>("/etc/roost/release.json"));
+        let told = std::env::var(boot_times::STAGE1_ENV).ok();
+        let version = release.as_ref().map_or("", |release| &release.version);
+        let mut log = BootLog::new(version, told.as_deref());
+        log.begin(now, SET_UP);
         let args = boot::args();
         let table = table.unwrap_or_default();
         let mut random = [0; 8];
@@ -81,6 +85,7 @@ impl Init {
             next_feed: now,
             screen: Screen::default(),
             consoles: Consoles::default(),
+            boot: log,
         };
         match init.signals.as_fd().try_clone_to_owned() {
             Ok(fd) => {
@@ -114,9 +119,11 @@ impl Init {
             init.say(Level::Console, &problem);
         }
         init.open_ports();
+        init.boot.end(clock::since_boot(), SET_UP);
         match settings_problem.or(table_problem) {
             Some(problem) => init.data_unusable(problem),
             None => {
+                init.boot.begin(clock::since_boot(), DATA);
                 if let Err(error) = init.start_helper(Task::Data, &["--data"], b"") {
                     init.data_unusable(format!("cannot start the check of the data: {error}"));
                 }
@@ -142,6 +149,7 @@ impl Init {
         }
         self.name = chosen.name;
         let now = clock::since_boot();
+        self.boot.begin(now, NETWORK);
         let actions = self.network.configure(now, chosen.network, &self.name);
         self.network_actions(actions);
         self.place();
@@ -230,20 +238,20 @@ fn basics() -> Vec<String> {
         }
         Err(error) => Err(format!("cannot record system calls: {error}")),
     };
-    let network = [
-        ("ipv6/conf/all/forwarding", "0"),
-        ("ipv6/conf/default/accept_ra", "1"),
+    let kernel = [
+        // A page of 2 MiB for a thread that needs 20 KiB; and for such pages the kernel keeps
+        // 22 MB free (`set_recommended_min_free_kbytes`, Linux, mm/khugepaged.c).
+        ("/sys/kernel/mm/transparent_hugepage/enabled", "never"),
+        ("/proc/sys/net/ipv6/conf/all/forwarding", "0"),
+        ("/proc/sys/net/ipv6/conf/default/accept_ra", "1"),
         // Of both families. Who may bind which is up to each service's Landlock rules: a
         // capability in its user namespace would count for nothing here (capabilities(7)).
-        ("ipv4/ip_unprivileged_port_start", "0"),
+        ("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"),
     ]
-    .map(|(key, value)| {
-        let path = Path::new("/proc/sys/net").join(key);
-        fs::write(&path, value).map_err(|e| format!("cannot set {}: {e}", path.display()))
-    });
+    .map(|(key, value)| fs::write(key, value).map_err(|e| format!("cannot set {key}: {e}")));
     [files, groups, recording]
         .into_iter()
-        .chain(network)
+        .chain(kernel)
         .filter_map(Result::err)
         .collect()
 }

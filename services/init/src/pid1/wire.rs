@@ -266,6 +266,9 @@ impl Init {
                 }
                 network::Action::Log(line) => self.say(Level::Quiet, &line),
                 network::Action::Online => {
+                    let now = clock::since_boot();
+                    self.boot.end(now, NETWORK);
+                    self.boot.mark(now, boot_times::ADDRESS);
                     self.clock.retry = SYNC_RETRY;
                     self.clock.next_sync = Some(clock::since_boot());
                 }

@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http_body_util::channel::Channel;
 use hyper::body::Bytes;
+use roost_service::boot_times::BootTimes;
 use roost_service::card::display_code;
 use roost_service::control::BoxStatus;
 use roost_service::update::{Answer, Call, MAX_LINE, UpdateStatus};
@@ -73,6 +74,25 @@ pub async fn status(State(app): State<Arc<App>>, _: Owner) -> Result<Json<Status
         update,
         update_fault,
     }))
+}
+
+/// When which part of the box's last start began and ended.
+#[utoipa::path(
+    get,
+    path = "/boot",
+    tag = "machine",
+    responses(
+        (status = 200, body = BootTimes),
+        (status = 401, description = "nobody is signed in", body = Fault),
+        (status = 403, description = "another site", body = Fault),
+        (status = 421, description = "not a name of the box", body = Fault),
+        (status = 500, description = "the card fails", body = Fault),
+        (status = 503, description = "a part of the box does not answer", body = Fault),
+    )
+)]
+pub async fn boot(State(app): State<Arc<App>>, _: Owner) -> Result<Json<BootTimes>, Fault> {
+    let times = app.init.boot_times().await;
+    times.map(Json).map_err(|error| Fault::of_init(&error))
 }
 
 /// Which lines of which log.

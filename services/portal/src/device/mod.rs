@@ -64,6 +64,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(laptops::list, laptops::join))
         .routes(routes!(laptops::revoke))
         .routes(routes!(machine::status))
+        .routes(routes!(machine::boot))
         .routes(routes!(machine::logs))
         .routes(routes!(machine::audit))
         .routes(routes!(machine::reboot))
