@@ -630,6 +630,9 @@ async fn the_box_does_what_its_laptop_asks() {
         .ask("GET", "/api/v1/logs?service=mail&lines=1", &[], None)
         .await;
     assert_eq!(logs.unwrap(), (200, json!({ "lines": ["one"] })));
+    let boot = conn.ask("GET", "/api/v1/boot", &[], None).await;
+    let none = json!({ "version": "7", "steps": [], "marks": [] });
+    assert_eq!(boot.unwrap(), (200, none));
     let mut refused = String::new();
     for (method, path, body) in [
         ("GET", "/api/v1/logs?service=nobody", None),

@@ -459,6 +459,17 @@ async fn logs_are_relayed_and_followed() {
 }
 
 #[tokio::test]
+async fn boot_times_are_relayed() {
+    let served = serve().await;
+    let mut client = served.connect().await;
+    assert_eq!(
+        client.call(&Call::BootTimes).await,
+        Answer::BootTimes(boot_times())
+    );
+    assert_eq!(served.init.lock().unwrap().asked, [Request::BootTimes]);
+}
+
+#[tokio::test]
 async fn the_owner_may_have_it_look_for_an_update_now() {
     let served = serve().await;
     let mut client = served.connect().await;

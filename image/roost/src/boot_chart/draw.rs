@@ -71,9 +71,6 @@ pub fn svg(times: &BootTimes) -> String {
             seconds(tick * step, step)
         ));
     }
-    for (n, step) in times.steps.iter().enumerate() {
-        line(row(step, top + ROW * n as f64, &x, end));
-    }
     for (n, mark) in times.marks.iter().enumerate() {
         let (at, y) = (x(mark.at_us), TITLE + MARK * n as f64);
         let name = format!("{} {:.2} s", mark.name, mark.at_us as f64 / 1e6);
@@ -91,6 +88,10 @@ pub fn svg(times: &BootTimes) -> String {
             y + 4.0,
             escaped(&name)
         ));
+    }
+    // Above the lines, so that these do not strike out a length.
+    for (n, step) in times.steps.iter().enumerate() {
+        line(row(step, top + ROW * n as f64, &x, end));
     }
     let mut at = NAMES + MARGIN;
     for (_, name, colour) in STAGES {

@@ -10,6 +10,7 @@ mod updating;
 
 use laptop::{BOX, LAPTOP, Laptop, screen};
 use made_up::{check, kept, on_trial, report, restarted, rolled_back, status, version};
+use roost_service::boot_times::{BootMark, BootStep, BootTimes, Stage};
 use roost_service::update::{Answer, Call, Phase, Report};
 use server::{Conn, Server, Then};
 use std::io::Write;
@@ -294,6 +295,46 @@ fn logs_are_shown_once_or_as_they_come() {
     );
     let out = laptop.roost(server.port, &["logs", "mial"]);
     insta::assert_snapshot!("logs_of_nobody", screen(&laptop, server.port, &out));
+}
+
+#[test]
+fn the_last_start_becomes_a_picture_or_figures() {
+    let laptop = Laptop::new();
+    let server = Server::start(BOX, LAPTOP, |_, conn| {
+        talk(conn, &report(), |conn, call| {
+            assert_eq!(call, Call::BootTimes);
+            conn.say(&Answer::BootTimes(BootTimes {
+                version: "1".into(),
+                steps: vec![BootStep {
+                    stage: Stage::Service,
+                    name: "mail".into(),
+                    start_us: 2_000_000,
+                    end_us: Some(4_300_000),
+                }],
+                marks: vec![BootMark {
+                    name: "services ready".into(),
+                    at_us: 4_300_000,
+                }],
+            }));
+            Some(Then::Go)
+        })
+    });
+    laptop.roost(server.port, &["status"]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("boot.svg");
+    let to = file.to_str().unwrap();
+    let out = laptop.roost(server.port, &["boot-chart", "--output", to]);
+    assert_eq!(
+        String::from_utf8(out.stdout).unwrap(),
+        format!("{to}: services ready after 4.30 s\n")
+    );
+    let picture = std::fs::read_to_string(&file).unwrap();
+    assert!(picture.contains(">2.30 s<"), "{picture}");
+    std::fs::remove_file(&file).unwrap();
+    let out = laptop.roost(server.port, &["boot-chart", "--json", "--output", to]);
+    let result: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(result["steps"][0]["end_us"], 4_300_000);
+    assert!(!file.exists(), "figures were asked for");
 }
 
 #[test]
