@@ -7,7 +7,8 @@ outside: a greeting on port 25. What only the inside knows is told by the inside
 init, of Debian by its kernel and its systemd.
 
 Environment: `ROOST`, `ROOST_IMAGE`; `ROOST_BENCH_BOOTS` (counted boots of each, 5),
-`ROOST_BENCH_IDLE` (seconds without work before memory is read, 60).
+`ROOST_BENCH_IDLE` (seconds without work before memory is read, 60), `ROOST_BENCH_ARGUMENTS` (more
+boot arguments for the box, to see what one of them changes).
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ Description=Report of the benchmark
 
 [Service]
 Type=simple
-ExecStart=/bin/sh -c 'sleep {IDLE:.0f}; exec > /dev/virtio-ports/bench; cat /proc/meminfo; journalctl --boot --output=short-monotonic --no-hostname; ps -eo rss,comm; echo END'
+ExecStart=/bin/sh -c 'sleep {IDLE:.0f}; exec > /dev/virtio-ports/bench; cat /proc/meminfo; journalctl --boot --output=short-monotonic --no-hostname; echo END'
 
 [Install]
 WantedBy=multi-user.target
@@ -87,6 +88,8 @@ class System:
     port: str
     milestones: dict[str, list[float]] = field(default_factory=dict)
     idle_bytes: list[float] = field(default_factory=list)
+    #: What each service has resident then, in MB, for people.
+    resident: str = ""
 
     def note(self, what: str, seconds: float) -> None:
         """One more figure."""
@@ -119,7 +122,7 @@ class Boot:
             "-chardev", f"socket,id=port,path={port_path},server=on,wait=off",
             "-device", f"virtserialport,chardev=port,name={system.port}",
             "-qmp", f"unix:{qmp_path},server=on,wait=off",
-            folders=(folder,),
+            folders=(folder, system.kernel.parent),
         )
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=self._console, stderr=subprocess.STDOUT)
         self._qmp = _connect(qmp_path).makefile("rw", encoding="utf-8")
@@ -226,7 +229,8 @@ def the_box(sdk: Sdk, image: Path, folder: Path) -> System:
         raise RuntimeError("config.txt names no kernel or no initramfs")
     for name in (kernel[1], initramfs[1]):
         sdk.run("mcopy", "-n", "-i", slot, f"::{name}", folder / name, folders=(folder,))
-    arguments = (folder / "cmdline.txt").read_text().strip() + " roost.partition=2"
+    more = os.environ.get("ROOST_BENCH_ARGUMENTS", "")
+    arguments = f"{(folder / 'cmdline.txt').read_text().strip()} roost.partition=2 {more}".rstrip()
     return System("box", folder / kernel[1], folder / initramfs[1], arguments, card, "roost.control")
 
 
@@ -247,7 +251,7 @@ def debian(sdk: Sdk, box: System, folder: Path) -> System:
     ours.mkdir()
     files = {
         "usr/local/bin/mail": root / "bin/mail",
-        "etc/roost/settings.json": root / "etc/roost/settings.json",
+        **{f"etc/roost/{path.name}": path for path in (root / "etc/roost").iterdir() if path.is_file()},
         **{f"share/mail/{path.name}": path for path in (root / "share/mail").iterdir()},
     }
     (ours / "mail.service").write_text(MAIL_UNIT)
@@ -308,6 +312,8 @@ def one_boot(sdk: Sdk, system: System, folder: Path, *, counted: bool, idle: boo
             time.sleep(IDLE)
             status = boot.control("status")
             system.idle_bytes.append(status["memory_total"] - status["memory_available"])
+            resident = [f"{service['name']} {(service['memory'] or 0) / 1e6:.1f}" for service in status["services"]]
+            system.resident = ", ".join(resident)
         else:
             reader.join(LIMIT)
             _note_report(system, said[0])
@@ -344,6 +350,7 @@ def show(box: System, other: System, sdk: Sdk, kernel: Kernel) -> None:
     print(f"| SMTP banner, box / Debian | {ratio:.2f} | {min(pairs):.2f} to {max(pairs):.2f} |")
     memory = [f"{statistics.median(system.idle_bytes) / 1e6:.1f} MB" for system in (box, other)]
     print(f"| memory in use {IDLE:.0f} s later (MemTotal - MemAvailable) | {memory[0]} | {memory[1]} |")
+    print(f"\nResident then, MB: {box.resident}")
 
 
 def main() -> None:
