@@ -20,9 +20,13 @@ use thiserror::Error;
 /// (ttyAMA0). The Pi 5's is named by its device, not as ttyAMA10: the kernel
 /// takes only the first `console=ttyAMA…`, whether that port exists or not.
 /// A panic, and a kernel bug that would only kill a thread, restart the
-/// machine: a box has nobody who would press a key.
+/// machine: a box has nobody who would press a key. Huge pages give a thread
+/// that needs 20 KiB 2 MiB, and the kernel keeps memory free to make them of
+/// (`set_recommended_min_free_kbytes`, Linux, mm/khugepaged.c): more than half
+/// of what the box had in use (docs/benchmarks.md).
 const BASE: &str = "console=tty1 console=ttyS1,115200 console=107d001000.serial:0.0,115200 \
-                    console=ttyAMA0,115200 panic=10 oops=panic loglevel=4 printk.devkmsg=on";
+                    console=ttyAMA0,115200 panic=10 oops=panic loglevel=4 printk.devkmsg=on \
+                    transparent_hugepage=never";
 /// Bytes that the kernel keeps of a command line (`COMMAND_LINE_SIZE` of
 /// arm64); the firmware adds words of its own, hence half of it.
 const MAX_LINE: usize = 2048 / 2;
@@ -299,7 +303,7 @@ mod tests {
                 "console=tty1 console=ttyS1,115200 console=107d001000.serial:0.0,115200 \
                  console=ttyAMA0,115200 \
                  panic=10 oops=panic \
-                 loglevel=4 printk.devkmsg=on \
+                 loglevel=4 printk.devkmsg=on transparent_hugepage=never \
                  roost.disk=0a2b3c4d roost.root=2048,17,{hash},{salt}\n"
             )
         );

@@ -239,9 +239,6 @@ fn basics() -> Vec<String> {
         Err(error) => Err(format!("cannot record system calls: {error}")),
     };
     let kernel = [
-        // A page of 2 MiB for a thread that needs 20 KiB; and for such pages the kernel keeps
-        // 22 MB free (`set_recommended_min_free_kbytes`, Linux, mm/khugepaged.c).
-        ("/sys/kernel/mm/transparent_hugepage/enabled", "never"),
         ("/proc/sys/net/ipv6/conf/all/forwarding", "0"),
         ("/proc/sys/net/ipv6/conf/default/accept_ra", "1"),
         // Of both families. Who may bind which is up to each service's Landlock rules: a
