@@ -45,6 +45,7 @@ pub fn run(args: &LogsArgs, ui: &Ui) -> Result<(), Failure> {
     let call = Call::Logs {
         service: args.service.clone(),
         lines: args.lines as usize,
+        boot: args.boot,
         follow: args.follow,
     };
     link.send(&call, &[], ANSWER_LIMIT)

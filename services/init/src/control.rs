@@ -2,6 +2,8 @@
 //! requests and holding answers, without ever waiting for the other side.
 
 use crate::lines::{Line, Splitter};
+use crate::logs::Logs;
+use crate::spill::Boot;
 use roost_service::control::{Request, Response};
 use roost_service::spec::{Right, ServiceSpec};
 use std::collections::VecDeque;
@@ -10,7 +12,9 @@ use std::os::fd::OwnedFd;
 /// Longest request line in bytes.
 pub const MAX_REQUEST: usize = 4096;
 /// Connections at a time; further ones are closed at once.
-pub const MAX_CLIENTS: usize = 8;
+pub const MAX_CLIENTS: usize = 16;
+/// Of these, such as follow a log.
+pub const MAX_FOLLOWERS: usize = 8;
 /// Answers not yet taken by the other side; beyond it nothing more is read.
 pub const MAX_PENDING: usize = 1024 * 1024;
 /// Most log lines in one answer.
@@ -76,6 +80,15 @@ pub enum Standing {
     Closed,
 }
 
+/// What somebody is told more and more of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Following {
+    /// The log.
+    pub service: String,
+    /// Number of the first line that was not told.
+    pub next: u64,
+}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Client {
@@ -92,6 +105,8 @@ pub struct Client {
     /// A request is being carried out by a child: until its end nothing more is read, so that
     /// answers stay in the order of their requests.
     pub waiting: bool,
+    /// The log that it follows, until its next request.
+    pub following: Option<Following>,
 }
 
 impl Client {
@@ -105,6 +120,7 @@ impl Client {
             written: 0,
             queue: VecDeque::new(),
             waiting: false,
+            following: None,
         }
     }
 
@@ -141,6 +157,7 @@ impl Client {
     /// Forgets what a peer that is gone has asked and not taken.
     pub fn reset(&mut self) {
         self.queue = VecDeque::new();
+        self.following = None;
         self.splitter = Splitter::new(MAX_REQUEST);
         self.out = Vec::new();
         self.written = 0;
@@ -173,6 +190,25 @@ impl Client {
     pub fn has_room(&mut self) -> bool {
         // A broken connection is found by the next write.
         !self.is_stuffed() || (self.flush() && !self.is_stuffed())
+    }
+
+    /// Tells new lines of the log that is followed. They wait in the ring, not here: the next piece
+    /// is made when the one before was taken. Returns whether the connection is still usable.
+    pub fn follow(&mut self, logs: &Logs, boot: &Boot) -> bool {
+        while !self.wants_to_write()
+            && let Some(following) = &mut self.following
+        {
+            let (lines, next) = logs.piece(&following.service, following.next, boot);
+            following.next = next;
+            if lines.is_empty() {
+                break;
+            }
+            self.answer(&Response::Logs { lines });
+            if !self.flush() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Writes what can be written. Returns whether the connection is still usable.
@@ -287,6 +323,55 @@ mod tests {
     }
 
     #[test]
+    fn a_follower_that_is_slow_is_told_what_it_missed_and_takes_no_memory() {
+        use std::io::BufRead;
+        let s = std::time::Duration::from_secs(1);
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut client = Client::new(ours.into(), Peer::Master);
+        client.following = Some(Following {
+            service: "mail".into(),
+            next: 0,
+        });
+        let boot = Boot {
+            id: "b".into(),
+            began_ms: 0,
+            set: false,
+        };
+        let (mut logs, mut largest) = (Logs::default(), 0);
+        for second in 0..2000 {
+            let line = format!("{second} {}", "x".repeat(1000));
+            logs.push(s * second, s * second, true, "mail", line);
+            assert!(client.follow(&logs, &boot));
+            largest = largest.max(client.out.len());
+        }
+        assert!(largest < 128 * 1024, "{largest}");
+        let (mut seen, mut reports) = (0, 0);
+        let mut theirs = std::io::BufReader::new(theirs);
+        while seen < 2000 {
+            assert!(client.flush() && client.follow(&logs, &boot));
+            let mut line = String::new();
+            theirs.read_line(&mut line).unwrap();
+            let Ok(Response::Logs { lines }) = serde_json::from_str(&line) else {
+                panic!("{line}");
+            };
+            for line in lines {
+                match line.split(' ').collect::<Vec<_>>()[..] {
+                    [lost, "lines", ..] => {
+                        seen += lost[1..].parse::<u64>().unwrap();
+                        reports += 1;
+                    }
+                    _ => {
+                        assert!(line.contains(&format!("] {seen} x")), "{line}");
+                        seen += 1;
+                    }
+                }
+            }
+        }
+        assert!(reports >= 1);
+    }
+
+    #[test]
     fn a_service_may_ask_for_what_its_spec_lists() {
         let service = || "mail".to_owned();
         let lines = 1;
@@ -296,6 +381,8 @@ mod tests {
                 Request::Logs {
                     service: service(),
                     lines,
+                    boot: None,
+                    follow: false,
                 },
                 Some(Right::Look),
             ),

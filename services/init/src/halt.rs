@@ -20,20 +20,24 @@ const KILL_LIMIT: Duration = Duration::from_secs(5);
 /// at most, at a few MB/s). A dead one would keep the machine up for ever.
 pub const RELEASE_LIMIT: Duration = Duration::from_secs(180);
 
+/// The same for the last log lines, which are few.
+pub const LOGS_LIMIT: Duration = Duration::from_secs(30);
+
 /// Does `work`, which may block for longer than a watchdog waits, and calls
 /// `feed` at least every `every` until it is done. `None` if it is not done
 /// within `limit`; then it is left to itself.
 pub fn patiently<T: Send + 'static>(
-    work: fn() -> T,
+    work: impl FnOnce() -> T + Clone + Send + 'static,
     limit: Duration,
     every: Duration,
     mut feed: impl FnMut(),
 ) -> Option<T> {
     let deadline = Instant::now() + limit;
     let (done, result) = mpsc::channel();
+    let threaded = work.clone();
     let thread = thread::Builder::new().spawn(move || {
         // Nobody listens any more when it took too long.
-        let _ = done.send(work());
+        let _ = done.send(threaded());
     });
     feed();
     if thread.is_err() {

@@ -45,6 +45,7 @@ pub mod screen;
 pub mod seccomp;
 pub mod signals;
 pub mod sntp;
+pub mod spill;
 pub mod status;
 pub mod supervisor;
 pub mod trial;

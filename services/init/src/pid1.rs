@@ -23,7 +23,8 @@ use crate::signals::Signals;
 use crate::sntp::Vote;
 use crate::supervisor::{self, Exit, Jitter};
 use crate::watchdog::{self, Watchdog};
-use crate::{boot, card, clock, devices, halt, limits, mounts, netlink, ring, seccomp, trial};
+use crate::{boot, card, clock, devices, halt, limits, mounts, netlink, ring, seccomp, spill, trial};
+use journal::Recall;
 use roost_service::notify::{self, Message};
 use roost_service::settings::{self, Settings};
 use roost_service::spec::{self, Change, ServiceSpec};
@@ -37,6 +38,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
+mod journal;
 mod requests;
 mod setup;
 mod wire;
@@ -96,12 +98,19 @@ enum Source {
         fd: OwnedFd,
         lines: Splitter,
     },
+    /// What a child found on the card, as it is.
+    Recalled {
+        fd: OwnedFd,
+    },
+    Kernel(OwnedFd),
 }
 
 impl Source {
     fn fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Signals(fd) | Self::Netlink(fd) => fd.as_fd(),
+            Self::Signals(fd) | Self::Netlink(fd) | Self::Kernel(fd) | Self::Recalled { fd } => {
+                fd.as_fd()
+            }
             Self::Uevents(uevents) => uevents.as_fd(),
             Self::Dhcp(socket) => socket.as_fd(),
             Self::CardErrors(errors) => errors.as_fd(),
@@ -115,10 +124,14 @@ impl Source {
 }
 
 /// A helper of init's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Task {
     Data,
     Sntp,
+    /// Log lines go to the card.
+    Spill,
+    /// Log lines come from there.
+    Recall(Recall),
     /// Somebody waits for the answer.
     Keep {
         what: What,
@@ -132,6 +145,8 @@ struct Helper {
     pid: u32,
     tokens: Vec<u64>,
     last_line: String,
+    /// All that it said, of a [`Task::Recall`].
+    text: Vec<u8>,
 }
 
 /// When the clock's own work is due.
@@ -174,6 +189,9 @@ struct Init {
     clock: Clock,
     next_spill: Duration,
     limits: limits::Watch,
+    /// When an error of the kernel had, or will have, logs written out of turn.
+    last_urgent: Duration,
+    boot_id: String,
     watchdog: Option<Watchdog>,
     next_feed: Duration,
     screen: Screen,
@@ -231,6 +249,7 @@ impl Init {
                 self.readable(event.data.u64());
             }
             self.pass_time();
+            self.tell_followers();
         }
     }
 
@@ -277,9 +296,8 @@ impl Init {
             self.consoles.show(&block);
         }
         if now >= self.next_spill {
-            self.next_spill = now + logs::SPILL_EVERY;
             self.say_refused_tasks();
-            self.logs.spill();
+            self.spill();
             // A kernel that wakes nobody would otherwise go unnoticed.
             let failed = self.sources.values().any(|source| match source {
                 Source::CardErrors(errors) => errors.found(),
@@ -396,11 +414,12 @@ impl Init {
         let tokens = child
             .output
             .into_iter()
-            .map(|fd| {
-                self.watch(Source::Helper {
+            .map(|fd| match task {
+                Task::Recall(_) => self.watch(Source::Recalled { fd }),
+                _ => self.watch(Source::Helper {
                     fd,
                     lines: Splitter::new(ring::MAX_LINE),
-                })
+                }),
             })
             .collect();
         self.helpers.push(Helper {
@@ -408,6 +427,7 @@ impl Init {
             pid: child.pid,
             tokens,
             last_line: String::new(),
+            text: Vec::new(),
         });
         Ok(())
     }
@@ -466,11 +486,10 @@ impl Init {
     }
 
     fn helper_ended(&mut self, helper: &Helper, exit: Exit) {
-        match helper.task {
+        match &helper.task {
             Task::Data if exit == Exit::Code(0) => {
                 self.data_mounted = true;
                 self.boot.end(clock::since_boot(), DATA);
-                self.logs.start_spilling();
                 self.watch_card();
                 match halt::note_running() {
                     Ok(false) => {}
@@ -493,7 +512,9 @@ impl Init {
                 self.data_unusable(reason);
             }
             Task::Sntp => self.time_servers_answered(helper, exit),
-            Task::Keep { what, client } => {
+            Task::Spill => self.spill_ended(exit),
+            Task::Recall(recall) => self.recalled(recall, exit, &helper.text),
+            &Task::Keep { what, client } => {
                 let result = match (exit, helper.last_line.as_str()) {
                     (Exit::Code(0), _) => Ok(()),
                     (_, "") => Err(format!("keeping it {exit}")),
@@ -596,6 +617,10 @@ impl Init {
             // Otherwise a wrong floor would be the answer to the next server that is alone.
             self.clock.floors.saved = self.clock.floors.saved.min(to);
         }
+        if !self.clock.synced {
+            // From then on the lines on the card have their right time.
+            self.next_spill = clock::since_boot();
+        }
         self.clock.synced = true;
         self.boot.end(clock::since_boot(), CLOCK);
         self.clock.trust = trust;
@@ -646,9 +671,9 @@ impl Init {
         if self.data_mounted {
             halt::note_end();
         }
-        self.logs.spill();
         // Nothing of ours may hold a file on the data partition open.
         self.sources.clear();
+        let last_lines = self.last_batches();
         let watchdog = &mut self.watchdog;
         let mut feed = || {
             if let Some(watchdog) = watchdog {
@@ -657,6 +682,15 @@ impl Init {
         };
         feed();
         halt::kill_everything();
+        if self.data_mounted {
+            let write = move || {
+                let mut disk = spill::Disk::default();
+                last_lines
+                    .iter()
+                    .try_for_each(|batch| spill::write(&mut disk, batch))
+            };
+            let _ = halt::patiently(write, halt::LOGS_LIMIT, watchdog::EVERY, &mut feed);
+        }
         let released = halt::patiently(
             halt::release_data,
             halt::RELEASE_LIMIT,
@@ -689,7 +723,6 @@ impl Init {
     /// Tells the kernel's log and init's own.
     fn say(&mut self, level: Level, line: &str) {
         self.kmsg.line(level, line);
-        self.logs
-            .push(clock::since_boot(), clock::now(), "init", line.to_owned());
+        self.log("init", line.to_owned());
     }
 }

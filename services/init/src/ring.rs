@@ -17,11 +17,25 @@ const RATE: u32 = 100;
 /// that a flood leaves pieces of log and not single lines between reports.
 const RESUME: u32 = 200;
 
+/// One line as it was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Its place in the log: the first of a boot is 0, and none is left out.
+    pub number: u64,
+    /// When it came: time since boot.
+    pub at: Duration,
+    /// Whether it is worth a place on the card.
+    pub spills: bool,
+    /// The text.
+    pub text: String,
+}
+
 /// A bounded log.
 #[derive(Debug)]
 pub struct Ring {
-    lines: VecDeque<String>,
+    lines: VecDeque<Line>,
     bytes: usize,
+    next: u64,
     tokens: u32,
     refilled: Duration,
     /// Lines dropped since the last one that was kept.
@@ -34,15 +48,16 @@ impl Ring {
         Self {
             lines: VecDeque::new(),
             bytes: 0,
+            next: 0,
             tokens: BURST,
             refilled: now,
             dropped: 0,
         }
     }
 
-    /// Keeps a line and returns the lines to spill: none if the rate is
-    /// exceeded, and a report first when lines were dropped before it.
-    pub fn push(&mut self, now: Duration, text: String) -> impl Iterator<Item = String> + use<> {
+    /// Keeps a line that was written `at` a time since boot, unless the rate is exceeded; a report
+    /// goes before it when lines were dropped.
+    pub fn push(&mut self, now: Duration, at: Duration, spills: bool, text: String) {
         let gained = (now.saturating_sub(self.refilled)).as_millis() * u128::from(RATE) / 1000;
         if gained > 0 {
             self.tokens = BURST.min(
@@ -53,32 +68,48 @@ impl Ring {
         }
         if self.tokens < if self.dropped > 0 { RESUME } else { 1 } {
             self.dropped += 1;
-            return None.into_iter().chain(None);
+            return;
         }
         self.tokens -= 1;
-        let report = (self.dropped > 0)
-            .then(|| format!("[{} lines were dropped: too many at once]", self.dropped));
-        self.dropped = 0;
-        if let Some(report) = &report {
-            self.keep(report.clone());
+        if self.dropped > 0 {
+            let report = format!("[{} lines were dropped: too many at once]", self.dropped);
+            self.dropped = 0;
+            self.keep(at, true, report);
         }
-        self.keep(text.clone());
-        report.into_iter().chain(Some(text))
+        self.keep(at, spills, text);
     }
 
-    fn keep(&mut self, line: String) {
-        self.bytes += line.len();
-        self.lines.push_back(line);
+    fn keep(&mut self, at: Duration, spills: bool, text: String) {
+        self.bytes += text.len();
+        self.lines.push_back(Line {
+            number: self.next,
+            at,
+            spills,
+            text,
+        });
+        self.next += 1;
         // The count is bounded as well: empty lines have no bytes but take memory.
         while self.bytes > CAPACITY || self.lines.len() > CAPACITY / 16 {
-            self.bytes -= self.lines.pop_front().map_or(0, |l| l.len());
+            self.bytes -= self.lines.pop_front().map_or(0, |l| l.text.len());
         }
+    }
+
+    /// The number that the next line will have.
+    pub fn next(&self) -> u64 {
+        self.next
     }
 
     /// The last `count` lines, oldest first.
-    pub fn last(&self, count: usize) -> Vec<String> {
-        let skip = self.lines.len().saturating_sub(count);
-        self.lines.iter().skip(skip).cloned().collect()
+    pub fn last(&self, count: usize) -> impl ExactSizeIterator<Item = &Line> {
+        self.lines.range(self.lines.len().saturating_sub(count)..)
+    }
+
+    /// How many of the lines from this number on are gone, and those that are there.
+    pub fn since(&self, number: u64) -> (u64, impl Iterator<Item = &Line>) {
+        let first = self.next - self.lines.len() as u64;
+        let skip = usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX);
+        let lost = first.saturating_sub(number);
+        (lost, self.lines.range(skip.min(self.lines.len())..))
     }
 }
 
@@ -108,19 +139,45 @@ mod tests {
 
     const S: Duration = Duration::from_secs(1);
 
+    fn texts<'a>(lines: impl Iterator<Item = &'a Line>) -> Vec<&'a str> {
+        lines.map(|line| line.text.as_str()).collect()
+    }
+
     #[test]
     fn a_flood_is_reported_once_it_ends() {
         let mut ring = Ring::new(S);
         for i in 0..BURST + 7 {
-            let _ = ring.push(S, format!("line {i}"));
+            ring.push(S, S, false, format!("line {i}"));
         }
-        assert_eq!(ring.push(2 * S, "too early".into()).count(), 0);
-        let spilled: Vec<_> = ring.push(4 * S, "calm".into()).collect();
-        assert_eq!(
-            spilled,
-            ["[8 lines were dropped: too many at once]", "calm"]
+        let kept = ring.next();
+        ring.push(2 * S, 2 * S, false, "too early".into());
+        assert_eq!(ring.next(), kept);
+        ring.push(4 * S, 4 * S, false, "calm".into());
+        let told = ["[8 lines were dropped: too many at once]", "calm"];
+        assert_eq!(texts(ring.since(kept).1), told);
+        assert_eq!(texts(ring.last(2)), told);
+        assert!(
+            ring.last(2).next().unwrap().spills,
+            "a report is kept for good"
         );
-        assert_eq!(ring.last(2), spilled);
+    }
+
+    #[test]
+    fn who_is_too_slow_learns_how_much_is_gone() {
+        let mut ring = Ring::new(S);
+        let long = "x".repeat(MAX_LINE);
+        for second in 0..200 {
+            ring.push(S * second, S * second, true, long.clone());
+        }
+        let there = CAPACITY / MAX_LINE;
+        let (lost, lines) = ring.since(10);
+        assert_eq!((lost, lines.count()), (190 - there as u64, there));
+        let (lost, lines) = ring.since(198);
+        assert_eq!(
+            (lost, lines.map(|line| line.number).collect()),
+            (0, vec![198, 199])
+        );
+        assert_eq!(ring.since(200).1.count(), 0);
     }
 
     #[test]
@@ -136,10 +193,10 @@ mod tests {
         fn memory_is_bounded(lengths in proptest::collection::vec(0usize..MAX_LINE, 0..400)) {
             let mut ring = Ring::new(S);
             for (i, length) in lengths.into_iter().enumerate() {
-                let _ = ring.push(S * i as u32, "x".repeat(length));
+                ring.push(S * i as u32, S, false, "x".repeat(length));
             }
-            prop_assert!(ring.lines.iter().map(String::len).sum::<usize>() <= CAPACITY);
-            prop_assert_eq!(ring.lines.iter().map(String::len).sum::<usize>(), ring.bytes);
+            prop_assert!(ring.lines.iter().map(|line| line.text.len()).sum::<usize>() <= CAPACITY);
+            prop_assert_eq!(ring.lines.iter().map(|line| line.text.len()).sum::<usize>(), ring.bytes);
         }
 
         #[test]

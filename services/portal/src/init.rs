@@ -82,13 +82,23 @@ impl Init {
         }
     }
 
-    /// The last lines of a log, oldest first.
+    /// The last lines of a log, oldest first; of which start of the box says `Request::Logs`.
     ///
     /// # Errors
     /// As [`Init::ask`]; init refuses a name that it does not know.
-    pub async fn logs(&self, service: &str, lines: usize) -> Result<Vec<String>, AskError> {
-        let service = service.to_owned();
-        match self.ask(&Request::Logs { service, lines }).await? {
+    pub async fn logs(
+        &self,
+        service: &str,
+        lines: usize,
+        boot: Option<u32>,
+    ) -> Result<Vec<String>, AskError> {
+        let request = Request::Logs {
+            service: service.to_owned(),
+            lines,
+            boot,
+            follow: false,
+        };
+        match self.ask(&request).await? {
             Response::Logs { lines } => Ok(lines),
             _ => Err(AskError::Strange),
         }

@@ -18,12 +18,21 @@ pub const VIRTIO_PORT: &str = "roost.control";
 pub enum Request {
     /// State of the box and of every service.
     Status,
-    /// The last `lines` log lines of a service (`init` and `kernel` count as services).
+    /// The last `lines` log lines of a service (`init` and `kernel` count as services), each
+    /// behind the time when it was written.
     Logs {
         /// The service.
         service: String,
         /// How many lines at most.
         lines: usize,
+        /// Of which start of the box: 0 is the running one, 1 the one before. Missing: of the
+        /// running one, and with what room there is left, of those before it.
+        #[serde(default)]
+        boot: Option<u32>,
+        /// One more [`Response::Logs`] whenever there are new lines, until the connection is
+        /// closed or something else is asked on it.
+        #[serde(default)]
+        follow: bool,
     },
     /// When which part of this boot began and ended.
     BootTimes,

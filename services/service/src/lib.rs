@@ -17,6 +17,7 @@
 //! - [`mail`]: what the portal says to the mail service.
 //! - [`certificates`]: what the certificate service gives away, and to whom.
 //! - [`resolver`]: where the box's own resolver answers, and how it stands.
+//! - [`stamp`]: the time in front of a log line.
 //! - [`tunnel`]: how the box reaches its relay, and how that stands.
 
 pub mod boot_times;
@@ -39,5 +40,6 @@ pub mod probe;
 pub mod resolver;
 pub mod settings;
 pub mod spec;
+pub mod stamp;
 pub mod tunnel;
 pub mod update;

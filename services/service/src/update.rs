@@ -45,6 +45,10 @@ pub enum Call {
         service: String,
         /// How many lines at most.
         lines: usize,
+        /// Of which start of the box, see `control::Request::Logs`. An older
+        /// box takes no call that has it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        boot: Option<u32>,
         /// Whether to go on with what comes.
         follow: bool,
     },

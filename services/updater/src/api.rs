@@ -29,8 +29,9 @@ pub struct Limits {
     pub stalled: Duration,
     /// How long a second update waits for the end of a first before it is refused.
     pub turn: Duration,
-    /// Time between two looks at a log that is followed.
-    pub follow: Duration,
+    /// With nothing to tell of a log for so long, an empty answer tells whether
+    /// the follower is still there.
+    pub heartbeat: Duration,
 }
 
 impl Limits {
@@ -40,7 +41,7 @@ impl Limits {
         idle: Duration::from_secs(15 * 60),
         stalled: Duration::from_secs(60),
         turn: Duration::from_secs(5),
-        follow: Duration::from_secs(1),
+        heartbeat: Duration::from_secs(60),
     };
 }
 

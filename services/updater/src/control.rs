@@ -78,19 +78,97 @@ impl Init {
         }
     }
 
-    /// The last lines of a log.
+    /// The last lines of a log; of which start of the box says `Request::Logs`.
     ///
     /// # Errors
     /// As [`Init::ask`]; init refuses a name that it does not know.
-    pub async fn logs(&self, service: &str, lines: usize) -> Result<Vec<String>, AskError> {
+    pub async fn logs(
+        &self,
+        service: &str,
+        lines: usize,
+        boot: Option<u32>,
+    ) -> Result<Vec<String>, AskError> {
         let request = Request::Logs {
             service: service.into(),
             lines,
+            boot,
+            follow: false,
         };
         match self.ask(&request).await? {
             Response::Logs { lines } => Ok(lines),
             other => Err(strange("init", format!("{other:?}").as_bytes())),
         }
+    }
+}
+
+/// A log that goes on.
+#[derive(Debug)]
+pub struct Follower {
+    stream: BufReader<UnixStream>,
+    /// The beginning of the next answer, if [`Follower::next`] was given up in its midst.
+    begun: Vec<u8>,
+}
+
+impl Init {
+    /// The last lines of a log, and what comes behind them.
+    ///
+    /// # Errors
+    /// As [`Init::logs`].
+    pub async fn follow(
+        &self,
+        service: &str,
+        lines: usize,
+        boot: Option<u32>,
+    ) -> Result<(Vec<String>, Follower), AskError> {
+        let request = Request::Logs {
+            service: service.into(),
+            lines,
+            boot,
+            follow: true,
+        };
+        let mut line = serde_json::to_string(&request).unwrap_or_default();
+        line.push('\n');
+        let begin = async {
+            let mut stream = UnixStream::connect(&self.0).await.map_err(broke_off)?;
+            stream.write_all(line.as_bytes()).await.map_err(broke_off)?;
+            let mut follower = Follower {
+                stream: BufReader::new(stream),
+                begun: Vec::new(),
+            };
+            Ok((follower.next().await?, follower))
+        };
+        timeout(INIT_TIMEOUT, begin)
+            .await
+            .unwrap_or_else(|_| Err(broke_off(io::ErrorKind::TimedOut.into())))
+    }
+}
+
+impl Follower {
+    /// The next lines, as soon as there are any. Loses nothing when it is given up half way.
+    ///
+    /// # Errors
+    /// When init breaks off, or says something else.
+    pub async fn next(&mut self) -> Result<Vec<String>, AskError> {
+        let room = MAX_RESPONSE.saturating_sub(self.begun.len() as u64);
+        (&mut self.stream)
+            .take(room)
+            .read_until(b'\n', &mut self.begun)
+            .await
+            .map_err(broke_off)?;
+        let answer = std::mem::take(&mut self.begun);
+        match serde_json::from_slice(&answer) {
+            Ok(Response::Logs { lines }) => Ok(lines),
+            Ok(Response::Error { message }) => Err(AskError::Refused(message)),
+            _ if answer.is_empty() => Err(broke_off(io::ErrorKind::UnexpectedEof.into())),
+            _ => Err(strange("init", &answer)),
+        }
+    }
+}
+
+fn broke_off(source: io::Error) -> AskError {
+    AskError::Io {
+        what: "init".into(),
+        source,
     }
 }
 

@@ -10,7 +10,7 @@ use roost_updater::api::{self, Limits};
 use roost_updater::control::{Init, words};
 use roost_updater::facts::Facts;
 use roost_updater::reconcile::Then;
-use roost_updater::start::start;
+use roost_updater::start::{LOOKED_THROUGH, start};
 use roost_updater::updater::{Places, Updater};
 use roost_updater::{letter, pull, trial};
 use std::path::{Path, PathBuf};
@@ -75,8 +75,13 @@ async fn run(notifier: &Notifier) -> Result<()> {
     let facts = Facts::read(Path::new("/"), status.slot)?;
     let (ledger, then) = {
         let (facts, devices, data) = (facts.clone(), places.devices.clone(), data.clone());
-        let status = status.clone();
-        tokio::task::spawn_blocking(move || start(&facts, &status, &devices, &data))
+        let (status, init) = (status.clone(), Init(places.control.clone()));
+        let runtime = tokio::runtime::Handle::current();
+        let log = move || {
+            let lines = init.logs("init", LOOKED_THROUGH, None);
+            runtime.block_on(lines).unwrap_or_default()
+        };
+        tokio::task::spawn_blocking(move || start(&facts, &status, &devices, &data, log))
             .await
             .context("look where updates stand")??
     };

@@ -5,8 +5,6 @@ use crate::engine::{Allowed, Staged};
 use crate::logs;
 use crate::updater::{Offered, Said, Updater, Writing};
 use crate::wire::{PIECE, Wire};
-use roost_service::control::Request;
-use roost_service::control::Response;
 use roost_service::update::{Answer, Call, MAX_HEAD, Report};
 use std::io;
 use std::sync::Arc;
@@ -17,17 +15,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 /// Most log lines of one question; init has no more.
 const MAX_LINES: usize = 5000;
-/// Lines that are looked at each time while a log is followed: init keeps at
-/// most 100 a second, after a burst of 2,000.
-const WINDOW: usize = 1000;
 /// Time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 /// After a failure, how long the rest of what the laptop sends is thrown away,
 /// so that it gets to read why.
 const DRAIN: Duration = Duration::from_secs(10);
-/// With nothing to tell for so long, an empty answer tells whether the
-/// follower is still there.
-const HEARTBEAT: Duration = Duration::from_secs(60);
 
 /// What follows a call.
 enum After {
@@ -104,8 +96,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Call::Logs {
                 service,
                 lines,
+                boot,
                 follow,
-            } => return self.logs(&service, lines.min(MAX_LINES), follow).await,
+            } => {
+                let lines = lines.min(MAX_LINES);
+                return self.logs(&service, lines, boot, follow).await;
+            }
             Call::Reboot => self.updater.reboot().await.map(|()| Answer::Ok),
             Call::Look => self.updater.look_now().map(|()| Answer::Ok),
             Call::Offer {
@@ -164,57 +160,52 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(Answer::Ok)
     }
 
-    async fn logs(&mut self, service: &str, lines: usize, follow: bool) -> io::Result<After> {
-        // What is followed is compared with a window of the same size each time.
-        let asked = if follow { lines.max(WINDOW) } else { lines };
-        let found = match self.ask_logs(service, asked).await {
-            Ok(lines) => lines,
-            Err(said) => {
-                self.refuse(said).await?;
+    async fn logs(
+        &mut self,
+        service: &str,
+        lines: usize,
+        boot: Option<u32>,
+        follow: bool,
+    ) -> io::Result<After> {
+        if !follow {
+            let answer = match self.updater.init.logs(service, lines, boot).await {
+                Ok(found) => Ok(Answer::Logs {
+                    lines: logs::fitting(&found).to_vec(),
+                }),
+                Err(error) => Err(Said::from(error)),
+            };
+            match answer {
+                Ok(answer) => self.wire.send(&answer).await?,
+                Err(said) => self.refuse(said).await?,
+            }
+            return Ok(After::Next);
+        }
+        let (found, mut log) = match self.updater.init.follow(service, lines, boot).await {
+            Ok(begun) => begun,
+            Err(error) => {
+                self.refuse(error.into()).await?;
                 return Ok(After::Next);
             }
         };
         let told = Answer::Logs {
-            lines: logs::fitting(last(&found, lines)).to_vec(),
+            lines: logs::fitting(&found).to_vec(),
         };
         self.wire.send(&told).await?;
-        if !follow {
-            return Ok(After::Next);
-        }
-        let mut before = last(&found, WINDOW).to_vec();
-        let mut ticks = interval(self.limits.follow);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut silent_since = Instant::now();
         loop {
-            tokio::select! {
+            let new = tokio::select! {
                 () = self.wire.stirs() => return Ok(After::Close),
                 () = stopped(&mut self.stop) => return Ok(After::Close),
-                _ = ticks.tick() => {}
-            }
-            let Ok(now) = self.ask_logs(service, WINDOW).await else {
-                continue;
+                new = timeout(self.limits.heartbeat, log.next()) => new,
             };
-            let new = logs::new_lines(&before, &now).to_vec();
-            before = now;
-            let mut answers = logs::answers(&new);
-            if answers.is_empty() && silent_since.elapsed() >= HEARTBEAT {
-                answers.push(Vec::new());
-            }
+            let answers = match new {
+                Ok(Ok(lines)) => logs::answers(&lines),
+                // Whoever follows comes again, if init does.
+                Ok(Err(_)) => return Ok(After::Close),
+                Err(_) => vec![Vec::new()],
+            };
             for lines in answers {
                 self.wire.send(&Answer::Logs { lines }).await?;
-                silent_since = Instant::now();
             }
-        }
-    }
-
-    async fn ask_logs(&self, service: &str, lines: usize) -> Result<Vec<String>, Said> {
-        let request = Request::Logs {
-            service: service.into(),
-            lines,
-        };
-        match self.updater.init.ask(&request).await? {
-            Response::Logs { lines } => Ok(lines),
-            _ => Err(Said::new("init answers something else")),
         }
     }
 
@@ -356,10 +347,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
     }
-}
-
-fn last(lines: &[String], count: usize) -> &[String] {
-    &lines[lines.len().saturating_sub(count)..]
 }
 
 /// Returns when the service stops.

@@ -12,9 +12,9 @@ use crate::updater::now;
 use roost_service::control::BoxStatus;
 use std::path::Path;
 
-/// Where init keeps copies of logs.
-const LOGS: &str = "/data/log/init.log";
-/// Lines kept of a trial that could not speak for itself.
+/// Lines of init's log that are looked through for those of a trial that could not speak for itself.
+pub const LOOKED_THROUGH: usize = 2000;
+/// Lines kept of them.
 const LINES: usize = 60;
 
 /// Why the service cannot start.
@@ -28,7 +28,8 @@ pub enum StartError {
     Save(#[from] SaveError),
 }
 
-/// Finds out where updates stand, repairs the selector and writes the state.
+/// Finds out where updates stand, repairs the selector and writes the state. `init_log` gives
+/// [`LOOKED_THROUGH`] lines of init's log, those of earlier boots included; none if it cannot.
 ///
 /// # Errors
 /// When the devices or the state file cannot be used at all. A selector that
@@ -38,6 +39,7 @@ pub fn start(
     status: &BoxStatus,
     devices: &Path,
     data: &Path,
+    init_log: impl FnOnce() -> Vec<String>,
 ) -> Result<(Ledger<DataFolder>, Then), StartError> {
     let mut disk = Disk::open(devices)?;
     let found = Found::look(DataFolder(data.to_owned()));
@@ -71,9 +73,7 @@ pub fn start(
         {
             let booted = now().saturating_sub(status.uptime_s as u64);
             let started = last.at.saturating_sub(last.took_s);
-            // Best effort: without leave to read it there is nothing to tell.
-            let file = std::fs::read_to_string(LOGS).unwrap_or_default();
-            reason.log = logs::of_span(&file, started, booted, LINES);
+            reason.log = logs::of_span(&init_log(), started, booted, LINES);
         }
         println!("updater: {}", told(last));
     }

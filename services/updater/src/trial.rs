@@ -121,7 +121,7 @@ async fn keep(updater: &Updater, gate: &Gate, failed: Option<String>) {
     let suspects = gate.suspects();
     let sources = suspects.iter().map(String::as_str).chain(["init"]);
     for source in sources.take(LOGS) {
-        let Ok(lines) = updater.init.logs(source, LOG_LINES).await else {
+        let Ok(lines) = updater.init.logs(source, LOG_LINES, Some(0)).await else {
             continue;
         };
         log.extend(lines.into_iter().map(|line| {

@@ -29,7 +29,7 @@ const QUICK: Limits = Limits {
     idle: Duration::from_secs(20),
     stalled: Duration::from_millis(800),
     turn: Duration::from_millis(300),
-    follow: Duration::from_millis(20),
+    heartbeat: Duration::from_millis(100),
     ..Limits::STANDARD
 };
 
@@ -428,6 +428,7 @@ async fn logs_are_relayed_and_followed() {
     let call = |service: &str, lines, follow| Call::Logs {
         service: service.into(),
         lines,
+        boot: None,
         follow,
     };
     assert_eq!(
@@ -456,6 +457,11 @@ async fn logs_are_relayed_and_followed() {
         }
     }
     assert_eq!(got, [line(100), line(101)]);
+    assert_eq!(
+        client.answer().await,
+        Answer::Logs { lines: vec![] },
+        "a sign of life"
+    );
 }
 
 #[tokio::test]

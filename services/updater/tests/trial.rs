@@ -88,7 +88,8 @@ fn boot_on_trial(fault: Option<&'static str>) -> Booted {
     });
     let facts = facts(Slot::B, 2);
     let told = init.lock().unwrap().status.clone();
-    let (ledger, then) = start(&facts, &told, &on.devices(), &on.path("data")).expect("started");
+    let (ledger, then) =
+        start(&facts, &told, &on.devices(), &on.path("data"), Vec::new).expect("started");
     let places = Places {
         devices: on.devices(),
         control: on.path("control.sock"),
@@ -162,6 +163,7 @@ async fn a_trial_whose_mail_does_not_work_leaves_its_reason_to_the_version_befor
         &status,
         &booted.on.devices(),
         &booted.on.path("data"),
+        Vec::new,
     )
     .expect("started");
     assert!(matches!(then, Then::Nothing));

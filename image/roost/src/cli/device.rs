@@ -174,6 +174,7 @@ pub struct StatusArgs {
 Examples:
   roost logs mail
   roost logs -f --lines 10 kernel
+  roost logs --boot 1 mail
   roost logs --json updater | jq -r 'select(.event == \"log\") | .text'")]
 pub struct LogsArgs {
     /// A service, or init or kernel
@@ -182,9 +183,12 @@ pub struct LogsArgs {
     /// Go on with what comes, until Ctrl-C
     #[arg(long, short)]
     pub follow: bool,
-    /// How many lines at most; the box keeps a bounded number of them
+    /// How many lines at most, those of earlier starts included; the box keeps a bounded number of them
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub lines: u32,
+    /// Only of one start of the box: 0 is the running one, 1 the one before
+    #[arg(long, short, value_name = "N", conflicts_with = "follow")]
+    pub boot: Option<u32>,
     /// Which box.
     #[command(flatten)]
     pub which: BoxArgs,

@@ -7,7 +7,8 @@
 use libfuzzer_sys::fuzz_target;
 use roost_init::lines::Splitter;
 use roost_init::ring::{self, Ring};
-use roost_init::{logs, uevent};
+use roost_init::logs::KernelLine;
+use roost_init::uevent;
 use roost_service::notify::{MAX_LINE, MAX_STATUS, Message};
 use std::time::Duration;
 
@@ -42,14 +43,16 @@ fuzz_target!(|bytes: &[u8]| {
                 splitter.feed(read, |line| {
                     let text = ring::clean(line.bytes());
                     assert!(showable(&text));
-                    assert!(log.push(time, text).count() <= 2);
+                    let before = log.next();
+                    log.push(time, time, true, text);
+                    assert!(log.next() - before <= 2);
                 });
             }
-            assert!(log.last(usize::MAX).iter().all(|line| showable(line)));
+            assert!(log.last(usize::MAX).all(|line| showable(&line.text)));
         }
         2 => {
-            if let Some(line) = logs::kernel_line(bytes) {
-                assert!(showable(&line) && line.starts_with('['));
+            if let Some(line) = KernelLine::parse(bytes) {
+                assert!(showable(&line.text));
             }
         }
         _ => {

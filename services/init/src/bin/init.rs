@@ -5,6 +5,8 @@ fn main() {
     let status = match args.first().map(String::as_str) {
         Some("--data") => roost_init::data::main(),
         Some("--keep") => roost_init::keep::main(args.get(1).map(String::as_str)),
+        Some("--recall") => roost_init::spill::recall_main(),
+        Some("--spill") => roost_init::spill::main(),
         Some("--wish") => roost_init::wish::main(),
         Some("--sntp") => roost_init::sntp::main(&args[1..]),
         _ if std::process::id() == 1 => roost_init::pid1::main(),

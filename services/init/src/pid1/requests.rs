@@ -23,6 +23,15 @@ impl Init {
         let kept = match request {
             Request::Configure { chosen } => self.configure(&chosen, client),
             Request::FactoryReset { code } => self.factory_reset(code, client),
+            Request::Logs {
+                service,
+                lines,
+                boot,
+                follow,
+            } => {
+                let lines = lines.min(control::MAX_LOG_LINES);
+                return self.recent(&service, lines, boot, follow, client);
+            }
             request => return Some(self.answer_at_once(request)),
         };
         kept.err().map(|message| Response::Error { message })
@@ -68,9 +77,6 @@ impl Init {
         match request {
             Request::Status => Response::Status(self.status()),
             Request::BootTimes => Response::BootTimes(self.boot.times().clone()),
-            Request::Logs { service, lines } => {
-                self.recent(&service, lines.min(control::MAX_LOG_LINES))
-            }
             Request::Kill { service } => self.ask_service(&service, supervisor::Event::Kill),
             Request::Restart { service } => self.ask_service(&service, supervisor::Event::Restart),
             // Carried out once the answer is on its way, see `Init::serve`.
@@ -97,8 +103,8 @@ impl Init {
                     Err(message) => Response::Error { message },
                 }
             }
-            Request::Configure { .. } | Request::FactoryReset { .. } => {
-                unreachable!("a child carries it out")
+            Request::Configure { .. } | Request::FactoryReset { .. } | Request::Logs { .. } => {
+                unreachable!("these are answered above")
             }
             Request::EndTrial => {
                 self.event(machine::Event::TrialEnded);
@@ -131,21 +137,6 @@ impl Init {
         }
         self.event(machine::Event::Service(event(index)));
         Response::Ok
-    }
-
-    fn recent(&self, name: &str, count: usize) -> Response {
-        let known = name == "init" || self.machine.supervisor().index(name).is_some();
-        match name {
-            "kernel" => Response::Logs {
-                lines: logs::kernel(count),
-            },
-            _ if known => Response::Logs {
-                lines: self.logs.last(name, count).unwrap_or_default(),
-            },
-            _ => Response::Error {
-                message: format!("there is no service {name:?}"),
-            },
-        }
     }
 
     fn status(&self) -> roost_service::control::BoxStatus {

@@ -81,6 +81,8 @@ impl Init {
             },
             next_spill: now + logs::SPILL_EVERY,
             limits: limits::Watch::default(),
+            last_urgent: Duration::ZERO,
+            boot_id: journal::boot_id(),
             watchdog: None,
             next_feed: now,
             screen: Screen::default(),
@@ -110,8 +112,14 @@ impl Init {
             .map_err(Clone::clone)
             .and_then(|args| devices::make(&init.table, args.disk_id, init.slot));
         let folders = processes::prepare_folders(&init.table);
-        for problem in [init.open_control(), init.open_network(), folders, nodes]
+        let opened = [
+            init.open_control(),
+            init.open_network(),
+            init.open_kernel_log(),
+        ];
+        for problem in opened
             .into_iter()
+            .chain([folders, nodes])
             .filter_map(Result::err)
             .chain(basics())
             .chain(release_problem)

@@ -1,7 +1,7 @@
 //! Descriptors: what arrives on them and what is sent.
 
 use super::*;
-use crate::control::{Peer, Standing};
+use crate::control::{Following, Peer, Standing};
 use crate::{dhcp, lines::Line, ports};
 use roost_service::control::{Request, Response, VIRTIO_PORT};
 use rustix::fs::{Mode, OFlags};
@@ -138,8 +138,7 @@ impl Init {
                     .clone();
                 let (found, open) = read_lines(fd, lines);
                 for line in found {
-                    self.logs
-                        .push(clock::since_boot(), clock::now(), &name, line);
+                    self.log(&name, line);
                 }
                 open
             }
@@ -156,6 +155,8 @@ impl Init {
                 }
                 open
             }
+            Source::Kernel(fd) => self.kernel_readable(fd),
+            Source::Recalled { fd } => self.recalled_readable(fd, token),
             Source::Helper { fd, lines } => {
                 let (found, open) = read_lines(fd, lines);
                 for line in found {
@@ -341,6 +342,15 @@ impl Init {
                 true => Ok(request),
                 false => Err("the service's spec does not list this right".to_owned()),
             });
+            client.following = None;
+            let follows = match &request {
+                Ok(Request::Logs {
+                    service,
+                    follow: true,
+                    ..
+                }) => Some(service.clone()),
+                _ => None,
+            };
             let halt = match &request {
                 Ok(Request::Reboot { trial: false }) => Some(Halt::Reboot),
                 Ok(Request::Reboot { trial: true }) => Some(Halt::Trial),
@@ -352,6 +362,11 @@ impl Init {
                 break;
             };
             client.answer(&response);
+            if let Some(service) = follows
+                && matches!(response, Response::Logs { .. })
+            {
+                client.following = Some(self.following(&service));
+            }
             if let Some(how) = halt.filter(|_| response == Response::Ok) {
                 client.flush();
                 self.event(machine::Event::GoDown(how));
@@ -371,16 +386,7 @@ impl Init {
             Ok(()) => Response::Ok,
             Err(message) => Response::Error { message },
         };
-        // Gone if the peer of a socket is: then only the answer is lost.
-        if let Some(Source::Client(client) | Source::Port(client)) = self.sources.get_mut(&token) {
-            client.waiting = false;
-            client.answer(&response);
-            client.flush();
-        }
-        if let Some(Source::Client(client)) = self.sources.get(&token) {
-            let data = epoll::EventData::new_u64(token);
-            let _ = epoll::add(&self.epoll, &client.fd, data, epoll::EventFlags::IN);
-        }
+        self.answer_late(token, &response, None);
         match what {
             What::Chosen if kept => {
                 self.say(Level::Quiet, "domain and account were chosen");
@@ -405,6 +411,44 @@ impl Init {
         }
         // What came behind it.
         self.readable(token);
+    }
+
+    /// Answers somebody who has waited for a child.
+    pub(super) fn answer_late(
+        &mut self,
+        token: u64,
+        response: &Response,
+        following: Option<Following>,
+    ) {
+        // Gone if the peer of a socket is: then only the answer is lost.
+        if let Some(Source::Client(client) | Source::Port(client)) = self.sources.get_mut(&token) {
+            client.waiting = false;
+            client.following = following;
+            client.answer(response);
+            client.flush();
+        }
+        if let Some(Source::Client(client)) = self.sources.get(&token) {
+            let data = epoll::EventData::new_u64(token);
+            let _ = epoll::add(&self.epoll, &client.fd, data, epoll::EventFlags::IN);
+        }
+    }
+
+    fn recalled_readable(&mut self, fd: &OwnedFd, token: u64) -> bool {
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            match rustix::io::read(fd, &mut buffer[..]) {
+                Ok(0) => return false,
+                Ok(length) => {
+                    let asked = |helper: &&mut Helper| helper.tokens.contains(&token);
+                    if let Some(helper) = self.helpers.iter_mut().find(asked) {
+                        journal::collect(&mut helper.text, &buffer[..length]);
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return true,
+                Err(_) => return false,
+            }
+        }
     }
 
     /// Opens the emulator's control port once it is there.

@@ -106,6 +106,11 @@ pub struct Which {
     #[serde(default)]
     #[param(minimum = 0, maximum = 5000)]
     lines: Option<usize>,
+    /// Of which start of the box: 0 is the running one, 1 the one before. Missing: of the running
+    /// one, and with what room there is left, of those before it.
+    #[serde(default)]
+    #[param(minimum = 0)]
+    boot: Option<u32>,
     /// Whether to go on with what comes.
     #[serde(default)]
     follow: bool,
@@ -147,9 +152,9 @@ pub async fn logs(
     let Query(which) = which.map_err(|no| misspelt(no.body_text()))?;
     let lines = which.lines.unwrap_or(LINES).min(MAX_LINES);
     if which.follow {
-        return follow(&app, which.service, lines, busy).await;
+        return follow(&app, which, lines, busy).await;
     }
-    match logs::last(&app, &which.service, lines).await {
+    match logs::last(&app, &which.service, lines, which.boot).await {
         Ok(lines) => Ok(Json(Lines { lines }).into_response()),
         Err(AskError::Refused(why)) => {
             Err(Fault::new(StatusCode::NOT_FOUND, "not_found", "there is no such log").because(why))
@@ -158,10 +163,10 @@ pub async fn logs(
     }
 }
 
-/// The updater compares what comes with what was there; its answers are handed on.
+/// The updater's answers are handed on.
 async fn follow(
     app: &App,
-    service: String,
+    which: Which,
     lines: usize,
     busy: Option<Extension<Arc<Busy>>>,
 ) -> Result<Response, Fault> {
@@ -172,8 +177,9 @@ async fn follow(
         })
     };
     let call = Call::Logs {
-        service,
+        service: which.service,
         lines,
+        boot: which.boot,
         follow: true,
     };
     let mut line = serde_json::to_vec(&call).map_err(|e| no_answer(e.into()))?;

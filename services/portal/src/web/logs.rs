@@ -10,7 +10,8 @@ use axum::response::Response;
 use maud::{Markup, html};
 use std::sync::Arc;
 
-/// Lines that are shown; `roost logs` shows more.
+/// Lines that are shown, of the running boot: a page that asks every other second reads nothing
+/// from the card. `roost logs` shows more, and those of earlier boots.
 const LINES: usize = 300;
 
 /// What is looked at.
@@ -72,7 +73,7 @@ pub async fn show(
 }
 
 async fn lines(app: &App, service: &str) -> Markup {
-    match app.init.logs(service, LINES).await {
+    match app.init.logs(service, LINES, Some(0)).await {
         Ok(lines) if lines.is_empty() => html! { p { "Nothing was said yet." } },
         Ok(lines) => html! { pre { @for line in &lines { (line) "\n" } } },
         Err(why) => fault(why, Some("try again in a minute")),

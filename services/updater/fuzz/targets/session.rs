@@ -38,7 +38,7 @@ const LIMITS: Limits = Limits {
     idle: Duration::from_secs(1),
     stalled: Duration::from_secs(1),
     turn: Duration::from_secs(1),
-    follow: Duration::from_secs(1),
+    heartbeat: Duration::from_secs(1),
 };
 
 /// A box of files, as it is before each input.

@@ -14,7 +14,7 @@ use roost_updater::reconcile::{Decision, Seen};
 use roost_updater::selector;
 use roost_updater::state::{DataFolder, Found, Installed, Ledger, State};
 use std::fs::File;
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -359,8 +359,31 @@ pub struct PlayedInit {
     pub status: BoxStatus,
 }
 
+/// As init does for who follows a log.
+fn tell_new_lines(
+    mut stream: std::os::unix::net::UnixStream,
+    init: Arc<Mutex<PlayedInit>>,
+    mut told: usize,
+) {
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            let lines = init.lock().unwrap().logs[told..].to_vec();
+            if lines.is_empty() {
+                continue;
+            }
+            told += lines.len();
+            let mut line = serde_json::to_vec(&Response::Logs { lines }).unwrap();
+            line.push(b'\n');
+            if stream.write_all(&line).is_err() {
+                return;
+            }
+        }
+    });
+}
+
 pub fn play_init(path: &Path) -> Arc<Mutex<PlayedInit>> {
-    use std::io::{BufRead, Write};
+    use std::io::BufRead;
     let init = Arc::new(Mutex::new(PlayedInit {
         asked: vec![],
         logs: vec![],
@@ -383,8 +406,12 @@ pub fn play_init(path: &Path) -> Arc<Mutex<PlayedInit>> {
                 (_, Request::Logs { service, .. }) if service == "nobody" => Response::Error {
                     message: "there is no service \"nobody\"".into(),
                 },
-                (_, Request::Logs { lines, .. }) => {
+                (_, Request::Logs { lines, follow, .. }) => {
                     let from = init.logs.len().saturating_sub(lines);
+                    if follow {
+                        let (stream, told) = (stream.try_clone().unwrap(), init.logs.len());
+                        tell_new_lines(stream, shared.clone(), told);
+                    }
                     Response::Logs {
                         lines: init.logs[from..].to_vec(),
                     }
