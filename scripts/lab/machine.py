@@ -185,9 +185,9 @@ class Machine:
         services = {service["name"]: service for service in self.status()["services"]}
         return services[name]
 
-    def logs(self, service: str, lines: int = 200) -> list[str]:
-        """The last log lines of a service, `init` or `kernel`."""
-        return self.control("logs", "logs", service=service, lines=lines)["lines"]
+    def logs(self, service: str, lines: int = 200, boot: int | None = 0) -> list[str]:
+        """The last log lines of a service, `init` or `kernel`: of the running boot (0), the one before (1), or all."""
+        return self.control("logs", "logs", service=service, lines=lines, boot=boot)["lines"]
 
     def kill(self, service: str) -> None:
         """Has init send SIGKILL to a service."""

@@ -37,6 +37,8 @@ pub struct Logs {
     logs: BTreeMap<String, Log>,
     /// What is being written: up to which line of which log.
     writing: Option<BTreeMap<String, u64>>,
+    /// The last batch could not be written.
+    failing: bool,
 }
 
 impl Logs {
@@ -130,13 +132,16 @@ impl Logs {
         Some(Batch { boot, logs })
     }
 
-    /// The last batch was written, or not.
-    pub fn spilled(&mut self, written: bool) {
+    /// The last batch was written, or not. Says whether that is worth a line: a card that stays
+    /// full would have one each minute.
+    pub fn spilled(&mut self, written: bool) -> bool {
         if let Some(ends) = self.writing.take()
             && written
         {
             self.advance(ends);
         }
+        let failed_before = std::mem::replace(&mut self.failing, !written);
+        !written && !failed_before
     }
 
     /// Whether more waits than fitted into the batch before.
@@ -266,11 +271,13 @@ mod tests {
         let first = logs.batch(boot(true)).unwrap();
         assert_eq!(logs.batch(boot(true)), None, "one at a time");
         logs.push(S, S, true, "mail", "two".into());
-        logs.spilled(false);
+        assert!(logs.spilled(false));
         let again = logs.batch(boot(true)).unwrap();
         assert_eq!(again.logs["mail"][0], first.logs["mail"][0]);
         assert_eq!(again.logs["mail"].len(), 2);
-        logs.spilled(true);
+        assert!(!logs.spilled(false), "said once");
+        logs.batch(boot(true)).unwrap();
+        assert!(!logs.spilled(true));
         assert_eq!(logs.batch(boot(true)), None);
     }
 

@@ -499,6 +499,8 @@ impl Init {
                         self.say(Level::Quiet, &line);
                     }
                 }
+                // A boot that ends early shall have left something.
+                self.next_spill = clock::since_boot() + logs::URGENT_AFTER;
                 // Before the services start: they may ask for the host name.
                 self.follow_settings(card::on_box(self.settings.as_ref()));
                 self.event(machine::Event::DataMounted);
@@ -512,7 +514,7 @@ impl Init {
                 self.data_unusable(reason);
             }
             Task::Sntp => self.time_servers_answered(helper, exit),
-            Task::Spill => self.spill_ended(exit),
+            Task::Spill => self.spill_ended(exit, &helper.last_line),
             Task::Recall(recall) => self.recalled(recall, exit, &helper.text),
             &Task::Keep { what, client } => {
                 let result = match (exit, helper.last_line.as_str()) {

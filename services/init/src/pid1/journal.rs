@@ -57,18 +57,24 @@ impl Init {
         };
         let input = serde_json::to_vec(&batch).unwrap_or_default();
         if let Err(error) = self.start_helper(Task::Spill, &["--spill"], &input) {
-            self.logs.spilled(false);
-            // Not to the log: that would be one more line to write each time.
-            let line = format!("cannot start what writes logs: {error}");
-            self.kmsg.line(Level::Quiet, &line);
+            self.not_spilled(&format!("cannot start what writes logs: {error}"));
+        }
+    }
+
+    fn not_spilled(&mut self, reason: &str) {
+        if self.logs.spilled(false) {
+            self.say(Level::Quiet, reason);
         }
     }
 
     /// The child that writes logs has ended.
-    pub(super) fn spill_ended(&mut self, exit: Exit) {
-        let written = exit == Exit::Code(0);
-        self.logs.spilled(written);
-        if written && self.logs.is_behind() {
+    pub(super) fn spill_ended(&mut self, exit: Exit, last_line: &str) {
+        if exit != Exit::Code(0) {
+            self.not_spilled(&format!("logs are not on the card ({exit}): {last_line}"));
+            return;
+        }
+        self.logs.spilled(true);
+        if self.logs.is_behind() {
             self.next_spill = clock::since_boot();
         }
     }

@@ -164,10 +164,15 @@ impl Init {
                         .helpers
                         .iter_mut()
                         .find(|helper| helper.tokens.contains(&token));
+                    let mut told = false;
                     if let Some(helper) = helper {
                         helper.last_line.clone_from(&line);
+                        told = helper.task == Task::Spill;
                     }
-                    self.say(Level::Quiet, &line);
+                    // What writes logs is told of when it ends.
+                    if !told {
+                        self.say(Level::Quiet, &line);
+                    }
                 }
                 open
             }
