@@ -476,12 +476,12 @@ impl Init {
     }
 
     fn say_refused_tasks(&mut self) {
-        for spec in &self.table {
-            if let Some(line) = self.limits.refused_tasks(spec) {
-                self.kmsg.line(Level::Quiet, &line);
-                self.logs
-                    .push(clock::since_boot(), clock::now(), "init", line);
-            }
+        let limits = &mut self.limits;
+        let lines: Vec<String> = (self.table.iter())
+            .filter_map(|spec| limits.refused_tasks(spec))
+            .collect();
+        for line in lines {
+            self.say(Level::Quiet, &line);
         }
     }
 

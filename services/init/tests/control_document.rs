@@ -30,6 +30,7 @@ fn op(request: &Request) -> &'static str {
     match request {
         Request::Status => "status",
         Request::Logs { .. } => "logs",
+        Request::BootTimes => "boot_times",
         Request::Kill { .. } => "kill",
         Request::Restart { .. } => "restart",
         Request::Reboot { .. } => "reboot",
@@ -41,7 +42,7 @@ fn op(request: &Request) -> &'static str {
     }
 }
 
-const REQUESTS: usize = 10;
+const REQUESTS: usize = 11;
 
 #[test]
 fn every_request_has_an_example_and_its_right() {
@@ -75,17 +76,18 @@ fn every_request_has_an_example_and_its_right() {
 
 #[test]
 fn every_answer_has_an_example() {
-    let mut seen = [false; 4];
+    let mut seen = [false; 5];
     for line in examples("{\"answer\"") {
         let place = match serde_json::from_str(line).expect(line) {
             Response::Status(_) => 0,
             Response::Logs { .. } => 1,
             Response::Ok => 2,
             Response::Error { .. } => 3,
+            Response::BootTimes(_) => 4,
         };
         seen[place] = true;
     }
-    assert_eq!(seen, [true; 4]);
+    assert_eq!(seen, [true; 5]);
 }
 
 #[test]

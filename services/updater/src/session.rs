@@ -5,6 +5,7 @@ use crate::engine::{Allowed, Staged};
 use crate::logs;
 use crate::updater::{Offered, Said, Updater, Writing};
 use crate::wire::{PIECE, Wire};
+use roost_service::control::{Request, Response};
 use roost_service::update::{Answer, Call, MAX_HEAD, Report};
 use std::io;
 use std::sync::Arc;
