@@ -153,6 +153,7 @@ fn micros(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::supervisor::Jitter;
     use crate::supervisor::{Event, Supervisor};
     use roost_service::notify::Message;
     use roost_service::spec::ServiceSpec;
@@ -195,7 +196,7 @@ mod tests {
     #[test]
     fn only_the_first_start_of_a_service_is_the_boots() {
         let mut log = BootLog::default();
-        let mut supervisor = Supervisor::new(vec![ServiceSpec::plain("mail", 800)]);
+        let mut supervisor = Supervisor::new(vec![ServiceSpec::plain("mail", 800)], Jitter::new(0));
         for (at, event) in [
             (1, Event::Release),
             (2, Event::Started(0, 7)),

@@ -96,7 +96,9 @@ impl Confinement {
             wall.close().step("closing its Landlock wall")?;
         }
         if let Some(filters) = &self.filters {
-            filters.install().step("installing its filters of system calls")?;
+            filters
+                .install()
+                .step("installing its filters of system calls")?;
         }
         Ok(())
     }

@@ -23,7 +23,9 @@ use crate::signals::Signals;
 use crate::sntp::Vote;
 use crate::supervisor::{self, Exit, Jitter};
 use crate::watchdog::{self, Watchdog};
-use crate::{boot, card, clock, devices, halt, limits, mounts, netlink, ring, seccomp, spill, trial};
+use crate::{
+    boot, card, clock, devices, halt, limits, mounts, netlink, ring, seccomp, spill, trial,
+};
 use journal::Recall;
 use roost_service::notify::{self, Message};
 use roost_service::settings::{self, Settings};

@@ -261,13 +261,14 @@ fn logs_are_shown_once_or_as_they_come() {
                 service,
                 lines,
                 follow,
+                boot,
             } = call
             else {
                 panic!("{call:?}")
             };
             assert_eq!(
-                (service.as_str(), lines),
-                ("mail", if follow { 2 } else { 50 })
+                (service.as_str(), lines, boot),
+                ("mail", if follow { 2 } else { 50 }, None)
             );
             let lines = |lines: &[&str]| Answer::Logs {
                 lines: lines.iter().map(|l| (*l).to_owned()).collect(),
