@@ -56,10 +56,10 @@ fn on_a_machine<T: Send + 'static>(test: fn() -> T) -> T {
     thread.join().unwrap()
 }
 
-/// This thread's root, mounts and network from now on.
 /// One instruction: `BPF_RET | BPF_K` with `SECCOMP_RET_ALLOW` (`linux/seccomp.h`).
 const ALLOW_ALL: [u8; 8] = [6, 0, 0, 0, 0, 0, 0xff, 0x7f];
 
+/// This thread's root, mounts and network from now on.
 fn machine() {
     let folder = tempfile::tempdir().unwrap().keep();
     let probe = folder.with_extension("probe");
