@@ -20,6 +20,10 @@ const SET_MODE_FILTER: libc::c_uint = 1;
 /// `SECCOMP_FILTER_FLAG_LOG`: whatever is refused stands in the kernel's log.
 const FLAG_LOG: libc::c_ulong = 1 << 1;
 
+/// For each program of a service, in their order. Calls that are answered as by an older kernel are
+/// made by every honest program at its start: no news.
+const FLAGS: [libc::c_ulong; 3] = [0, FLAG_LOG, FLAG_LOG];
+
 /// The programs of one service.
 #[derive(Debug)]
 pub struct Filters(Vec<Vec<libc::sock_filter>>);
@@ -72,7 +76,7 @@ impl Filters {
         reason = "neither std nor rustix has seccomp(2) with flags"
     )]
     pub fn install(&self) -> io::Result<()> {
-        for steps in &self.0 {
+        for (steps, flags) in self.0.iter().zip(FLAGS) {
             let program = libc::sock_fprog {
                 len: steps.len() as libc::c_ushort,
                 filter: steps.as_ptr().cast_mut(),
@@ -80,7 +84,7 @@ impl Filters {
             // SAFETY: the kernel only reads `program` and the `len` steps behind it, which live
             // until it returns.
             let done =
-                unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, FLAG_LOG, &program) };
+                unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, flags, &program) };
             if done != 0 {
                 return Err(io::Error::last_os_error());
             }
