@@ -104,14 +104,16 @@ impl BootLog {
         }
     }
 
-    /// Notes which services have been started and which are ready.
-    pub fn follow(&mut self, now: Duration, services: &[Service]) {
+    /// A service is about to be started. Making its container is part of that.
+    pub fn launch(&mut self, now: Duration, service: &str) {
+        self.push(Stage::Service, service, micros(now), None);
+    }
+
+    /// Notes which services are ready.
+    pub fn follow(&mut self, services: &[Service]) {
         for service in services {
-            let name = &service.spec.name;
-            match service.state {
-                State::Starting { .. } => self.push(Stage::Service, name, micros(now), None),
-                State::Ready { since, .. } => self.close(Stage::Service, name, micros(since)),
-                _ => {}
+            if let State::Ready { since, .. } = service.state {
+                self.close(Stage::Service, &service.spec.name, micros(since));
             }
         }
     }
@@ -206,12 +208,16 @@ mod tests {
             (1001, Event::Started(0, 8)),
             (1050, Event::Notified(0, Message::Ready)),
         ] {
-            supervisor.handle(ms(at), event);
-            log.follow(ms(at), supervisor.services());
+            for action in supervisor.handle(ms(at), event) {
+                if matches!(action, crate::supervisor::Action::Start(_)) {
+                    log.launch(ms(at), "mail");
+                }
+            }
+            log.follow(supervisor.services());
         }
         let steps = &log.times().steps;
         assert_eq!(steps.len(), 1);
-        assert_eq!((steps[0].start_us, steps[0].end_us), (2_000, Some(50_000)));
+        assert_eq!((steps[0].start_us, steps[0].end_us), (1_000, Some(50_000)));
     }
 
     #[test]

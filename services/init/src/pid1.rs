@@ -338,8 +338,7 @@ impl Init {
                     }
                 }
             }
-            let supervisor = self.machine.supervisor();
-            self.boot.follow(clock::since_boot(), supervisor.services());
+            self.boot.follow(self.machine.supervisor().services());
         }
         if let Some(ready) = self.machine.ready_after() {
             self.boot.mark(ready, boot_times::READY);
@@ -356,6 +355,7 @@ impl Init {
                     .get(index)?
                     .spec
                     .clone();
+                self.boot.launch(clock::since_boot(), &spec.name);
                 return Some(
                     match processes::start_service(&spec, &self.table, &self.name) {
                         Ok(child) => {

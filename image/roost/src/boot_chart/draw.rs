@@ -75,7 +75,8 @@ pub fn svg(times: &BootTimes) -> String {
         let (at, y) = (x(mark.at_us), TITLE + MARK * n as f64);
         let name = format!("{} {:.2} s", mark.name, mark.at_us as f64 / 1e6);
         // At the side where there is room.
-        let fits = at + 6.0 + LETTER * name.chars().count() as f64 <= NAMES + MARGIN + DRAWING;
+        let fits =
+            at + 6.0 + LETTER * name.chars().count() as f64 <= NAMES + MARGIN + DRAWING + BEHIND;
         let (anchor, beside) = if fits {
             ("start", at + 6.0)
         } else {
@@ -84,7 +85,8 @@ pub fn svg(times: &BootTimes) -> String {
         line(format!(
             "<path d=\"M{at:.1} {y:.1}V{bottom:.1}\" stroke=\"#d5223a\" stroke-dasharray=\"3 3\"/>\
              <circle cx=\"{at:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"#d5223a\"/>\
-             <text x=\"{beside:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\" fill=\"#b3152b\">{}</text>",
+             <text x=\"{beside:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\" fill=\"#b3152b\" \
+             stroke=\"#fff\" stroke-width=\"3\" paint-order=\"stroke\">{}</text>",
             y + 4.0,
             escaped(&name)
         ));
