@@ -319,7 +319,7 @@ def test_mail_goes_only_to_whom_it_is_for(scene: Scene, tmp_path: Path) -> None:
         kept = there.received(sent[PINNED])
         assert kept is not None and "with ESMTPS" in str(kept["Received"]), kept
         for one in (POLICY, PLAIN):
-            assert scene.api.call("POST", f"mail/queue/{queue()[f'bob@{one.domain}']['id']}/retry")[0] == 204
+            assert scene.api.call("POST", f"mail/queue/{queue()[f'bob@{one.domain}']['id']}/retry")[0] == 202
         kept = scene.wait("mail for whoever has TLS", lambda: there.received(sent[PLAIN]))
         assert "with ESMTPS" in str(kept["Received"]), kept
         scene.wait("a second attempt", lambda: queue()[f"bob@{POLICY.domain}"]["tries"] == 2)

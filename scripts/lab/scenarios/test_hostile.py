@@ -16,13 +16,13 @@ import pytest
 
 from clients import STRANGER, Clients, new_message
 from conftest import Boot, Subject
-from machine import Machine
+from machine import Machine, MachineError
 from updates import CHECKOUT, LAB, Workshop
 from waiting import wait_until
 
 TARGET = "aarch64-unknown-linux-gnu"
 #: Seconds for all tries of one service, on a busy machine.
-PATIENCE = 240.0
+PATIENCE = 400.0
 #: Numbers of the releases that are made here.
 NUMBER = 50
 #: Error numbers that are an answer to a try: not permitted, nothing there, no such process, no access, read-only,
@@ -51,6 +51,15 @@ def program(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def said(machine: Machine, service: str) -> list[str]:
     """What the hostile program in a service has reported."""
     return [line.split("hostile: ", 1)[1] for line in machine.logs(service, 1000) if "hostile: " in line]
+
+
+def wait_started(machine: Machine, services: Sequence[str]) -> None:
+    """Waits for these alone: with the hostile ones, which end all the time, the box may never be ready."""
+
+    def started() -> bool:
+        return all(machine.service(service)["state"] == "ready" for service in services)
+
+    wait_until(f"{', '.join(services)} to be ready", started, 120.0, retry_on=(OSError, MachineError))
 
 
 def wait_done(machine: Machine, services: Sequence[str]) -> dict[str, list[str]]:
@@ -84,7 +93,10 @@ def look(machine: Machine, reports: dict[str, list[str]]) -> None:
         refused = [line for line in lines if ": refused, error " in line]
         odd = [line for line in refused if int(line.rsplit(" ", 1)[1]) not in SAYS_NO]
         assert not odd, f"{service}: {odd}"
-        assert len(refused) + sum(": ended by signal " in line for line in lines) > 60, f"{service}: {lines}"
+        ends = [line for line in lines if re.search(r"^call \w+: ended (by signal 31|the service)$", line)]
+        # Only the portal may have children, in which it can try everything.
+        least = (80, 20) if service == "portal" else (45, 5)
+        assert (len(refused) + len(ends), len(ends)) >= least, f"{service}: {lines}"
         assert number_in(lines, "tasks") < 1000, lines
         assert number_in(lines, "files") < 20_000, lines
         assert number_in(lines, "scratch") <= 300 << 20, lines
@@ -98,7 +110,7 @@ def test_small_services(boot: Boot, workshop: Workshop, program: Path, tmp_path:
     hostile = ("certificates", "dns", "resolver", "tunnel", "updater")
     release = workshop.release(NUMBER, replaced=dict.fromkeys(hostile, program))
     machine = boot(tmp_path / "box", image=release.image)
-    machine.wait_ready()
+    wait_started(machine, ("mail", "portal"))
     clients = Clients(machine.forwards, workshop.subject.account, tmp_path / "box")
     for when in ("while they begin", "when they are done"):
         message = new_message(when, STRANGER, clients.account.address)
@@ -116,10 +128,11 @@ def test_mail_and_portal(boot: Boot, workshop: Workshop, program: Path, tmp_path
     """The two large ones are hostile: the small ones neither restart nor wait."""
     hostile = ("mail", "portal")
     release = workshop.release(NUMBER + 1, replaced=dict.fromkeys(hostile, program))
+    honest_ones = ("certificates", "dns", "resolver", "tunnel", "updater")
     machine = boot(tmp_path / "box", image=release.image)
-    machine.wait_ready()
+    wait_started(machine, honest_ones)
     reports = wait_done(machine, hostile)
     look(machine, reports)
-    for honest in ("certificates", "dns", "resolver", "tunnel", "updater"):
+    for honest in honest_ones:
         status = machine.service(honest)
         assert (status["state"], status["restarts"]) == ("ready", 0), status

@@ -9,34 +9,42 @@
 //! ```
 //!
 //! Tries run in children where the container allows a child, so that a try that ends its process
-//! is one line more (`ended by signal 31`) and not the end of all. What uses something up comes
-//! last, one thing for each start of the service: how far it came is in its data folder.
+//! is one line more (`ended by signal 31`). Elsewhere it is the end of the service, and init waits
+//! longer before each start: there it tries what is not a bare call, some of the bare calls, others
+//! in each service, and no more of them when [`ENOUGH_ENDS`] have been its end. What uses something up
+//! comes last. How far it came is in its data folder.
 
 mod system;
 mod tries;
 mod usage;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{env, fs, process, thread, time::Duration};
+
+/// How often a service without children is ended by a bare call. Each start comes later than the one
+/// before, up to half a minute.
+const ENOUGH_ENDS: usize = 5;
 
 fn main() {
     say_ready();
     let folder = PathBuf::from(env::var_os("ROOST_DATA").unwrap_or_else(|| "/tmp".into()));
     let progress = folder.join("hostile-progress");
-    let begun: usize = fs::read_to_string(&progress)
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(0);
     let tries = tries::all();
     let stages = tries.len() + usage::ALL.len();
+    let (begun, mut ends) = came_to(&progress);
     if begun > 0 && begun <= stages {
         // Only what ended this process is the last that was begun.
         say(&format!("{}: ended the service", name(&tries, begun - 1)));
+        ends += 1;
     }
     for stage in begun..stages {
+        let bare = tries.get(stage).is_some_and(|(name, _)| name.starts_with(tries::BARE));
+        if bare && ends >= ENOUGH_ENDS {
+            continue;
+        }
         // Before the try: one that ends the process is not repeated.
-        if let Err(error) = fs::write(&progress, (stage + 1).to_string()) {
+        if let Err(error) = fs::write(&progress, format!("{} {ends}", stage + 1)) {
             say(&format!("cannot note how far it came: {error}"));
         }
         match tries.get(stage) {
@@ -44,11 +52,18 @@ fn main() {
             None => usage::run(usage::ALL[stage - tries.len()], &folder),
         }
     }
-    let _ = fs::write(&progress, (stages + 1).to_string());
+    let _ = fs::write(&progress, format!("{} {ends}", stages + 1));
     say("done");
     loop {
         thread::sleep(Duration::from_secs(3600));
     }
+}
+
+/// The try that was begun last, from 1 on, and how many have ended the service before.
+fn came_to(progress: &Path) -> (usize, usize) {
+    let text = fs::read_to_string(progress).unwrap_or_default();
+    let mut numbers = text.split(' ').map_while(|number| number.parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 fn name(tries: &[(String, tries::Attempt)], stage: usize) -> String {
