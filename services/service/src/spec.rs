@@ -162,8 +162,12 @@ impl ServiceSpec {
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Above this the kernel takes memory back and slows the service down (`memory.high`), in MiB.
+    ///
+    /// The further above, the slower, up to 2 s for every 64 pages (linux/mm/memcontrol.c,
+    /// `calculate_high_delay`). Far below the maximum, a service that takes more and more would not
+    /// be ended: it would stand still, for minutes and with nobody told why.
     pub memory_high_mib: u32,
-    /// Above this the service is ended (`memory.max`), in MiB.
+    /// Above this the service is ended (`memory.max`), in MiB; at most an eighth above the other.
     pub memory_max_mib: u32,
     /// Processes and threads (`pids.max`).
     pub tasks: u32,
@@ -180,7 +184,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            memory_high_mib: 48,
+            memory_high_mib: 60,
             memory_max_mib: 64,
             tasks: 64,
             cpu_weight: 100,
@@ -641,7 +645,10 @@ fn validate_limits(name: &str, limits: &Limits) -> Result<(), SpecError> {
         (
             "memory_max_mib",
             limits.memory_max_mib,
-            (limits.memory_high_mib, MAX_MIB),
+            (
+                limits.memory_high_mib,
+                (limits.memory_high_mib + limits.memory_high_mib / 8).min(MAX_MIB),
+            ),
         ),
         ("tasks", limits.tasks, (1, 4096)),
         ("cpu_weight", limits.cpu_weight, weights),
@@ -815,11 +822,13 @@ mod tests {
             "service \"a\" talks to \"dsn\", which does not exist"
         );
         let mut bad = spec("a", 1, &[]);
-        bad.limits.memory_max_mib = 47;
+        bad.limits.memory_max_mib = 59;
         assert_eq!(
-            text(&[bad]),
-            "service \"a\": limits.memory_max_mib is 47, not between 48 and 16384"
+            text(&[bad.clone()]),
+            "service \"a\": limits.memory_max_mib is 59, not between 60 and 67"
         );
+        bad.limits.memory_max_mib = 68;
+        assert!(text(&[bad]).contains("is 68, not between 60 and 67"));
     }
 
     #[test]
