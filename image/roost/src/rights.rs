@@ -96,12 +96,8 @@ pub fn render(rights: &[Rights]) -> String {
             .into_iter()
             .filter(|(_, names)| !names.is_empty())
             .map(|(right, names)| (right, names.join(", ")));
-        let memory = format!(
-            "{} MiB, slowed from {} MiB",
-            limits.memory_max_mib, limits.memory_high_mib
-        );
         let rest = [
-            ("memory", memory),
+            ("memory", format!("{} MiB", limits.memory_max_mib)),
             ("scratch", format!("{} MiB", limits.scratch_mib)),
             ("tasks", limits.tasks.to_string()),
             ("open files", limits.open_files.to_string()),

@@ -43,6 +43,10 @@ def test_silent_connections(machine: Machine, subject: Subject, tmp_path: Path) 
     with Neighbour(machine.lan_path) as neighbour, ExitStack() as held:
         address = neighbour.wait_address(lambda: machine.status()["addresses"])
         for port in FLOODED:
+            # The name server learns of a new address by looking, some seconds later.
+            held.enter_context(
+                wait_until(f"port {port}", lambda port=port: neighbour.connect(address, port), PATIENCE, retry_on=(OSError,))
+            )
             for _ in range(CONNECTIONS):
                 held.enter_context(neighbour.connect(address, port))
         during = machine.status()

@@ -31,10 +31,9 @@ const OPTIONAL_SCORE: i32 = 333;
 
 /// The files of a service's group and what is written into them.
 pub fn files(limits: &Limits) -> Vec<(&'static str, String)> {
-    let bytes = |mib: u32| (u64::from(mib) * MIB).to_string();
+    let most = u64::from(limits.memory_max_mib) * MIB;
     vec![
-        ("memory.high", bytes(limits.memory_high_mib)),
-        ("memory.max", bytes(limits.memory_max_mib)),
+        ("memory.max", most.to_string()),
         // The box has no swap; should it ever have some, the limit stays one of memory.
         ("memory.swap.max", "0".to_owned()),
         // A service without one of its processes is no service: all go, and it starts again.

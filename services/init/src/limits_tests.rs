@@ -16,7 +16,6 @@ fn parent(test: &str) -> PathBuf {
 #[test]
 fn every_limit_of_a_spec_is_written() {
     let limits = Limits {
-        memory_high_mib: 1,
         memory_max_mib: 4096,
         tasks: 5,
         cpu_weight: 200,
@@ -30,7 +29,6 @@ fn every_limit_of_a_spec_is_written() {
     assert_eq!(
         files,
         [
-            "memory.high 1048576",
             "memory.max 4294967296",
             "memory.swap.max 0",
             "memory.oom.group 1",

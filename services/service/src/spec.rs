@@ -161,13 +161,11 @@ impl ServiceSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Above this the kernel takes memory back and slows the service down (`memory.high`), in MiB.
+    /// Above this the service is ended (`memory.max`), in MiB.
     ///
-    /// The further above, the slower, up to 2 s for every 64 pages (linux/mm/memcontrol.c,
-    /// `calculate_high_delay`). Far below the maximum, a service that takes more and more would not
-    /// be ended: it would stand still, for minutes and with nobody told why.
-    pub memory_high_mib: u32,
-    /// Above this the service is ended (`memory.max`), in MiB; at most an eighth above the other.
+    /// There is no softer limit below it: without swap a service has nothing to give back but what it has
+    /// read of files. With `memory.high` a mail service that took in 50 MB stood still for as
+    /// long as anybody watched, with nobody told why.
     pub memory_max_mib: u32,
     /// Processes and threads (`pids.max`).
     pub tasks: u32,
@@ -184,7 +182,6 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            memory_high_mib: 60,
             memory_max_mib: 64,
             tasks: 64,
             cpu_weight: 100,
@@ -208,7 +205,8 @@ fn first_format() -> u32 {
 /// Environment variable with [`run_folder`].
 pub const RUN_ENV: &str = "ROOST_RUN";
 
-/// The folder for a service's sockets: it alone may write there, all may look.
+/// The folder for a service's sockets: it alone may write there, and who lists it
+/// in `sockets` sees it.
 pub fn run_folder(service: &str) -> std::path::PathBuf {
     std::path::Path::new("/run/services").join(service)
 }
@@ -641,15 +639,7 @@ fn is_plain(path: &str) -> bool {
 fn validate_limits(name: &str, limits: &Limits) -> Result<(), SpecError> {
     let weights = (*WEIGHTS.start(), *WEIGHTS.end());
     for (field, value, (least, most)) in [
-        ("memory_high_mib", limits.memory_high_mib, (4, MAX_MIB)),
-        (
-            "memory_max_mib",
-            limits.memory_max_mib,
-            (
-                limits.memory_high_mib,
-                (limits.memory_high_mib + limits.memory_high_mib / 8).min(MAX_MIB),
-            ),
-        ),
+        ("memory_max_mib", limits.memory_max_mib, (4, MAX_MIB)),
         ("tasks", limits.tasks, (1, 4096)),
         ("cpu_weight", limits.cpu_weight, weights),
         ("io_weight", limits.io_weight, weights),
@@ -822,13 +812,11 @@ mod tests {
             "service \"a\" talks to \"dsn\", which does not exist"
         );
         let mut bad = spec("a", 1, &[]);
-        bad.limits.memory_max_mib = 59;
+        bad.limits.memory_max_mib = 3;
         assert_eq!(
-            text(&[bad.clone()]),
-            "service \"a\": limits.memory_max_mib is 59, not between 60 and 67"
+            text(&[bad]),
+            "service \"a\": limits.memory_max_mib is 3, not between 4 and 16384"
         );
-        bad.limits.memory_max_mib = 68;
-        assert!(text(&[bad]).contains("is 68, not between 60 and 67"));
     }
 
     #[test]
