@@ -40,32 +40,34 @@ def test_silent_connections(machine: Machine, subject: Subject, tmp_path: Path) 
     """All services stay as they are, other ports serve, memory is bounded; when they are gone, the port serves at once."""
     clients = Clients(machine.forwards, subject.account, tmp_path)
     before = machine.status()
-    with Neighbour(machine.lan_path) as neighbour, ExitStack() as held:
+    with Neighbour(machine.lan_path) as neighbour:
         address = neighbour.wait_address(lambda: machine.status()["addresses"])
-        for port in FLOODED:
-            # The name server learns of a new address by looking, some seconds later.
-            held.enter_context(
-                wait_until(f"port {port}", lambda port=port: neighbour.connect(address, port), PATIENCE, retry_on=(OSError,))
+        with ExitStack() as held:
+            for port in FLOODED:
+                # The name server learns of a new address by looking, some seconds later.
+                held.enter_context(
+                    wait_until(f"port {port}", lambda port=port: neighbour.connect(address, port), PATIENCE, retry_on=(OSError,))
+                )
+                for _ in range(CONNECTIONS):
+                    held.enter_context(neighbour.connect(address, port))
+            during = machine.status()
+            assert during["ready"] and pids(during) == pids(before)
+            assert before["memory_available"] - during["memory_available"] < MEMORY, (before, during)
+            wait_until(
+                "the log to say so",
+                lambda: any("too many connections, refused" in line for line in machine.logs("mail")),
+                PATIENCE,
             )
-            for _ in range(CONNECTIONS):
-                held.enter_context(neighbour.connect(address, port))
-        during = machine.status()
-        assert during["ready"] and pids(during) == pids(before)
-        assert before["memory_available"] - during["memory_available"] < MEMORY, (before, during)
-        wait_until(
-            "the log to say so",
-            lambda: any("too many connections, refused" in line for line in machine.logs("mail")),
-            PATIENCE,
-        )
-        # Whoever sends mail with a password comes in, on a port of its own.
-        with clients.smtp(465) as smtp:
-            assert smtp.login(clients.account.name, clients.account.password)[0] == 235
-        with clients.connect(443) as plain:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            context.wrap_socket(plain).close()
-    wait_until("port 25 to serve again", lambda: greets(clients, 25), PATIENCE, retry_on=(OSError,))
+            # Whoever sends mail with a password comes in, on a port of its own.
+            with clients.smtp(465) as smtp:
+                assert smtp.login(clients.account.name, clients.account.password)[0] == 235
+            with clients.connect(443) as plain:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+                context.wrap_socket(plain).close()
+        # The neighbour stays so long: its goodbyes are still under way.
+        wait_until("port 25 to serve again", lambda: greets(clients, 25), PATIENCE, retry_on=(OSError,))
     with clients.imap() as imap:
         assert imap.noop()[0] == "OK"
     after = machine.status()

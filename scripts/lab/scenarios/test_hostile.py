@@ -30,6 +30,8 @@ NUMBER = 50
 SAYS_NO = {1, 2, 3, 13, 22, 30, 38, 93, 94, 97, 101}
 #: What a service may do although others may not: its spec gives it the right, and says why.
 MAY: dict[str, set[str]] = {
+    # Of processes that it sees, which are its own (multicast DNS is one).
+    "portal": {"call pidfd_open"},
     "tunnel": {"network_admin"},
 }
 #: In each container it has only its own, which changes nothing for anybody else.

@@ -91,13 +91,20 @@ fn set_oom_score(score: i32) -> io::Result<()> {
     fs::write("/proc/self/oom_score_adj", score.to_string())
 }
 
-/// Protects init, makes the parent of the services' groups and hands controllers down. Returns
+/// Keeps init from being ended for want of memory.
+///
+/// # Errors
+/// Those of the setting, which needs `CAP_SYS_RESOURCE`.
+pub fn protect_init() -> io::Result<()> {
+    set_oom_score(INIT_SCORE)
+}
+
+/// Makes the parent of the services' groups and hands controllers down. Returns
 /// those that this kernel does not have: services run without what these would limit.
 ///
 /// # Errors
 /// Those of the control group file system.
 pub fn prepare() -> io::Result<Vec<&'static str>> {
-    set_oom_score(INIT_SCORE)?;
     let root = Path::new("/sys/fs/cgroup");
     let known = fs::read_to_string(root.join("cgroup.controllers"))?;
     let (known, missing): (Vec<_>, Vec<_>) = CONTROLLERS

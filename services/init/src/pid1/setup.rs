@@ -231,6 +231,8 @@ fn basics() -> Vec<String> {
     };
     let files = setrlimit(Resource::Nofile, limit)
         .map_err(|e| format!("cannot raise the limit of open files: {e}"));
+    let score =
+        limits::protect_init().map_err(|e| format!("init may be ended for want of memory: {e}"));
     let groups = match limits::prepare() {
         Ok(missing) if missing.is_empty() => Ok(()),
         Ok(missing) => Err(format!(
@@ -254,7 +256,7 @@ fn basics() -> Vec<String> {
         ("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"),
     ]
     .map(|(key, value)| fs::write(key, value).map_err(|e| format!("cannot set {key}: {e}")));
-    [files, groups, recording]
+    [files, score, groups, recording]
         .into_iter()
         .chain(kernel)
         .filter_map(Result::err)
