@@ -1,7 +1,7 @@
 """init, the program itself, as PID 1 of namespaces of its own: a box without a disk.
 
 Only the check of the data partition is another program here (a `/data` in memory stands in its place;
-it has its own tests), and the kernel's log is a pipe that the test reads. Everything else is real:
+it has its own tests), and the kernel's log is a terminal that the test reads. Everything else is real:
 mounts, netlink, signals, the control socket, a service, and reboot(2), which in a PID namespace ends
 PID 1 by SIGHUP (reboot(2), "Behavior inside PID namespaces"). The clock cannot be set from here.
 Needs root.
@@ -18,6 +18,7 @@ import socket
 import struct
 import subprocess
 import time
+import tty
 from pathlib import Path
 from types import TracebackType
 
@@ -106,8 +107,11 @@ class Box:
         self.folder = folder
         folder.mkdir()
         (folder / "cmdline").write_text(CMDLINE)
-        os.mkfifo(folder / "kmsg")
-        self.kmsg = os.open(folder / "kmsg", os.O_RDWR | os.O_NONBLOCK)
+        # A terminal rather than a pipe: init also reads there, and must not get what it has written.
+        self.kmsg, self.terminal = os.openpty()
+        tty.setraw(self.terminal)
+        os.set_blocking(self.kmsg, False)
+        (folder / "kmsg").symlink_to(os.ttyname(self.terminal))
         self.said = b""
         # In a control group of its own: in this namespace that is the root of all.
         tree = Path("/sys/fs/cgroup/unified")
@@ -142,6 +146,7 @@ class Box:
             self.process.wait()
         if self.tracer is not None:
             self.tracer.wait(10)
+        os.close(self.terminal)
         os.close(self.kmsg)
         # The kernel takes the last processes out of the group a moment later.
         def gone() -> bool:
