@@ -68,8 +68,6 @@ def why_not() -> str | None:
     """Why these tests cannot run here."""
     if os.geteuid() != 0:
         return "init as PID 1 of a namespace needs root"
-    if not shutil.which("strace"):
-        return "strace is missing"
     return None
 
 
@@ -98,12 +96,12 @@ class Root:
 
 
 class Box:
-    """One boot of a root; `inject` is an expression for strace, which then writes to `trace`.
+    """One boot of a root.
 
     What is on the data partition is forgotten with the boot, unless `data` is a folder for it.
     """
 
-    def __init__(self, root: Root, folder: Path, inject: str | None = None, data: Path | None = None) -> None:
+    def __init__(self, root: Root, folder: Path, data: Path | None = None) -> None:
         self.folder = folder
         folder.mkdir()
         (folder / "cmdline").write_text(CMDLINE)
@@ -126,14 +124,6 @@ class Box:
         wait_for(lambda: b"made" in (folder / "output").read_bytes(), 20, "the namespaces")
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         self.pid = int(children.read_text())
-        self.tracer = None
-        if inject is not None:
-            self.tracer = subprocess.Popen(
-                ["strace", "-qq", "-p", str(self.pid), "-o", folder / "trace", "-e", inject],
-                stdout=subprocess.DEVNULL, stderr=(folder / "strace").open("wb"),
-            )
-            status = Path(f"/proc/{self.pid}/status")
-            wait_for(lambda: "TracerPid:\t0" not in status.read_text(), 10, "strace")
         self.process.stdin.write(b"\n")
         self.process.stdin.close()
 
@@ -144,8 +134,6 @@ class Box:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        if self.tracer is not None:
-            self.tracer.wait(10)
         os.close(self.terminal)
         os.close(self.kmsg)
         # The kernel takes the last processes out of the group a moment later.
