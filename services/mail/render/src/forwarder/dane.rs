@@ -61,7 +61,7 @@ impl Server {
     /// `None`: another question.
     pub(super) fn asked(question: &[u8]) -> Option<Self> {
         let end = name_end(question, HEADER_BYTES)?;
-        let name = question[HEADER_BYTES..end].to_ascii_lowercase();
+        let name = question.get(HEADER_BYTES..end)?.to_ascii_lowercase();
         let labels = name.strip_suffix(SUFFIX_LABELS)?;
         // Ends between labels, and not within one that happens to look so.
         let mut at = 0;
