@@ -82,6 +82,11 @@ impl Keeper {
                 println!("resolver: the clock is set; signatures are checked from now on");
                 return;
             }
+            let offline = self.ways.now == Way::Offline;
+            if self.watched.moved() && offline {
+                println!("resolver: this machine has other addresses");
+                return;
+            }
             let since = looked.elapsed();
             if (trouble && since >= REST) || again.is_some_and(|again| since >= again) {
                 return;

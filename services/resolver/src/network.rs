@@ -13,6 +13,9 @@ pub const PATH: &str = "/run/network/resolv.conf";
 const MAX_SERVERS: usize = 3;
 /// Longest file that is read, in bytes.
 const MAX_FILE: u64 = 64 << 10;
+/// What the kernel says of this machine's addresses: those of IPv6 themselves, with whether they may be used
+/// yet, and of IPv4 the routes that come with them (proc_pid_net(5)).
+const ADDRESSES: [&str; 2] = ["/proc/net/if_inet6", "/proc/net/route"];
 
 /// The home network's names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,13 +64,15 @@ impl Network {
     }
 }
 
-/// The file, and what it said last.
+/// The file, and this machine's addresses, with what they said last.
 #[derive(Debug)]
 pub struct Watched {
     path: PathBuf,
     seen: Option<(SystemTime, u64)>,
     /// What it said last; nothing as long as there is none.
     pub now: Network,
+    /// The kernel's own words.
+    addresses: String,
 }
 
 impl Watched {
@@ -77,8 +82,10 @@ impl Watched {
             path,
             seen: None,
             now: Network::default(),
+            addresses: String::new(),
         };
         watched.changed();
+        watched.moved();
         watched
     }
 
@@ -103,6 +110,16 @@ impl Watched {
         let changed = now != self.now;
         self.now = now;
         changed
+    }
+
+    /// Looks at this machine's addresses. Whether they are others than before: one that has just been given
+    /// makes servers reachable that the file has named for long.
+    pub fn moved(&mut self) -> bool {
+        let read = ADDRESSES.map(|path| read(Path::new(path)).unwrap_or_default());
+        let addresses = read.concat();
+        let moved = addresses != self.addresses;
+        self.addresses = addresses;
+        moved
     }
 }
 

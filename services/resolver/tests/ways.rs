@@ -108,6 +108,21 @@ fn networks_change_and_a_router_may_leave_out_signatures() {
     });
     let _router = world.router();
     resolver.wait_for(Way::Unchecked);
+
+    // Another address may be what was missing.
+    resolver.move_to(&[SILENT]);
+    resolver.wait_for(Way::Offline);
+    world::run(
+        "iproute2",
+        "ip",
+        &["address", "add", "2001:db8:7::1/64", "dev", "lo"],
+    );
+    until("it is noticed", || {
+        resolver
+            .log()
+            .contains("this machine has other addresses")
+            .then_some(())
+    });
 }
 
 #[test]
