@@ -17,7 +17,7 @@ import pytest
 
 import syscalls
 from clients import Account, Clients
-from machine import Machine
+from machine import Machine, MachineError
 
 #: Machines that may still run, for the report of a failure.
 MACHINES: pytest.StashKey[list[Machine]] = pytest.StashKey()
@@ -74,6 +74,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
             report.sections.append((f"console of {machine.name}", machine.console_tail()))
             if machine.running:
                 report.sections.append((f"mail log of {machine.name}", machine.mail_log()))
+                try:
+                    resolver = "\n".join(machine.logs("resolver"))
+                except (OSError, MachineError) as error:
+                    resolver = str(error)
+                report.sections.append((f"resolver log of {machine.name}", resolver))
 
 
 @pytest.fixture(scope="session")

@@ -69,22 +69,16 @@ impl Keeper {
             if self.watched.changed() {
                 println!("resolver: the network has changed");
                 self.ways.network_changed();
-                let unknown =
-                    "the network has changed; it is being found out where answers come from";
-                self.engine.go(Path::new(
-                    Way::Unknown,
-                    self.watched.now.clone(),
-                    unknown.into(),
-                ));
+                self.ask_to_wait("the network has changed");
+                return;
+            }
+            if self.watched.moved() && self.ways.now == Way::Offline {
+                println!("resolver: this machine has other addresses");
+                self.ask_to_wait("this machine has other addresses");
                 return;
             }
             if self.clock.look().await {
                 println!("resolver: the clock is set; signatures are checked from now on");
-                return;
-            }
-            let offline = self.ways.now == Way::Offline;
-            if self.watched.moved() && offline {
-                println!("resolver: this machine has other addresses");
                 return;
             }
             let since = looked.elapsed();
@@ -92,6 +86,13 @@ impl Keeper {
                 return;
             }
         }
+    }
+
+    /// Questions wait until a way is known: `why` gives hope that there is one soon.
+    fn ask_to_wait(&self, why: &str) {
+        let summary = format!("{why}; it is being found out where answers come from");
+        let network = self.watched.now.clone();
+        self.engine.go(Path::new(Way::Unknown, network, summary));
     }
 
     /// Tries every way, and takes the best.

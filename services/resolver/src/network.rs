@@ -13,9 +13,12 @@ pub const PATH: &str = "/run/network/resolv.conf";
 const MAX_SERVERS: usize = 3;
 /// Longest file that is read, in bytes.
 const MAX_FILE: u64 = 64 << 10;
-/// What the kernel says of this machine's addresses: those of IPv6 themselves, with whether they may be used
-/// yet, and of IPv4 the routes that come with them (proc_pid_net(5)).
-const ADDRESSES: [&str; 2] = ["/proc/net/if_inet6", "/proc/net/route"];
+/// This machine's addresses of IPv6, a line each (proc_pid_net(5)).
+const ADDRESSES: &str = "/proc/net/if_inet6";
+/// The flag of one that may not be used yet (`IFA_F_TENTATIVE`, linux/if_addr.h).
+const TENTATIVE: u32 = 0x40;
+/// The routes of IPv4, which come with its addresses.
+const ROUTES: &str = "/proc/net/route";
 
 /// The home network's names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -115,12 +118,27 @@ impl Watched {
     /// Looks at this machine's addresses. Whether they are others than before: one that has just been given
     /// makes servers reachable that the file has named for long.
     pub fn moved(&mut self) -> bool {
-        let read = ADDRESSES.map(|path| read(Path::new(path)).unwrap_or_default());
-        let addresses = read.concat();
+        let [addresses, routes] =
+            [ADDRESSES, ROUTES].map(|path| read(Path::new(path)).unwrap_or_default());
+        let addresses = usable(&addresses) + &routes;
         let moved = addresses != self.addresses;
         self.addresses = addresses;
         moved
     }
+}
+
+/// The lines of [`ADDRESSES`] whose addresses may be used.
+fn usable(lines: &str) -> String {
+    let tentative = |line: &str| {
+        let flags = line.split_whitespace().nth(4);
+        flags
+            .and_then(|flags| u32::from_str_radix(flags, 16).ok())
+            .is_some_and(|flags| flags & TENTATIVE != 0)
+    };
+    lines
+        .split_inclusive('\n')
+        .filter(|line| !tentative(line))
+        .collect()
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -150,6 +168,13 @@ mod tests {
             Network::parse("nameserver\nsearch .\n\u{0}"),
             Network::default()
         );
+    }
+
+    #[test]
+    fn addresses_count_once_they_may_be_used() {
+        let line = |flags| format!("fe80000000000000505400fffe123456 02 40 20 {flags}     eth0\n");
+        assert_eq!(usable(&(line("80") + &line("c0"))), line("80"));
+        assert_eq!(usable("x\n\ny"), "x\n\ny");
     }
 
     #[test]
