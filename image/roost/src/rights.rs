@@ -99,6 +99,7 @@ pub fn render(rights: &[Rights]) -> String {
         let rest = [
             ("memory", format!("{} MiB", limits.memory_max_mib)),
             ("scratch", format!("{} MiB", limits.scratch_mib)),
+            ("card", limits.card_mib.to_string()),
             ("tasks", limits.tasks.to_string()),
             ("open files", limits.open_files.to_string()),
             (

@@ -34,6 +34,11 @@ MAY: dict[str, set[str]] = {
     "portal": {"call pidfd_open"},
     "tunnel": {"network_admin"},
 }
+#: Room of a small service on the card, in bytes and in files; that of the portal is larger, and mail has nearly all.
+ROOM, NAMES = 16 << 20, 1024
+PORTAL_ROOM = 64 << 20
+#: What mail must leave to others, at the least.
+LEFT_BY_MAIL = 8 << 20
 #: In each container it has only its own, which changes nothing for anybody else.
 HARMLESS = {"see_processes"}
 
@@ -84,6 +89,7 @@ def number_in(lines: list[str], what: str) -> int:
 
 def look(machine: Machine, reports: dict[str, list[str]]) -> None:
     """Nothing worked but what the spec allows, and nothing could be used up."""
+    rooms = {"portal": PORTAL_ROOM, "mail": machine.status()["data_total"] - LEFT_BY_MAIL}
     worked = {
         (service, line.removesuffix(": WORKED"))
         for service, lines in reports.items()
@@ -102,6 +108,9 @@ def look(machine: Machine, reports: dict[str, list[str]]) -> None:
         assert number_in(lines, "tasks") < 1000, lines
         assert number_in(lines, "files") < 20_000, lines
         assert number_in(lines, "scratch") <= 300 << 20, lines
+        assert number_in(lines, "card") <= rooms.get(service, ROOM), lines
+        if service not in rooms:
+            assert number_in(lines, "names") <= NAMES, lines
         # It ended when it took too much, and was started again.
         assert "use memory: ended the service" in lines, lines
         assert any("memory" in line and service in line for line in machine.logs("init", 1000)), machine.logs("init", 50)

@@ -11,7 +11,7 @@
 use crate::block::{self, Device, Uevents};
 use crate::boot;
 use crate::ext4::{self, Superblock};
-use crate::{mounts, reset, undo, wish};
+use crate::{limits, mounts, quota, reset, undo, wish};
 use roost_board::layout::{DATA_PARTITION, SELECTOR_PARTITION};
 use roost_service::card;
 use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
@@ -65,7 +65,7 @@ fn bring_up() -> Result<(), Failure> {
         flags,
         // Damage found while in use must not spread; the next boot checks and repairs. What a file
         // was to hold and the card did not take is damage as well.
-        "errors=remount-ro,data_err=abort",
+        "errors=remount-ro,data_err=abort,usrquota",
     )
     .map_err(|e| format!("the data partition cannot be used: {e}"))?;
     reset(&disk)?;
@@ -86,6 +86,13 @@ fn bring_up() -> Result<(), Failure> {
     // Also when the partition was long enough: a power cut may have come between the two.
     if let Err(error) = grow_file_system(&partition) {
         println!("cannot grow the data file system: {error}");
+    }
+    // A service can be of use without them.
+    if let Err(error) = quota::set(Path::new(&partition.node()), Path::new(MOUNT_POINT)) {
+        println!("services may fill the card: {error}");
+    }
+    if let Err(error) = limits::share_disk(&disk.name) {
+        println!("services do not share the card's time by their weights: {error}");
     }
     Ok(())
 }

@@ -39,6 +39,7 @@ pub mod network;
 pub mod pid1;
 pub mod ports;
 pub mod processes;
+pub mod quota;
 pub mod reset;
 pub mod ring;
 pub mod screen;

@@ -18,7 +18,7 @@ pub const GROUPS: &str = "/sys/fs/cgroup/services";
 /// Bytes that services never get together: the kernel's own tables, init, the check of the data
 /// partition, and the caches without which everything crawls.
 const RESERVED: u64 = 96 << 20;
-/// What is handed down; `io.weight` counts once somebody has switched `io.cost.qos` on for the card.
+/// What is handed down.
 const CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "io"];
 const MIB: u64 = 1 << 20;
 
@@ -40,7 +40,7 @@ pub fn files(limits: &Limits) -> Vec<(&'static str, String)> {
         ("memory.oom.group", "1".to_owned()),
         ("pids.max", limits.tasks.to_string()),
         ("cpu.weight", limits.cpu_weight.to_string()),
-        ("io.weight", limits.io_weight.to_string()),
+        ("io.bfq.weight", limits.io_weight.to_string()),
     ]
 }
 
@@ -123,6 +123,15 @@ pub fn prepare() -> io::Result<Vec<&'static str>> {
         fs::write(parent.join("memory.max"), most.to_string())?;
     }
     Ok(missing)
+}
+
+/// Has the card's time shared by the services' weights: BFQ does that (kernel document
+/// block/bfq-iosched.rst), and suits cards, where one writer can keep all others waiting for seconds.
+///
+/// # Errors
+/// When the kernel has no BFQ, or the disk is not there.
+pub fn share_disk(disk: &str) -> io::Result<()> {
+    fs::write(format!("/sys/block/{disk}/queue/scheduler"), "bfq")
 }
 
 /// Makes a service's group with its limits in `parent`; gives its `cgroup.procs`.

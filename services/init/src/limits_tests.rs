@@ -34,7 +34,7 @@ fn every_limit_of_a_spec_is_written() {
             "memory.oom.group 1",
             "pids.max 5",
             "cpu.weight 200",
-            "io.weight 300",
+            "io.bfq.weight 300",
         ]
     );
 }

@@ -13,12 +13,12 @@ pub const PATH: &str = "/run/network/resolv.conf";
 const MAX_SERVERS: usize = 3;
 /// Longest file that is read, in bytes.
 const MAX_FILE: u64 = 64 << 10;
-/// This machine's addresses of IPv6, a line each (proc_pid_net(5)).
-const ADDRESSES: &str = "/proc/net/if_inet6";
+/// This machine's addresses of IPv6, a line each (proc_pid_net(5)). `/proc/net` is not there in a container.
+const ADDRESSES: &str = "/proc/self/net/if_inet6";
 /// The flag of one that may not be used yet (`IFA_F_TENTATIVE`, linux/if_addr.h).
 const TENTATIVE: u32 = 0x40;
 /// The routes of IPv4, which come with its addresses.
-const ROUTES: &str = "/proc/net/route";
+const ROUTES: &str = "/proc/self/net/route";
 
 /// The home network's names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

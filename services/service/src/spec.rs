@@ -24,6 +24,8 @@ pub const MAX_TIMEOUT_S: u32 = 3600;
 pub const MAX_MIB: u32 = 16 * 1024;
 /// Weights of control groups (kernel document admin-guide/cgroup-v2.rst).
 pub const WEIGHTS: std::ops::RangeInclusive<u32> = 1..=10_000;
+/// Weights that the BFQ scheduler takes (kernel document block/bfq-iosched.rst).
+pub const IO_WEIGHTS: std::ops::RangeInclusive<u32> = 1..=1000;
 /// Names that mean something else in the control protocol.
 pub const RESERVED_NAMES: [&str; 2] = ["init", "kernel"];
 
@@ -171,12 +173,41 @@ pub struct Limits {
     pub tasks: u32,
     /// Share of the processors while others want them too (`cpu.weight`); 100 is usual.
     pub cpu_weight: u32,
-    /// Share of the card while others want it too (`io.weight`); 100 is usual.
+    /// Share of the card's time while others want it too (`io.bfq.weight`); 100 is usual.
     pub io_weight: u32,
+    /// Room on the card.
+    pub card_mib: CardRoom,
     /// Open files (`RLIMIT_NOFILE`).
     pub open_files: u32,
     /// Size of its `/tmp`, which is memory, in MiB.
     pub scratch_mib: u32,
+}
+
+/// Most that the files of a service may take of the card, as a quota of its user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum CardRoom {
+    /// So many MiB.
+    Mib(u32),
+    /// All of it, but for what is kept for the box itself.
+    Rest(Rest),
+}
+
+/// The word for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rest {
+    /// What the box itself does not need.
+    Rest,
+}
+
+impl fmt::Display for CardRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mib(mib) => write!(f, "{mib} MiB"),
+            Self::Rest(_) => f.write_str("all but what the box itself needs"),
+        }
+    }
 }
 
 impl Default for Limits {
@@ -186,6 +217,7 @@ impl Default for Limits {
             tasks: 64,
             cpu_weight: 100,
             io_weight: 100,
+            card_mib: CardRoom::Mib(16),
             open_files: 1024,
             scratch_mib: 1,
         }
@@ -638,13 +670,19 @@ fn is_plain(path: &str) -> bool {
 
 fn validate_limits(name: &str, limits: &Limits) -> Result<(), SpecError> {
     let weights = (*WEIGHTS.start(), *WEIGHTS.end());
+    let io_weights = (*IO_WEIGHTS.start(), *IO_WEIGHTS.end());
+    let card_mib = match limits.card_mib {
+        CardRoom::Mib(mib) => mib,
+        CardRoom::Rest(_) => MAX_MIB,
+    };
     for (field, value, (least, most)) in [
         ("memory_max_mib", limits.memory_max_mib, (4, MAX_MIB)),
         ("tasks", limits.tasks, (1, 4096)),
         ("cpu_weight", limits.cpu_weight, weights),
-        ("io_weight", limits.io_weight, weights),
+        ("io_weight", limits.io_weight, io_weights),
         ("open_files", limits.open_files, (16, 65_536)),
         ("scratch_mib", limits.scratch_mib, (1, MAX_MIB)),
+        ("card_mib", card_mib, (1, MAX_MIB)),
     ] {
         if !(least..=most).contains(&value) {
             return Err(SpecError::BadLimit {

@@ -39,7 +39,9 @@ fn main() {
         ends += 1;
     }
     for stage in begun..stages {
-        let bare = tries.get(stage).is_some_and(|(name, _)| name.starts_with(tries::BARE));
+        let bare = tries
+            .get(stage)
+            .is_some_and(|(name, _)| name.starts_with(tries::BARE));
         if bare && ends >= ENOUGH_ENDS {
             continue;
         }

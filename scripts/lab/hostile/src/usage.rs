@@ -18,6 +18,8 @@ pub enum Usage {
     Scratch,
     /// Its folder on the card.
     Card,
+    /// Files in there, whatever their size.
+    Names,
     /// All processors at once.
     Processors,
     /// Memory: the last, because it ends the service.
@@ -30,6 +32,7 @@ pub const ALL: &[Usage] = &[
     Usage::Files,
     Usage::Scratch,
     Usage::Card,
+    Usage::Names,
     Usage::Processors,
     Usage::Memory,
 ];
@@ -39,6 +42,7 @@ const MOST_TASKS: u32 = 20_000;
 const MOST_FILES: u32 = 200_000;
 const MOST_SCRATCH: u64 = 2 << 30;
 const MOST_CARD: u64 = 4 << 30;
+const MOST_NAMES: u32 = 8_000;
 const MOST_MEMORY: u64 = 4 << 30;
 const BLOCK: usize = 1 << 20;
 /// How long the processors are kept busy.
@@ -52,6 +56,7 @@ impl Usage {
             Self::Files => "use files",
             Self::Scratch => "use scratch",
             Self::Card => "use card",
+            Self::Names => "use names",
             Self::Processors => "use processors",
             Self::Memory => "use memory",
         }
@@ -76,6 +81,10 @@ pub fn run(usage: Usage, folder: &Path) {
         }
         Usage::Card => {
             let (done, error) = fill(&folder.join("fill"), MOST_CARD);
+            say(&format!("{name}: {done}, then {error}"));
+        }
+        Usage::Names => {
+            let (done, error) = names(&folder.join("names"));
             say(&format!("{name}: {done}, then {error}"));
         }
         Usage::Processors => {
@@ -127,6 +136,20 @@ fn files() -> (u32, String) {
         }
     }
     (open.len() as u32, "the most that this tries".to_owned())
+}
+
+/// Empty files in a new folder; it is removed afterwards.
+fn names(folder: &Path) -> (u32, String) {
+    let make = |number: u32| File::create(folder.join(number.to_string()));
+    let made = fs::create_dir(folder).map_err(|error| (0, error));
+    let all = made.and_then(|()| {
+        (0..MOST_NAMES).try_for_each(|done| make(done).map(drop).map_err(|error| (done, error)))
+    });
+    let _ = fs::remove_dir_all(folder);
+    match all {
+        Ok(()) => (MOST_NAMES, "the most that this tries".to_owned()),
+        Err((done, error)) => (done, error.to_string()),
+    }
 }
 
 /// Bytes that a new file takes; it is removed afterwards.
