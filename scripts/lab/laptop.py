@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,10 @@ class Laptop:
         self.password.write_text(password)
         self.password.chmod(0o600)
 
-    def run(self, *arguments: str, expect: int | None = 0) -> list[dict[str, Any]]:
-        """Runs a command; `expect` is its exit code, `None` for any. Gives its events."""
+    def run(self, *arguments: str, expect: int | None = 0, wrap: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """Runs a command, as the last arguments of `wrap`; `expect` is its exit code, `None` for any. Gives its events."""
         done = subprocess.run(
-            [str(self._roost), *arguments, "--json"],
+            [*wrap, str(self._roost), *arguments, "--json"],
             cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=COMMAND_TIMEOUT, check=False,
         )  # fmt: skip

@@ -21,6 +21,8 @@ from waiting import wait_until
 PASSWORD = "wobbly lantern orbits quietly"
 #: Addresses that the account gets, in this order.
 BAD, GOOD = "203.0.113.1", "203.0.113.2"
+#: What the box's mail server is called.
+HOST = "mail.example.org"
 #: One list has the first address. Lists without their test point (RFC 5782, section 5) do not work.
 RECORDS = """
 2.0.0.127.zen.spamhaus.org. A 127.0.0.2
@@ -40,6 +42,13 @@ def spamhaus(api: Api) -> str:
     """What Spamhaus says of an address that nothing is known of, as the box tells it."""
     _, told = api.call("GET", "blocklists/203.0.113.9")
     return next((entry["state"] for entry in told.get("lists", []) if entry["name"] == "Spamhaus ZEN"), "")
+
+
+def consent(api: Api) -> bool:
+    """Whether the box may order certificates."""
+    status, told = api.call("GET", "certificates")
+    assert status == 200, told
+    return bool((told["choice"] or {}).get("terms_agreed"))
 
 
 @pytest.mark.skipif(aws.MISSING, reason="no terraform or no schema: NOTHING about `roost relay` and a box was tested")
@@ -87,6 +96,19 @@ def test_box_and_relay_learn_of_each_other(boot: Boot, subject: Subject, tmp_pat
         lists = {entry["name"]: entry["state"] for entry in told["blocklists"]["lists"]}
         assert lists.pop("Spamhaus ZEN") == lists.pop("SpamCop") == "clear", told["blocklists"]
         assert set(lists.values()) == {"unanswered"}
+
+        # The second phase: the reverse name, and the owner's word to the authority goes to the box with it.
+        hosts = tmp_path / "hosts"
+        hosts.write_text(f"{GOOD} {HOST}\n")
+        named = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh")
+        assert consent(api) is False
+        finished = laptop.run("relay", "finish", "--yes", "--agree-terms", wrap=named)
+        relay = next(event["relay"] for event in finished if "relay" in event)
+        assert relay["reverse_name"].rstrip(".") == HOST
+        assert consent(api) is True
+        # Who has agreed is not asked again.
+        again = laptop.run("relay", "finish", "--yes", wrap=named)
+        assert not any("terms" in event.get("text", "") for event in again), again
 
         with DistantRelay(tmp_path) as relay:
             relay.expect(key)
