@@ -4,6 +4,8 @@ mod certificates;
 mod device;
 mod dns;
 mod flash;
+#[cfg(test)]
+mod page;
 mod relay;
 
 pub use certificates::{
