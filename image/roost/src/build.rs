@@ -402,7 +402,7 @@ impl<'a> Build<'a> {
             )
         })?;
         let data_seed = hash_for_box(&self.config.settings(), "data");
-        let data_key = KeyBuilder::new("data", 3)
+        let data_key = KeyBuilder::new("data", 4)
             .key(&self.sdk.key)
             .key(&data_seed)
             .bytes(&roost_service::card::placeholder())

@@ -102,7 +102,7 @@ def test_box_and_relay_learn_of_each_other(boot: Boot, subject: Subject, tmp_pat
         hosts.write_text(f"{GOOD} {HOST}\n")
         named = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh")
         assert consent(api) is False
-        finished = laptop.run("relay", "finish", "--yes", "--agree-terms", wrap=named)
+        finished = laptop.run("relay", "finish", "--yes", "--agree-terms", "--mail-host", HOST, wrap=named)
         relay = next(event["relay"] for event in finished if "relay" in event)
         assert relay["reverse_name"].rstrip(".") == HOST
         assert consent(api) is True
