@@ -92,8 +92,12 @@ pub fn hand_over(from: &Path, to: &Path, user: u32) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    // A missing file and a damaged one were told when the name was read from it.
-    let Some(card) = read(from).ok().and_then(|bytes| card::parse(&bytes).ok()?) else {
+    let bytes = match read(from) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        bytes => bytes?,
+    };
+    // A damaged one was told when the name was read from it.
+    let Ok(Some(card)) = card::parse(&bytes) else {
         return Ok(());
     };
     let json = serde_json::to_vec(&card).map_err(io::Error::other)?;
@@ -110,7 +114,9 @@ pub fn hand_over(from: &Path, to: &Path, user: u32) -> io::Result<()> {
 
 /// What holds on this box, now that its data is mounted.
 pub fn on_box(settings: Option<&Settings>) -> Chosen {
-    choose(settings, read(Path::new(card::PATH)))
+    let path = Path::new(card::PATH);
+    // Once more: without it the box may have another address until the next start.
+    choose(settings, read(path).or_else(|_| read(path)))
 }
 
 #[cfg(test)]

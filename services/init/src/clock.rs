@@ -161,8 +161,15 @@ fn parse_kernel_date(version: &str) -> Option<Duration> {
 }
 
 /// The saved floor, if there is a sound one.
-pub fn saved_floor() -> Option<Duration> {
-    parse(&fs::read_to_string(PATH).ok()?)
+///
+/// # Errors
+/// Those of reading it.
+pub fn saved_floor() -> io::Result<Option<Duration>> {
+    match fs::read_to_string(PATH) {
+        Ok(text) => Ok(parse(&text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn parse(text: &str) -> Option<Duration> {

@@ -78,9 +78,11 @@ fn note(mark: &Path) -> std::io::Result<bool> {
 }
 
 /// Takes the note back; the last sync brings that to the card.
-pub fn note_end() {
-    // What cannot be removed makes the next start suspect a fault that was none.
-    let _ = fs::remove_file(RUNNING);
+///
+/// # Errors
+/// Those of the file system. The next start then suspects a fault that was none.
+pub fn note_end() -> std::io::Result<()> {
+    fs::remove_file(RUNNING)
 }
 
 /// Kills every process but ours and waits until they are gone, because they
@@ -90,7 +92,7 @@ pub fn kill_everything() {
     // A process may fork while we look; further rounds find what the first missed.
     for _ in 0..3 {
         let Ok(entries) = fs::read_dir("/proc") else {
-            return;
+            continue;
         };
         let killed: Vec<_> = entries
             .flatten()

@@ -14,13 +14,12 @@ pub enum Level {
     Quiet,
 }
 
-/// An open `/dev/kmsg`.
+/// An open `/dev/kmsg`; opened again with the next line if that has failed.
 #[derive(Debug)]
 pub struct Kmsg(Option<File>);
 
 impl Kmsg {
-    /// Opens `/dev/kmsg`; without one every line is dropped, since there is
-    /// nowhere to complain.
+    /// Opens `/dev/kmsg`; without one a line is dropped, since there is nowhere to complain.
     pub fn open() -> Self {
         Self(
             OpenOptions::new()
@@ -45,6 +44,9 @@ impl Kmsg {
         line.truncate(end);
         // Without its end the kernel waits for more, and shows the line with the next one.
         line.push('\n');
+        if self.0.is_none() {
+            *self = Self::open();
+        }
         if let Some(file) = &mut self.0 {
             // One write is one record; nothing can be done when the kernel refuses it.
             let _ = file.write_all(line.as_bytes());

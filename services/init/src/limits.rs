@@ -145,7 +145,7 @@ pub fn group(parent: &Path, spec: &ServiceSpec) -> Result<File, String> {
     for (name, value) in files(&spec.limits) {
         let path = folder.join(name);
         // Not there: a kernel without the controller, which `prepare` has told.
-        if path.exists() {
+        if path.try_exists().map_err(|e| why(name, e))? {
             fs::write(&path, &value).map_err(|e| why(&format!("{name} {value}"), e))?;
         }
     }

@@ -146,6 +146,13 @@ impl Network {
             .collect()
     }
 
+    /// The interface that needs a DHCP socket.
+    pub fn dhcp_interface(&self) -> Option<&str> {
+        let interface = self.interface.as_ref()?;
+        interface.lease.as_ref()?;
+        Some(&interface.link.name)
+    }
+
     /// When [`Network::tick`] is due next.
     pub fn deadline(&self) -> Option<Duration> {
         let interface = self.interface.as_ref();

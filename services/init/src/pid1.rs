@@ -165,6 +165,17 @@ struct Clock {
     next_save: Duration,
 }
 
+/// A step of the set-up; says what has failed.
+type Step = fn(&mut Init) -> Result<(), String>;
+
+/// A step of the set-up that has failed.
+struct Undone {
+    step: Step,
+    problem: String,
+    /// How often it is still tried.
+    left: u32,
+}
+
 /// Everything PID 1 holds.
 struct Init {
     kmsg: Kmsg,
@@ -181,8 +192,12 @@ struct Init {
     data_mounted: bool,
     epoll: OwnedFd,
     sources: BTreeMap<u64, Source>,
-    /// Sources that epoll has refused so far.
+    /// Sources that epoll has refused so far, or that could not be read.
     unwatched: Vec<u64>,
+    /// Steps of the set-up that have failed.
+    undone: Vec<Undone>,
+    /// Messages that the kernel's network did not take, in their order.
+    unsent: Vec<Vec<u8>>,
     signals: Signals,
     next_token: u64,
     helpers: Vec<Helper>,
@@ -205,6 +220,8 @@ struct Init {
 /// returning is a kernel panic and thereby a restart.
 pub fn main() -> i32 {
     std::panic::set_hook(Box::new(|info| {
+        // A record of the kernel's log is one line.
+        let info = info.to_string().replace('\n', " ");
         Kmsg::open().line(Level::Console, &format!("init: {info}; restarting"));
         // Not abort(3): the kernel keeps SIGABRT from PID 1.
         std::process::exit(1);
@@ -316,12 +333,9 @@ impl Init {
     fn make_up(&mut self) {
         self.signalled(true);
         self.watch_again();
-        let listens = |source: &Source| matches!(source, Source::Listener(_));
-        if !self.sources.values().any(listens)
-            && let Err(problem) = self.open_control()
-        {
-            self.say(Level::Quiet, &problem);
-        }
+        self.open_what_is_closed(Level::Quiet);
+        self.make_up_network();
+        self.do_undone();
     }
 
     /// Hands an event to the machine and does what it says.
@@ -634,7 +648,14 @@ impl Init {
     }
 
     fn restore_clock(&mut self) {
-        self.clock.floors.saved = clock::saved_floor().unwrap_or_default();
+        // Once more: going down saves the clock, and must not set the floor back.
+        match clock::saved_floor().or_else(|_| clock::saved_floor()) {
+            Ok(saved) => self.clock.floors.saved = saved.unwrap_or_default(),
+            Err(error) => self.say(
+                Level::Quiet,
+                &format!("cannot read the saved time: {error}"),
+            ),
+        }
         if !self.raise_clock() {
             return;
         }
@@ -672,8 +693,11 @@ impl Init {
 
     fn halt(&mut self, how: Halt) {
         self.save_clock();
-        if self.data_mounted {
-            halt::note_end();
+        if self.data_mounted
+            && let Err(error) = halt::note_end()
+        {
+            let line = format!("cannot note that the box goes down in order: {error}");
+            self.kmsg.line(Level::Console, &line);
         }
         // Nothing of ours may hold a file on the data partition open.
         self.sources.clear();
@@ -693,7 +717,16 @@ impl Init {
                     .iter()
                     .try_for_each(|batch| spill::write(&mut disk, batch))
             };
-            let _ = halt::patiently(write, halt::LOGS_LIMIT, watchdog::EVERY, &mut feed);
+            let written = halt::patiently(write, halt::LOGS_LIMIT, watchdog::EVERY, &mut feed);
+            let problem = match written {
+                Some(Ok(())) => None,
+                Some(Err(error)) => Some(error.to_string()),
+                None => Some("it does not take them".to_owned()),
+            };
+            if let Some(problem) = problem {
+                let line = format!("the last lines of the logs are not on the card: {problem}");
+                self.kmsg.line(Level::Console, &line);
+            }
         }
         let released = halt::patiently(
             halt::release_data,

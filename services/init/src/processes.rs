@@ -2,7 +2,7 @@
 
 use crate::container::enter::{Entrance, STAGE};
 use crate::container::{Container, users};
-use crate::launch::Confinement;
+use crate::launch::{self, Confinement};
 use crate::network::RESOLV_CONF;
 use crate::supervisor::Exit;
 use crate::{card, limits, seccomp};
@@ -12,7 +12,7 @@ use rustix::fs::{Gid, Uid};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -20,6 +20,8 @@ use std::process::{Command, Stdio};
 
 /// Parent of the services' control groups.
 const CGROUPS: &str = limits::GROUPS;
+/// Times that init asks for its own PID namespace back.
+const BACK_ATTEMPTS: u32 = 3;
 /// User of helpers that need no rights at all ("nobody").
 const NOBODY: u32 = 65_534;
 
@@ -82,7 +84,6 @@ pub fn start_service(
         .transpose()
         .map_err(|e| format!("its user namespace: {e}"))?;
     let (notify_read, notify_write) = pipe().map_err(|e| format!("its notification pipe: {e}"))?;
-    let (report_read, report_write) = pipe().map_err(|e| format!("its report pipe: {e}"))?;
     let mut command = Command::new(&spec.program);
     // It goes to its data folder by itself, once it is in its own root.
     command
@@ -102,20 +103,10 @@ pub fn start_service(
         cgroup: Some(limits::group(Path::new(CGROUPS), spec)?),
         inherit: Some(notify_write),
         container: Some(Entrance { container, users }),
-        report: Some(report_write),
         limits: limits::OfProcess::of(spec),
         filters: Some(seccomp::load(Path::new(seccomp::FOLDER), &spec.name)?),
     };
-    let spawned = in_new_pid_namespace(|| spawn(command, confinement));
-    let mut child = spawned.map_err(|error| {
-        let mut report = String::new();
-        // The child has ended, and with it the pipe.
-        let _ = File::from(report_read).read_to_string(&mut report);
-        if report.is_empty() {
-            report = format!("{}: {error}", spec.program);
-        }
-        report
-    })?;
+    let mut child = in_new_pid_namespace(|| spawn(command, Some(confinement)))?;
     child.notify = Some(notify_read);
     Ok(child)
 }
@@ -124,21 +115,21 @@ pub fn start_service(
 ///
 /// The namespace of a process is chosen by its parent (pid_namespaces(7)): init's own children
 /// after that are in init's again. Of the child init knows the number in its own namespace.
-fn in_new_pid_namespace(start: impl FnOnce() -> io::Result<Child>) -> io::Result<Child> {
-    let own = File::open("/proc/thread-self/ns/pid")?;
+fn in_new_pid_namespace(start: impl FnOnce() -> Result<Child, String>) -> Result<Child, String> {
+    let refused = |e: io::Error| format!("its process namespace: {e}");
+    let own = File::open("/proc/thread-self/ns/pid").map_err(refused)?;
     #[expect(
         unsafe_code,
         reason = "unshare(2) may part a thread from its descriptors"
     )]
     // SAFETY: not with this flag.
-    unsafe { unshare_unsafe(UnshareFlags::NEWPID) }?;
+    unsafe { unshare_unsafe(UnshareFlags::NEWPID) }.map_err(|e| refused(e.into()))?;
     let started = start();
-    // Without it every later child would be in a namespace whose first process may be gone.
-    let back = move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::ProcessID));
-    if let (Err(_), Ok(child)) = (&back, &started) {
-        signal(child.pid, Signal::KILL);
+    let back = || move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::ProcessID));
+    // In a namespace whose first process is gone nobody can be started ever again.
+    if let Err(error) = (1..BACK_ATTEMPTS).fold(back(), |done, _| done.or_else(|_| back())) {
+        panic!("no program can be started any more, init's own namespace refuses it: {error}");
     }
-    back?;
     started
 }
 
@@ -160,26 +151,18 @@ pub fn start_helper(args: &[&str], input: &[u8], confined: bool) -> io::Result<C
         read.into()
     };
     command.stdin(input);
-    if confined {
-        spawn(command, Confinement::of(NOBODY))
-    } else {
-        spawn_plain(command)
-    }
+    spawn(command, confined.then(|| Confinement::of(NOBODY))).map_err(io::Error::other)
 }
 
-fn spawn(mut command: Command, confinement: Confinement) -> io::Result<Child> {
-    confinement.apply(&mut command);
-    spawn_plain(command)
-}
-
-fn spawn_plain(mut command: Command) -> io::Result<Child> {
-    let (out_read, out_write) = pipe()?;
-    let (err_read, err_write) = pipe()?;
+fn spawn(mut command: Command, confinement: Option<Confinement>) -> Result<Child, String> {
+    let output = || pipe().map_err(|e| format!("its output pipes: {e}"));
+    let (out_read, out_write) = output()?;
+    let (err_read, err_write) = output()?;
     command.stdout(out_write).stderr(err_write);
-    let child = command.spawn()?;
-    // The handle is dropped: PID 1 reaps all children alike.
+    // PID 1 reaps all children alike.
+    let pid = launch::start(command, confinement)?;
     Ok(Child {
-        pid: child.id(),
+        pid: pid.as_raw_nonzero().get().unsigned_abs(),
         output: vec![out_read, err_read],
         notify: None,
     })

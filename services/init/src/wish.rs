@@ -5,10 +5,12 @@
 //! bounded time, and whatever is wrong there means that nothing is asked: neither a damaged file
 //! system nor a hostile one delays the box or keeps it from starting.
 
-use crate::launch::Confinement;
+use crate::launch::{self, Confinement};
 use crate::reset::Wish;
 use roost_board::fat::FileSystem;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Signal, WaitOptions, kill_process, waitpid};
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::AsFd;
@@ -59,21 +61,21 @@ pub fn main() -> i32 {
 
 /// Asks a child what partition 1, `node`, has; `None` also for everything that goes wrong.
 pub fn ask(node: &Path) -> Option<Wish> {
+    let (out, answer) = pipe_with(PipeFlags::CLOEXEC).ok()?;
     let mut command = Command::new("/bin/init");
     command
         .arg("--wish")
         .env_clear()
         .current_dir("/")
         .stdin(File::open(node).ok()?)
-        .stdout(Stdio::piped())
+        .stdout(answer)
         .stderr(Stdio::null());
-    Confinement::of(NOBODY).apply(&mut command);
-    let mut child = command.spawn().ok()?;
-    let answer = child.stdout.take().and_then(|out| read_for(&out, LIMIT));
+    let child = launch::start(command, Some(Confinement::of(NOBODY))).ok()?;
+    let answer = read_for(&out, LIMIT);
     // It has ended, or has nothing more to say.
-    let _ = child.kill();
+    let _ = kill_process(child, Signal::KILL);
     // Not waited for if it hangs in the kernel: it is PID 1's then.
-    let _ = child.try_wait();
+    let _ = waitpid(Some(child), WaitOptions::NOHANG);
     serde_json::from_slice(&answer?).ok()
 }
 

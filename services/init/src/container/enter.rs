@@ -129,7 +129,7 @@ impl Entrance {
             fs::create_dir_all(at)?;
         } else {
             at.parent().map_or(Ok(()), fs::create_dir_all)?;
-            if !at.exists() {
+            if !at.try_exists()? {
                 File::create(at)?;
             }
         }

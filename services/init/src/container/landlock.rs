@@ -44,7 +44,7 @@ impl Wall {
                 }
                 Err(error) => return Err(io::Error::other(error)),
             };
-            let folder = path.is_dir();
+            let folder = std::fs::metadata(path)?.is_dir();
             wall = wall
                 .add_rule(PathBeneath::new(fd, access(*place, folder)))
                 .map_err(io::Error::other)?;

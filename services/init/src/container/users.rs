@@ -4,9 +4,10 @@
 //! kernel, which gives users that the namespace lacks all the same number. Root and everybody else
 //! are lacking. It belongs to root, and no process in it has a capability: it cannot be changed.
 
+use crate::launch::fork;
 use rustix::fd::OwnedFd;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Signal, WaitOptions, kill_process, waitpid};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use std::fmt::Write;
 use std::fs::{self, File};
@@ -55,8 +56,10 @@ pub fn namespace(users: impl Iterator<Item = u32>) -> io::Result<OwnedFd> {
             let namespace = File::open(format!("{folder}/ns/user")).map_err(|e| told("ns", &e))?;
             Ok(OwnedFd::from(namespace))
         });
-    // Its end may have come before.
-    let _ = rustix::io::write(&release, b"1");
+    if rustix::io::write(&release, b"1").is_err() {
+        // Its end may have come before; if not, it would be waited for in vain.
+        let _ = kill_process(child, Signal::KILL);
+    }
     // Whatever became of it: nobody else knows this child.
     let _ = waitpid(Some(child), WaitOptions::empty());
     made
@@ -72,22 +75,6 @@ fn map(users: impl Iterator<Item = u32>) -> String {
         let _ = writeln!(map, "{user} {user} 1");
         map
     })
-}
-
-/// Runs `child` in a process of its own, which ends with it.
-fn fork(child: impl FnOnce()) -> io::Result<Pid> {
-    #[expect(unsafe_code, reason = "neither std nor rustix has a fork without exec")]
-    // SAFETY: init has one thread, so nothing was locked by another at the fork; the child makes
-    // system calls only, and `_exit` runs nothing that belongs to the parent.
-    unsafe {
-        match libc::fork() {
-            0 => {
-                child();
-                libc::_exit(0)
-            }
-            pid => Pid::from_raw(pid.max(0)).ok_or_else(io::Error::last_os_error),
-        }
-    }
 }
 
 #[cfg(test)]

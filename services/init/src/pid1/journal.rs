@@ -229,7 +229,7 @@ impl Init {
     }
 
     /// Takes what the kernel has said. Returns whether there may be more one day.
-    pub(super) fn kernel_readable(&mut self, fd: &OwnedFd) -> bool {
+    pub(super) fn kernel_readable(&mut self, fd: &OwnedFd, token: u64) -> bool {
         // Longest record (kernel document ABI/testing/dev-kmsg: one read is one record).
         let mut buffer = [0; 8192];
         for _ in 0..RECORDS {
@@ -244,7 +244,10 @@ impl Init {
                 }),
                 Err(Errno::INTR) => None,
                 Err(Errno::AGAIN) => return true,
-                Err(_) => return false,
+                Err(error) => {
+                    self.set_aside(fd.as_fd(), token, "the kernel's log", error);
+                    return true;
+                }
             };
             let Some(line) = line else {
                 continue;
@@ -280,8 +283,9 @@ pub(super) fn collect(text: &mut Vec<u8>, bytes: &[u8]) {
     text.extend_from_slice(&bytes[..bytes.len().min(room)]);
 }
 
-/// The kernel's number for this boot, without dashes.
-pub(super) fn boot_id() -> String {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+/// The kernel's number for this boot, without dashes; `random` if it does not tell.
+pub(super) fn boot_id(random: u64) -> String {
+    let told = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    let text = told.unwrap_or_else(|_| format!("{random:032x}"));
     text.chars().filter(char::is_ascii_hexdigit).collect()
 }

@@ -12,6 +12,9 @@ use std::path::Path;
 /// connections needs more than the kernel's 1,024.
 const MAX_FILES: u64 = 65_536;
 
+/// Whether a source is the one that is looked for.
+type IsOpen = fn(&Source) -> bool;
+
 /// What the builder says about the image.
 #[derive(Debug, Default, serde::Deserialize)]
 struct Release {
@@ -64,6 +67,8 @@ impl Init {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| format!("epoll: {e}"))?,
             sources: BTreeMap::new(),
             unwatched: Vec::new(),
+            undone: Vec::new(),
+            unsent: Vec::new(),
             signals,
             next_token: 0,
             helpers: Vec::new(),
@@ -82,21 +87,15 @@ impl Init {
             next_spill: now + logs::SPILL_EVERY,
             limits: limits::Watch::default(),
             last_urgent: Duration::ZERO,
-            boot_id: journal::boot_id(),
+            boot_id: journal::boot_id(random),
             watchdog: None,
             next_feed: now,
             screen: Screen::default(),
             consoles: Consoles::default(),
             boot: log,
         };
-        match init.signals.as_fd().try_clone_to_owned() {
-            Ok(fd) => {
-                init.watch(Source::Signals(fd));
-            }
-            // They are looked for at each feeding all the same.
-            Err(error) => init.say(Level::Console, &format!("cannot hear signals: {error}")),
-        }
-        if args.as_ref().is_ok_and(|args| args.watchdog) {
+        // Arguments that cannot be read say nothing against it.
+        if args.as_ref().map_or(true, |args| args.watchdog) {
             init.watchdog = Watchdog::open();
             if init.watchdog.is_none() {
                 init.say(
@@ -107,32 +106,20 @@ impl Init {
         }
         init.raise_clock();
         init.clock.base = clock::now().saturating_sub(clock::since_boot());
-        let nodes = args
-            .as_ref()
-            .map_err(Clone::clone)
-            .and_then(|args| devices::make(&init.table, args.disk_id, init.slot));
-        let folders = processes::prepare_folders(&init.table);
-        let opened = [
-            init.open_control(),
-            init.open_network(),
-            init.open_kernel_log(),
-        ];
-        for problem in opened
-            .into_iter()
-            .chain([folders, nodes])
-            .filter_map(Result::err)
-            .chain(basics())
-            .chain(release_problem)
-        {
+        // Ctrl-alt-del shall be a signal to us, not an instant restart.
+        let _ = rustix::system::reboot(rustix::system::RebootCommand::CadOff);
+        init.open_what_is_closed(Level::Console);
+        init.do_steps();
+        if let Some(problem) = release_problem {
             init.say(Level::Console, &problem);
         }
-        init.open_ports();
         init.boot.end(clock::since_boot(), SET_UP);
         match settings_problem.or(table_problem) {
             Some(problem) => init.data_unusable(problem),
             None => {
                 init.boot.begin(clock::since_boot(), DATA);
-                if let Err(error) = init.start_helper(Task::Data, &["--data"], b"") {
+                let mut start = || init.start_helper(Task::Data, &["--data"], b"");
+                if let Err(error) = start().or_else(|_| start()) {
                     init.data_unusable(format!("cannot start the check of the data: {error}"));
                 }
             }
@@ -163,7 +150,61 @@ impl Init {
         self.place();
     }
 
-    pub(super) fn open_control(&mut self) -> Result<(), String> {
+    /// Opens what init cannot be without for long, if it is not open. `level`: of what is said then.
+    pub(super) fn open_what_is_closed(&mut self, level: Level) {
+        let needed: [(IsOpen, Step); 3] = [
+            (|s| matches!(s, Source::Signals(_)), Self::hear_signals),
+            (|s| matches!(s, Source::Listener(_)), Self::open_control),
+            (|s| matches!(s, Source::Netlink(_)), Self::open_network),
+        ];
+        for (is_open, open) in needed {
+            if !self.sources.values().any(is_open)
+                && let Err(problem) = open(self)
+            {
+                self.say(level, &problem);
+            }
+        }
+    }
+
+    /// Does the steps of the set-up. One that fails is done again at the next feedings of the
+    /// watchdog.
+    fn do_steps(&mut self) {
+        for step in STEPS {
+            if let Err(problem) = step(self) {
+                self.say(Level::Console, &problem);
+                self.undone.push(Undone {
+                    step,
+                    problem,
+                    left: ATTEMPTS - 1,
+                });
+            }
+        }
+    }
+
+    /// Does again what has failed.
+    pub(super) fn do_undone(&mut self) {
+        for mut undone in std::mem::take(&mut self.undone) {
+            undone.left -= 1;
+            match (undone.step)(self) {
+                Ok(()) => {
+                    let line = format!("done at another attempt: {}", undone.problem);
+                    self.say(Level::Quiet, &line);
+                }
+                Err(_) if undone.left == 0 => {}
+                Err(_) => self.undone.push(undone),
+            }
+        }
+    }
+
+    /// Until then signals are looked for at each feeding.
+    fn hear_signals(&mut self) -> Result<(), String> {
+        let fd = self.signals.as_fd().try_clone_to_owned();
+        let fd = fd.map_err(|e| format!("cannot hear signals: {e}"))?;
+        self.watch(Source::Signals(fd));
+        Ok(())
+    }
+
+    fn open_control(&mut self) -> Result<(), String> {
         let path = Path::new(SOCKET);
         let folder = path.parent().unwrap_or(Path::new("/run"));
         fs::create_dir_all(folder)
@@ -192,79 +233,78 @@ impl Init {
                 Ok(fd)
             })
             .map_err(|e| format!("cannot talk to the kernel's network: {e}"))?;
-        // The loopback interface always has number 1.
-        rustix::net::send(
-            &fd,
-            &netlink::link_up(0, 1),
-            rustix::net::SendFlags::empty(),
-        )
-        .map_err(|e| format!("cannot switch on the loopback interface: {e}"))?;
         self.watch(Source::Netlink(fd));
-        let actions = self.network.start();
+        // The loopback interface always has number 1.
+        let mut actions = vec![network::Action::Netlink(netlink::link_up(0, 1))];
+        actions.extend(self.network.start());
         self.network_actions(actions);
         Ok(())
     }
 
     /// The emulator's control port, on machines that have virtio ports.
-    fn open_ports(&mut self) {
-        match Uevents::open() {
-            Ok(uevents) => {
-                self.watch(Source::Uevents(uevents));
-                self.open_port();
-            }
-            Err(error) => self.say(
-                Level::Console,
-                &format!("cannot listen for devices: {error}"),
-            ),
+    fn open_ports(&mut self) -> Result<(), String> {
+        let uevents = Uevents::open().map_err(|e| format!("cannot listen for devices: {e}"))?;
+        self.watch(Source::Uevents(uevents));
+        self.open_port();
+        Ok(())
+    }
+
+    fn prepare_groups(&mut self) -> Result<(), String> {
+        let missing =
+            limits::prepare().map_err(|e| format!("cannot set up control groups: {e}"))?;
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            let line = format!("no limits of {missing}: the kernel has none");
+            self.say(Level::Console, &line);
         }
+        Ok(())
+    }
+
+    fn allow_recording(&mut self) -> Result<(), String> {
+        if seccomp::recording().map_err(|e| format!("cannot record system calls: {e}"))? {
+            let line = "this image records system calls: services may make all of them";
+            self.say(Level::Console, line);
+        }
+        Ok(())
     }
 }
 
-/// Small settings of the kernel, each useful without the others. Says which are refused, and what
-/// else is not as usual.
-fn basics() -> Vec<String> {
-    // Ctrl-alt-del shall be a signal to us, not an instant restart.
-    let _ = rustix::system::reboot(rustix::system::RebootCommand::CadOff);
+/// Steps of the set-up, each useful without the others.
+const STEPS: [Step; 11] = [
+    |init| processes::prepare_folders(&init.table),
+    |init| devices::make(&init.table, boot::args()?.disk_id, init.slot),
+    Init::open_kernel_log,
+    |_| raise_open_files(),
+    |_| limits::protect_init().map_err(|e| format!("init may be ended for want of memory: {e}")),
+    Init::prepare_groups,
+    Init::allow_recording,
+    |_| set_kernel("/proc/sys/net/ipv6/conf/all/forwarding", "0"),
+    |_| set_kernel("/proc/sys/net/ipv6/conf/default/accept_ra", "1"),
+    // Of both families. Who may bind which is up to each service's Landlock rules: a
+    // capability in its user namespace would count for nothing here (capabilities(7)).
+    |_| set_kernel("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"),
+    Init::open_ports,
+];
+/// What fails that often is not to be had on this machine.
+const ATTEMPTS: u32 = 4;
+
+fn raise_open_files() -> Result<(), String> {
     let limit = Rlimit {
         current: Some(MAX_FILES),
         maximum: Some(MAX_FILES),
     };
-    let files = setrlimit(Resource::Nofile, limit)
-        .map_err(|e| format!("cannot raise the limit of open files: {e}"));
-    let score =
-        limits::protect_init().map_err(|e| format!("init may be ended for want of memory: {e}"));
-    let groups = match limits::prepare() {
-        Ok(missing) if missing.is_empty() => Ok(()),
-        Ok(missing) => Err(format!(
-            "no limits of {}: the kernel has none",
-            missing.join(", ")
-        )),
-        Err(error) => Err(format!("cannot set up control groups: {error}")),
-    };
-    let recording = match seccomp::recording() {
-        Ok(false) => Ok(()),
-        Ok(true) => {
-            Err("this image records system calls: services may make all of them".to_owned())
-        }
-        Err(error) => Err(format!("cannot record system calls: {error}")),
-    };
-    let kernel = [
-        ("/proc/sys/net/ipv6/conf/all/forwarding", "0"),
-        ("/proc/sys/net/ipv6/conf/default/accept_ra", "1"),
-        // Of both families. Who may bind which is up to each service's Landlock rules: a
-        // capability in its user namespace would count for nothing here (capabilities(7)).
-        ("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"),
-    ]
-    .map(|(key, value)| fs::write(key, value).map_err(|e| format!("cannot set {key}: {e}")));
-    [files, score, groups, recording]
-        .into_iter()
-        .chain(kernel)
-        .filter_map(Result::err)
-        .collect()
+    setrlimit(Resource::Nofile, limit)
+        .map_err(|e| format!("cannot raise the limit of open files: {e}"))
+}
+
+fn set_kernel(key: &str, value: &str) -> Result<(), String> {
+    fs::write(key, value).map_err(|e| format!("cannot set {key}: {e}"))
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &str) -> Result<T, String> {
-    let text = fs::read(path).map_err(|e| format!("cannot read {path}: {e}"))?;
+    // Once more: without some of them nothing but a restart leads out of the rescue state.
+    let text = fs::read(path).or_else(|_| fs::read(path));
+    let text = text.map_err(|e| format!("cannot read {path}: {e}"))?;
     serde_json::from_slice(&text).map_err(|e| format!("{path}: {e}"))
 }
 

@@ -13,6 +13,8 @@ use std::path::Path;
 
 /// Reads of one descriptor before the others have their turn.
 const READS: usize = 16;
+/// Messages kept for the kernel's network: a start makes about ten.
+const MAX_UNSENT: usize = 64;
 /// A port without a peer hangs up for ever: tell of changes only.
 const PORT_EVENTS: epoll::EventFlags = epoll::EventFlags::IN
     .union(epoll::EventFlags::OUT)
@@ -48,11 +50,20 @@ impl Init {
     pub(super) fn watch_again(&mut self) {
         let mut unwatched = std::mem::take(&mut self.unwatched);
         unwatched.retain(|token| {
-            self.sources
-                .get(token)
-                .is_some_and(|source| self.watch_source(source, *token).is_err())
+            self.sources.get(token).is_some_and(|source| {
+                let watched = self.watch_source(source, *token);
+                !matches!(watched, Ok(()) | Err(Errno::EXIST))
+            })
         });
         self.unwatched = unwatched;
+    }
+
+    /// Leaves a descriptor alone that cannot be read, until the next feeding of the watchdog.
+    pub(super) fn set_aside(&mut self, fd: BorrowedFd<'_>, token: u64, what: &str, error: Errno) {
+        let _ = epoll::delete(&self.epoll, fd);
+        self.unwatched.push(token);
+        let line = format!("cannot read {what}, trying again: {error}");
+        self.say(Level::Quiet, &line);
     }
 
     /// Closes a descriptor.
@@ -140,7 +151,10 @@ impl Init {
                 for line in found {
                     self.log(&name, line);
                 }
-                open
+                open.unwrap_or_else(|error| {
+                    self.set_aside(fd.as_fd(), token, &format!("what {name} says"), error);
+                    true
+                })
             }
             Source::Notify { service, fd, lines } => {
                 let mut messages = Vec::new();
@@ -153,9 +167,12 @@ impl Init {
                         service, message,
                     )));
                 }
-                open
+                open.unwrap_or_else(|error| {
+                    self.set_aside(fd.as_fd(), token, "whether a service is ready", error);
+                    true
+                })
             }
-            Source::Kernel(fd) => self.kernel_readable(fd),
+            Source::Kernel(fd) => self.kernel_readable(fd, token),
             Source::Recalled { fd } => self.recalled_readable(fd, token),
             Source::Helper { fd, lines } => {
                 let (found, open) = read_lines(fd, lines);
@@ -174,7 +191,10 @@ impl Init {
                         self.say(Level::Quiet, &line);
                     }
                 }
-                open
+                open.unwrap_or_else(|error| {
+                    self.set_aside(fd.as_fd(), token, "what a helper says", error);
+                    true
+                })
             }
         };
         self.sources.insert(token, source);
@@ -232,11 +252,20 @@ impl Init {
                         Source::Netlink(fd) => Some(fd.as_fd()),
                         _ => None,
                     });
-                    let result = netlink
-                        .or(own)
-                        .map(|fd| rustix::net::send(fd, &message, SendFlags::empty()));
-                    if let Some(Err(error)) = result {
-                        self.say(Level::Quiet, &format!("cannot set up the network: {error}"));
+                    let sent = match netlink.or(own) {
+                        // Later ones wait behind it: their order means something.
+                        _ if !self.unsent.is_empty() => Ok(false),
+                        Some(fd) => {
+                            rustix::net::send(fd, &message, SendFlags::empty()).map(|_| true)
+                        }
+                        None => Ok(false),
+                    };
+                    if let Err(error) = sent {
+                        let line = format!("cannot set up the network, trying again: {error}");
+                        self.say(Level::Quiet, &line);
+                    }
+                    if sent != Ok(true) && self.unsent.len() < MAX_UNSENT {
+                        self.unsent.push(message);
                     }
                 }
                 network::Action::OpenDhcp(interface) => match open_dhcp(&interface) {
@@ -280,6 +309,17 @@ impl Init {
                 }
             }
         }
+    }
+
+    /// Sends again what the kernel's network did not take, and opens what DHCP lacks.
+    pub(super) fn make_up_network(&mut self) {
+        let unsent = std::mem::take(&mut self.unsent);
+        let mut actions: Vec<_> = unsent.into_iter().map(network::Action::Netlink).collect();
+        if self.dhcp_sockets().next().is_none() {
+            let interface = self.network.dhcp_interface().map(str::to_owned);
+            actions.extend(interface.map(network::Action::OpenDhcp));
+        }
+        self.network_actions(actions);
     }
 
     fn dhcp_sockets(&self) -> impl Iterator<Item = (u64, &UdpSocket)> {
@@ -434,7 +474,9 @@ impl Init {
         }
         if let Some(Source::Client(client)) = self.sources.get(&token) {
             let data = epoll::EventData::new_u64(token);
-            let _ = epoll::add(&self.epoll, &client.fd, data, epoll::EventFlags::IN);
+            if epoll::add(&self.epoll, &client.fd, data, epoll::EventFlags::IN).is_err() {
+                self.unwatched.push(token);
+            }
         }
     }
 
@@ -451,7 +493,14 @@ impl Init {
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return true,
-                Err(_) => return false,
+                Err(error) => {
+                    let asked = |helper: &&mut Helper| helper.tokens.contains(&token);
+                    if let Some(helper) = self.helpers.iter_mut().find(asked) {
+                        let line = format!("\n[lines were lost: {error}]\n");
+                        journal::collect(&mut helper.text, line.as_bytes());
+                    }
+                    return false;
+                }
             }
         }
     }
@@ -510,7 +559,7 @@ fn write_whole(path: &str, text: &str) -> io::Result<()> {
     fs::rename(&new, path)
 }
 
-fn read_lines(fd: &OwnedFd, lines: &mut Splitter) -> (Vec<String>, bool) {
+fn read_lines(fd: &OwnedFd, lines: &mut Splitter) -> (Vec<String>, Result<bool, Errno>) {
     let mut found = Vec::new();
     let open = read_each(fd, lines, |line| {
         let text = ring::clean(line.bytes());
@@ -523,18 +572,22 @@ fn read_lines(fd: &OwnedFd, lines: &mut Splitter) -> (Vec<String>, bool) {
 }
 
 /// Reads what has come and splits it. Returns whether the other side is still there.
-fn read_each(fd: &OwnedFd, lines: &mut Splitter, mut each: impl FnMut(Line<'_>)) -> bool {
+fn read_each(
+    fd: &OwnedFd,
+    lines: &mut Splitter,
+    mut each: impl FnMut(Line<'_>),
+) -> Result<bool, Errno> {
     let mut buffer = [0; 4096];
     for _ in 0..READS {
         match rustix::io::read(fd, &mut buffer[..]) {
             Ok(0) => {
                 lines.finish(each);
-                return false;
+                return Ok(false);
             }
             Ok(length) => lines.feed(&buffer[..length], &mut each),
-            Err(Errno::AGAIN | Errno::INTR) => return true,
-            Err(_) => return false,
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(true),
+            Err(error) => return Err(error),
         }
     }
-    true
+    Ok(true)
 }
