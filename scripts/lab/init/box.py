@@ -10,6 +10,7 @@ Needs root.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ import struct
 import subprocess
 import time
 import tty
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -29,7 +31,8 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 #: `/bin/init`: its helpers. `--data` would look for the box's disk among the host's.
 HELPERS = """#!/usr/bin/sh
 case $1 in
-    --data) PATH=/usr/bin; mount --bind /keep /data && mkdir -p -m 711 /data/services /data/settings /data/log ;;
+    --data) PATH=/usr/bin; mount --bind /keep /data && mkdir -p -m 711 /data/services /data/settings /data/log &&
+        mkdir -p /data/first-boot && cp /etc/roost/card /data/first-boot/card ;;
     --sntp) exit 1 ;;
     *) exec /sbin/init "$@" ;;
 esac
@@ -53,22 +56,53 @@ pivot_root . old
 cd /
 export PATH=/usr/sbin:/usr/bin
 umount -l /old
-echo made
-read -r _
-exec env -i setpriv --bounding-set -sys_time --inh-caps -sys_time /sbin/init
+# The last program before init is as small as can be: strace counts its calls, too.
+exec env -i setpriv --bounding-set -sys_time --inh-caps -sys_time sh -c 'echo made; read -r _; exec /sbin/init'
 """
 CMDLINE = f"roost.disk=00000001 roost.root=2048,17000,{'ab' * 32},{'cd' * 32} roost.partition=2 roost.watchdog=off\n"
 #: One instruction: every call is allowed (`BPF_RET`, SECCOMP_RET_ALLOW; linux/seccomp.h).
 ALLOW_ALL = struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000)
+#: A card that says nothing but that it is one (services/service/src/card.rs).
+CARD = (b"roost card 1 set by roost flash\n" + b'{"format":1}').ljust((16 << 10) - 1) + b"\n"
 SETTINGS = {"name": "roost", "network": {"mode": "dhcp"}, "time_servers": ["192.0.2.1"],
             "mail": {"max_message_size": 1000, "spam_filter": True}}
 
 
+#: What the kernel said before init began to listen: a warning (linux/Documentation/ABI/testing/dev-kmsg).
+KERNEL_LINE = b"4,1,1000000,-;the test says hello\n"
+
+
 def why_not() -> str | None:
-    """Why these tests cannot run here."""
+    """Why these tests cannot run here, and what to do."""
     if os.geteuid() != 0:
-        return "init as PID 1 of a namespace needs root"
+        return "init as PID 1 of a namespace needs root: run this as root, for example with sudo"
+    if not shutil.which("strace"):
+        return "strace is missing: `scripts/setup test` installs it"
     return None
+
+
+class Strace:
+    """strace(1) on a running process, from when this is made until it is let go.
+
+    The process is stopped for that: otherwise strace would miss what it does until it is quite there.
+    """
+
+    def __init__(self, pid: int, output: Path, *options: str) -> None:
+        output.unlink(missing_ok=True)
+        os.kill(pid, signal.SIGSTOP)
+        status = Path(f"/proc/{pid}/status")
+        wait_for(lambda: "State:\tT" in status.read_text(), 20, "a process that is stopped")
+        self.process = subprocess.Popen(
+            ["strace", "-qq", "-y", "-p", str(pid), "-o", output, *options],
+            stdout=subprocess.DEVNULL, stderr=output.with_suffix(".errors").open("wb"),
+        )
+        wait_for(lambda: output.exists() and "stopped by SIGSTOP" in output.read_text(), 20, "strace")
+        os.kill(pid, signal.SIGCONT)
+
+    def let_go(self) -> None:
+        """Ends it; the process goes on, or stays stopped if it was."""
+        self.process.terminate()
+        self.process.wait(20)
 
 
 class Root:
@@ -87,6 +121,7 @@ class Root:
         settings = folder / "etc/roost"
         (settings / "services.json").write_text(json.dumps(services))
         (settings / "settings.json").write_text(json.dumps(SETTINGS))
+        (settings / "card").write_bytes(CARD)
         # Filters have tests of their own.
         filters = settings / "seccomp"
         (filters / "services").mkdir(parents=True)
@@ -98,10 +133,11 @@ class Root:
 class Box:
     """One boot of a root.
 
-    What is on the data partition is forgotten with the boot, unless `data` is a folder for it.
+    What is on the data partition is forgotten with the boot, unless `data` is a folder for it. With
+    options for strace, PID 1 runs under it, and what it says is in the file `trace` of the folder.
     """
 
-    def __init__(self, root: Root, folder: Path, data: Path | None = None) -> None:
+    def __init__(self, root: Root, folder: Path, data: Path | None = None, strace: tuple[str, ...] = ()) -> None:
         self.folder = folder
         folder.mkdir()
         (folder / "cmdline").write_text(CMDLINE)
@@ -124,6 +160,8 @@ class Box:
         wait_for(lambda: b"made" in (folder / "output").read_bytes(), 20, "the namespaces")
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         self.pid = int(children.read_text())
+        os.write(self.kmsg, KERNEL_LINE)
+        self.strace = Strace(self.pid, folder / "trace", *strace) if strace else None
         self.process.stdin.write(b"\n")
         self.process.stdin.close()
 
@@ -134,6 +172,8 @@ class Box:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        if self.strace:
+            self.strace.process.wait(20)
         os.close(self.terminal)
         os.close(self.kmsg)
         # The kernel takes the last processes out of the group a moment later.
@@ -158,15 +198,16 @@ class Box:
             pass
         return self.said.decode()
 
-    def ask(self, *requests: dict[str, object], limit: float = 5) -> list[dict[str, object]]:
-        """Answers of the control socket."""
+    def ask(self, *requests: dict[str, object], limit: float = 12) -> list[dict[str, object]]:
+        """Answers of the control socket. A wake-up that init lost is made up for within five seconds."""
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(limit)
             self._connect(sock)
             sock.sendall(b"".join(json.dumps(request).encode() + b"\n" for request in requests))
             sock.shutdown(socket.SHUT_WR)
             with sock.makefile() as lines:
-                return [json.loads(line) for line in lines]
+                # Its end may come later: init may have something else to do.
+                return [json.loads(line) for line in itertools.islice(lines, len(requests))]
 
     def _connect(self, sock: socket.socket) -> None:
         """From inside: init knows nobody whose process it cannot see."""
@@ -186,6 +227,10 @@ class Box:
         if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0:
             raise ConnectionRefusedError("init does not take the connection")
 
+    def children(self) -> list[int]:
+        """Processes whose parent PID 1 is."""
+        return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
     def ended(self) -> bool:
         """Whether PID 1 is gone."""
         return self.process.poll() is not None
@@ -196,10 +241,10 @@ class Box:
         return signal.Signals(-code).name if code < 0 else f"status {code}"
 
 
-def wait_for(done: object, seconds: float, what: str) -> None:
-    """Looks again and again until `done` says yes."""
+def wait_for(done: Callable[[], bool], seconds: float, what: str, every: float = 0.005) -> None:
+    """Looks again and again, with `every` seconds between, until `done` says yes."""
     end = time.monotonic() + seconds
     while not done():
         if time.monotonic() > end:
             raise TimeoutError(f"{what}: not within {seconds} s")
-        time.sleep(0.005)
+        time.sleep(every)
