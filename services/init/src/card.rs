@@ -116,7 +116,11 @@ pub fn hand_over(from: &Path, to: &Path, user: u32) -> io::Result<()> {
 pub fn on_box(settings: Option<&Settings>) -> Chosen {
     let path = Path::new(card::PATH);
     // Once more: without it the box may have another address until the next start.
-    choose(settings, read(path).or_else(|_| read(path)))
+    let again = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Err(error),
+        _ => read(path),
+    };
+    choose(settings, read(path).or_else(again))
 }
 
 #[cfg(test)]

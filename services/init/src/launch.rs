@@ -17,6 +17,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+/// Longest report of a child, in bytes.
+const MAX_REPORT: u64 = 4096;
+
 /// Who a program runs as and what it keeps.
 #[derive(Debug)]
 pub struct Confinement {
@@ -163,10 +166,9 @@ pub fn start(mut command: Command, confinement: Option<Confinement>) -> Result<P
     .map_err(failed)?;
     // The child has the last copies of the pipe then: they are closed by its end, or by exec.
     drop((command, report));
-    let mut told = String::new();
-    let problem = match File::from(read).read_to_string(&mut told) {
+    let problem = match io::read_to_string(File::from(read).take(MAX_REPORT)) {
         // A step of ours comes before what exec(3) has to say of it.
-        Ok(_) => told.lines().next().map(str::to_owned),
+        Ok(told) => told.lines().next().map(str::to_owned),
         Err(error) => {
             let _ = kill_process(child, Signal::KILL);
             Some(format!("cannot learn whether it was started: {error}"))

@@ -106,8 +106,6 @@ impl Init {
         }
         init.raise_clock();
         init.clock.base = clock::now().saturating_sub(clock::since_boot());
-        // Ctrl-alt-del shall be a signal to us, not an instant restart.
-        let _ = rustix::system::reboot(rustix::system::RebootCommand::CadOff);
         init.open_what_is_closed(Level::Console);
         init.do_steps();
         if let Some(problem) = release_problem {
@@ -118,13 +116,25 @@ impl Init {
             Some(problem) => init.data_unusable(problem),
             None => {
                 init.boot.begin(clock::since_boot(), DATA);
-                let mut start = || init.start_helper(Task::Data, &["--data"], b"");
-                if let Err(error) = start().or_else(|_| start()) {
-                    init.data_unusable(format!("cannot start the check of the data: {error}"));
-                }
+                init.check_data();
             }
         }
         Ok(init)
+    }
+
+    /// Once more if it cannot be started: without it nothing but a restart helps.
+    fn check_data(&mut self) {
+        for last in [false, true] {
+            let Err(error) = self.start_helper(Task::Data, &["--data"], b"") else {
+                return;
+            };
+            let problem = format!("cannot start the check of the data: {error}");
+            if last {
+                self.data_unusable(problem);
+            } else {
+                self.say(Level::Quiet, &problem);
+            }
+        }
     }
 
     /// The services stay away; the network shall be there all the same.
@@ -270,10 +280,11 @@ impl Init {
 }
 
 /// Steps of the set-up, each useful without the others.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     |init| processes::prepare_folders(&init.table),
     |init| devices::make(&init.table, boot::args()?.disk_id, init.slot),
     Init::open_kernel_log,
+    |_| hear_ctrl_alt_del(),
     |_| raise_open_files(),
     |_| limits::protect_init().map_err(|e| format!("init may be ended for want of memory: {e}")),
     Init::prepare_groups,
@@ -287,6 +298,12 @@ const STEPS: [Step; 11] = [
 ];
 /// What fails that often is not to be had on this machine.
 const ATTEMPTS: u32 = 4;
+
+/// It shall be a signal to us.
+fn hear_ctrl_alt_del() -> Result<(), String> {
+    rustix::system::reboot(rustix::system::RebootCommand::CadOff)
+        .map_err(|e| format!("ctrl-alt-del restarts at once, without an orderly end: {e}"))
+}
 
 fn raise_open_files() -> Result<(), String> {
     let limit = Rlimit {
