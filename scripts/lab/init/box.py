@@ -4,7 +4,7 @@ Only the check of the data partition is another program here (a `/data` in memor
 it has its own tests), and the kernel's log is a terminal that the test reads. Everything else is real:
 mounts, netlink, signals, the control socket, a service, and reboot(2), which in a PID namespace ends
 PID 1 by SIGHUP (reboot(2), "Behavior inside PID namespaces"). The clock cannot be set from here.
-Needs root.
+Needs root, and strace, which lets system calls fail.
 """
 
 from __future__ import annotations
