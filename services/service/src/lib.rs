@@ -11,6 +11,8 @@
 //! - `fingerprint` (a feature): a certificate's fingerprint, for people to compare.
 //! - `door` (a feature): a service's socket for others.
 //! - `follow` (the same feature): the newest certificate, for those who show it.
+//! - [`health`]: how the box is, check by check.
+//! - `letter` (a feature): a message of the box to its owner.
 //! - [`files`]: small files that are there as a whole or not at all.
 //! - [`dns`]: what the box tells of its zones, and what the owner changes there.
 //! - [`update`]: what the owner's laptop says to the box.
@@ -32,6 +34,9 @@ pub mod files;
 pub mod fingerprint;
 #[cfg(feature = "door")]
 pub mod follow;
+pub mod health;
+#[cfg(feature = "letter")]
+pub mod letter;
 pub mod mail;
 pub mod names;
 pub mod notifier;
