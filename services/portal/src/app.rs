@@ -2,6 +2,9 @@
 
 use crate::actions::{certificates, outside, pairing, relay, sts};
 use crate::code::Code;
+use crate::health;
+use crate::health::gather::Doors;
+use crate::health::watch::Pace;
 use crate::identity::Identity;
 use crate::init::Init;
 use crate::outside::Outside;
@@ -61,6 +64,8 @@ pub struct Places {
     pub dns_port: u16,
     /// Who is asked about the box's mail.
     pub outside: Outside,
+    /// Where the box's own ports are.
+    pub doors: Doors,
 }
 
 /// What is shown once, after the pairing.
@@ -122,6 +127,8 @@ pub struct App {
     pub outside: outside::Turns,
     /// What was seen of the name server's answers.
     pub signatures: Watch,
+    /// How the box is, and what the owner was told of that.
+    pub health: health::Care,
     /// Names that browsers may reach the box by, in lower case, beside its addresses.
     names: RwLock<Vec<String>>,
     /// The box's name on the network; another machine may have its own.
@@ -154,6 +161,7 @@ impl App {
             settings,
             identity,
             init: Init(places.init.clone()),
+            health: health::Care::load(&places.data),
             places,
             card_code,
             shown: Mutex::new(None),
@@ -368,14 +376,16 @@ impl App {
     }
 
     /// Looks after what changes by time alone, until the program ends: the clock, the pairing code,
-    /// powered-on time, what init is to be told, what the tunnel is to have, and whether the zones are signed.
+    /// powered-on time, what init is to be told, what the tunnel is to have, whether the zones are signed, and how
+    /// the box is.
     pub async fn tick(self: Arc<Self>) {
         // None waits for what the others ask.
         tokio::join!(
             self.clone().look_again(),
             relay::hand_over(self.clone()),
             sts::keep(self.clone()),
-            watchdog::watch(self)
+            watchdog::watch(self.clone()),
+            health::watch::watch(self, Pace::STANDARD)
         );
     }
 

@@ -26,7 +26,7 @@
 //! - [`device`]: the API for the owner's laptops and pages, and their door on 7625.
 //! - [`init`]: talking to init.
 //! - [`resolver`]: asking the DNS; [`outside`]: what others say of the box's mail.
-//! - [`watchdog`]: whether the name server's answers are signed.
+//! - [`watchdog`]: whether the name server's answers are signed; [`health`]: everything that can be checked.
 
 pub mod actions;
 pub mod app;
@@ -40,6 +40,7 @@ pub mod csrf;
 pub mod decided;
 pub mod device;
 pub mod guide;
+pub mod health;
 pub mod identity;
 pub mod init;
 pub mod listen;

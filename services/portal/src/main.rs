@@ -236,6 +236,7 @@ fn places() -> Result<Places> {
         resolv_conf: env(RESOLV_CONF_ENV).unwrap_or_else(|| "/etc/resolv.conf".into()),
         dns_port: resolver::PORT,
         outside: Outside::STANDARD,
+        doors: |port| SocketAddr::from(([127, 0, 0, 1], port)),
     })
 }
 

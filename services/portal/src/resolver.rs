@@ -1,12 +1,17 @@
 //! The resolver that the box's programs ask: its own (resolv.conf(5)).
 
 use domain::base::iana::{Class, Rcode, Rtype};
-use domain::base::{Name, Question};
+use domain::base::{MessageBuilder, Name, Question};
+use domain::net::client::protocol::{TcpConnect, UdpConnect};
+use domain::net::client::request::{ComposeRequest, RequestMessage, SendRequest};
+use domain::net::client::{dgram, dgram_stream};
 use domain::resolv::StubResolver;
 use domain::resolv::stub::Answer;
 use domain::resolv::stub::conf::ResolvConf;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 /// Where resolvers listen (RFC 1035 §4.2).
 pub const PORT: u16 = 53;
@@ -54,6 +59,53 @@ impl Resolver {
             };
         }
         told
+    }
+}
+
+/// Longest wait for one datagram, and how often it is sent again: loopback loses nothing, but a box that
+/// starts is busy.
+const WAIT: Duration = Duration::from_secs(2);
+const RETRIES: u8 = 2;
+
+/// The address of the resolver that this file names first, at this port.
+pub fn address(resolv_conf: &Path, port: u16) -> Option<SocketAddr> {
+    let mut conf = ResolvConf::new();
+    conf.parse_file(resolv_conf).ok()?;
+    let first = conf.servers.first()?;
+    Some(SocketAddr::new(first.addr.ip(), port))
+}
+
+/// One question to this server, whose answer is to come with signatures (DO; RFC 4035, section 3.2.1), by UDP
+/// with TCP behind it. How long that may take is up to the caller.
+///
+/// # Errors
+/// Why there is no answer, for people.
+pub async fn signed_answer(
+    server: SocketAddr,
+    owner: &Name<Vec<u8>>,
+    kind: Rtype,
+) -> Result<Vec<u8>, String> {
+    let mut question = MessageBuilder::new_vec().question();
+    (question.push((owner, kind))).map_err(|error| error.to_string())?;
+    let mut request =
+        RequestMessage::new(question.into_message()).map_err(|error| error.to_string())?;
+    request.set_dnssec_ok(true);
+    let mut datagrams = dgram::Config::new();
+    datagrams.set_read_timeout(WAIT);
+    datagrams.set_max_retries(RETRIES);
+    let config = dgram_stream::Config::from_parts(datagrams, Default::default());
+    let (connection, streams) = dgram_stream::Connection::with_config(
+        UdpConnect::new(server),
+        TcpConnect::new(server),
+        config,
+    );
+    let mut asked = connection.send_request(request);
+    tokio::select! {
+        answer = asked.get_response() => match answer {
+            Ok(answer) => Ok(answer.as_slice().to_vec()),
+            Err(error) => Err(error.to_string()),
+        },
+        () = streams.run() => Err("the connection broke off".to_owned()),
     }
 }
 

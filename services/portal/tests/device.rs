@@ -182,6 +182,7 @@ impl Played {
             resolv_conf: at("resolv.conf"),
             dns_port: resolver::PORT,
             outside: Outside::STANDARD,
+            doors: |port| SocketAddr::from(([127, 0, 0, 1], port)),
         };
         change(&mut places);
         let init: Arc<Mutex<Vec<control::Request>>> = Arc::default();

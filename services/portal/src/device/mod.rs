@@ -13,6 +13,7 @@ mod certificates;
 mod dns;
 pub mod door;
 pub(crate) mod fault;
+mod health;
 mod laptops;
 mod machine;
 mod mail;
@@ -65,6 +66,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(laptops::revoke))
         .routes(routes!(machine::status))
         .routes(routes!(machine::boot))
+        .routes(routes!(health::health))
         .routes(routes!(machine::logs))
         .routes(routes!(machine::audit))
         .routes(routes!(machine::reboot))

@@ -1,24 +1,17 @@
 //! One look at a zone: two questions, by UDP with TCP behind it, and what their answers are worth.
 
 use super::{SOON, Wrong};
-use crate::resolver::broken;
+use crate::resolver::{broken, signed_answer};
 use crate::time::Wall;
 use domain::base::iana::{Rcode, Rtype};
 use domain::base::name::ToName;
-use domain::base::{Message, MessageBuilder, Name, RecordData};
-use domain::net::client::protocol::{TcpConnect, UdpConnect};
-use domain::net::client::request::{ComposeRequest, RequestMessage, SendRequest};
-use domain::net::client::{dgram, dgram_stream};
+use domain::base::{Message, Name, RecordData};
 use domain::rdata::ZoneRecordData;
 use domain::rdata::dnssec::Timestamp;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
-/// Longest wait for one datagram, and how often it is sent again: loopback loses nothing, but a box that
-/// starts is busy.
-const WAIT: Duration = Duration::from_secs(2);
-const RETRIES: u8 = 2;
 /// Longest wait for one answer, by UDP and then by TCP.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What is asked for. The SOA is signed anew with every change, the keys only when it is time.
@@ -29,37 +22,11 @@ pub(super) async fn look_at(server: SocketAddr, domain: &str, now: Wall) -> Resu
     let no = |why: String| Wrong::NoAnswer { why };
     let apex: Name<Vec<u8>> = (domain.parse()).map_err(|_| no("it is no name".to_owned()))?;
     for kind in KINDS {
-        let answer = timeout(PATIENCE, ask(server, &apex, kind)).await;
+        let answer = timeout(PATIENCE, signed_answer(server, &apex, kind)).await;
         let answer = answer.unwrap_or_else(|_| Err("no answer came in time".to_owned()));
         signed(&answer.map_err(no)?, &apex, kind, now)?;
     }
     Ok(())
-}
-
-/// The bytes of an answer.
-async fn ask(server: SocketAddr, apex: &Name<Vec<u8>>, kind: Rtype) -> Result<Vec<u8>, String> {
-    let mut question = MessageBuilder::new_vec().question();
-    (question.push((apex, kind))).map_err(|error| error.to_string())?;
-    let mut request =
-        RequestMessage::new(question.into_message()).map_err(|error| error.to_string())?;
-    request.set_dnssec_ok(true);
-    let mut datagrams = dgram::Config::new();
-    datagrams.set_read_timeout(WAIT);
-    datagrams.set_max_retries(RETRIES);
-    let config = dgram_stream::Config::from_parts(datagrams, Default::default());
-    let (connection, streams) = dgram_stream::Connection::with_config(
-        UdpConnect::new(server),
-        TcpConnect::new(server),
-        config,
-    );
-    let mut asked = connection.send_request(request);
-    tokio::select! {
-        answer = asked.get_response() => match answer {
-            Ok(answer) => Ok(answer.as_slice().to_vec()),
-            Err(error) => Err(error.to_string()),
-        },
-        () = streams.run() => Err("the connection broke off".to_owned()),
-    }
 }
 
 /// Whether `answer` has records of this type, signed, with signatures that hold now and for a while.

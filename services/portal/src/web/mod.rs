@@ -8,6 +8,7 @@
 mod activity;
 mod assets;
 mod certificates;
+mod checks;
 pub mod closed;
 mod dns;
 mod forward;
@@ -34,6 +35,7 @@ mod words;
 
 pub use guard::MAX_BODY;
 pub(crate) use guard::is_own_host;
+pub(crate) use words::{bytes, rounded, times};
 
 use crate::app::App;
 use axum::Router;
@@ -100,6 +102,7 @@ pub fn router(app: Arc<App>) -> Router {
             "/certificates",
             get(certificates::show).post(certificates::change),
         )
+        .route("/health", get(checks::show).post(checks::look_now))
         .route("/dns", get(dns::show))
         .route("/dns/zone", get(dns::zone).post(dns::change))
         .route("/dns/check", get(dns::check))

@@ -1,6 +1,7 @@
 //! The page that the owner comes back to.
 
 use super::certificates;
+use super::checks;
 use super::health::{self, known_as, state};
 use super::page::{Page, Tone, Trouble, badge, fault, meter, note, sentence, with_code};
 use super::updates::outcome;
@@ -152,6 +153,11 @@ fn machine(
                     }
                     dt { "Addresses" } dd { (status.addresses.join(", ")) }
                 }
+            }
+            section.card {
+                h2 { "Health" }
+                (checks::overview(app))
+                p { a href="/health" { "All checks" } }
             }
             section.card {
                 h2 { "Updates" }

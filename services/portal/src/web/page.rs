@@ -24,6 +24,7 @@ pub const MENU: &[(&str, &[Place])] = &[
         "Box",
         &[
             place("/", "Overview"),
+            place("/health", "Health"),
             place("/relay", "Relay"),
             place("/dns", "DNS"),
             place("/certificates", "Certificates"),

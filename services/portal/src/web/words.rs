@@ -42,7 +42,7 @@ pub fn rounded(time: Duration) -> String {
         5_401..=172_800 => (3_600, "hour"),
         _ => (86_400, "day"),
     };
-    let count = (seconds + unit / 2) / unit;
+    let count = seconds.saturating_add(unit / 2) / unit;
     format!("{count} {name}{}", if count == 1 { "" } else { "s" })
 }
 

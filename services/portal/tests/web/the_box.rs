@@ -91,6 +91,7 @@ impl TheBox {
             resolv_conf: path("resolv.conf"),
             dns_port: resolver::PORT,
             outside: Outside::STANDARD,
+            doors: |port| SocketAddr::from(([127, 0, 0, 1], port)),
         };
         change(&mut places);
         let code = Code::parse(CODE).unwrap();
