@@ -14,8 +14,8 @@ pub use certificates::{
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use device::{
-    BootChartArgs, BoxArgs, FindArgs, LogsArgs, PairArgs, RebootArgs, ResetArgs, RollbackArgs,
-    ServeArgs, StatusArgs, UpdateArgs,
+    BootChartArgs, BoxArgs, DoctorArgs, FindArgs, LogsArgs, PairArgs, RebootArgs, ResetArgs,
+    RollbackArgs, ServeArgs, StatusArgs, UpdateArgs,
 };
 pub use dns::{
     DmarcStage, DnsArgs, DnsCheckArgs, DnsCommand, DnsDmarcArgs, DnsExportArgs, DnsImportArgs,
@@ -49,6 +49,7 @@ First steps:
 
 Later:
   roost status                        see how the box is
+  roost doctor                        check everything, and see what to do
   roost update --bundle FILE          give it a new version, without losing a mail
 
 ";
@@ -178,6 +179,13 @@ pub enum Command {
     Update(UpdateArgs),
     /// Show how the box is
     Status(StatusArgs),
+    /// Check everything about the box, and say what to do
+    ///
+    /// The box looks at its services, card, clock and network, at the tunnel and the relay, at what the DNS
+    /// says of your domain, certificates, and how others see its mail. That takes up to half a minute.
+    /// docs/doctor.md tells of each check. The box does the same once a day, and writes to you when
+    /// something has become worse or better.
+    Doctor(DoctorArgs),
     /// Show what a service of the box has logged
     Logs(LogsArgs),
     /// Draw how the box's last start went

@@ -108,6 +108,13 @@ impl Failure {
         self
     }
 
+    /// The same with another code to exit with.
+    #[must_use]
+    pub fn exiting(mut self, exit: Exit) -> Self {
+        self.0.exit = exit;
+        self
+    }
+
     /// The code to exit with.
     pub fn exit(&self) -> Exit {
         self.0.exit

@@ -13,6 +13,7 @@ mod debian;
 mod device;
 mod disk;
 mod dns;
+mod doctor;
 mod error;
 mod extras;
 mod fat;
@@ -86,6 +87,7 @@ fn dispatch(command: &cli::Command, ui: &Ui) -> Result<(), Failure> {
         cli::Command::Pair(args) => pair::run(args, ui),
         cli::Command::Update(args) => update::run(args, ui),
         cli::Command::Status(args) => status::run(args, ui),
+        cli::Command::Doctor(args) => doctor::run(args, ui),
         cli::Command::Logs(args) => logs::run(args, ui),
         cli::Command::BootChart(args) => boot_chart::run(args, ui),
         cli::Command::Reboot(args) => reboot::run(args, ui),

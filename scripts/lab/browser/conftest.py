@@ -88,6 +88,8 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
         "ROOST_UPDATER": folder / "updater.sock", "ROOST_MAIL": folder / "mail.sock",
         "ROOST_TUNNEL_SOCKET": folder / "tunnel.sock", "ROOST_DNS": folder / "dns.sock",
         "ROOST_CERTIFICATES": folder / "certificates.sock",
+        # Nobody outside is asked anything.
+        "ROOST_RESOLVER": folder / "resolver.sock", "ROOST_RESOLV_CONF": folder / "resolv.conf",
         "ROOST_PORTS": f"{https} {http}",
     }
     url = f"https://127.0.0.1:{https}"

@@ -15,7 +15,7 @@ DOMAIN = "example.org"
 #: Not the one that the image of the lab has: for that no password is made.
 ACCOUNT = "carol"
 PAGES = [
-    "", "relay", "dns", f"dns/zone?domain={DOMAIN}", "certificates", "updates", "logs", "laptops", "mail",
+    "", "health", "relay", "dns", f"dns/zone?domain={DOMAIN}", "certificates", "updates", "logs", "laptops", "mail",
     f"mail/account?name={ACCOUNT}", f"mail/programs?name={ACCOUNT}", "mail/domains", "mail/queue", "security", "activity", "reset", "progress",
 ]  # fmt: skip
 
@@ -79,6 +79,21 @@ def test_every_page_is_fit_to_be_seen(page: Page, box: Box, look: Look, path: st
     assert answer and answer.ok
     expect(page.get_by_role("heading", level=1)).to_have_count(1)
     look(page, shown(path))
+
+
+def test_the_box_is_examined(page: Page, box: Box, look: Look) -> None:
+    page.goto(f"{box.url}/health")
+    page.get_by_role("button", name=re.compile("^Look (now|again)$")).click()
+    expect(page.get_by_role("button", name="Look again")).to_be_visible(timeout=2 * PATIENCE_MS)
+    expect(page.locator(".note")).to_contain_text(re.compile(r"\d+ of \d+ checks are well|All \d+ checks are well"))
+    assert page.locator("main section li[id]").count() >= 40
+    # Every check says what it is about, and what wants somebody leads there.
+    page.locator("#card-room summary").click()
+    expect(page.locator("#card-room details")).to_contain_text("docs/doctor.md#card-room")
+    page.locator("main section").first.get_by_role("link").first.click()
+    target = page.url.partition("#")[2]
+    expect(page.locator(f"[id='{target}']")).to_be_in_viewport()
+    look(page, "health-looked")
 
 
 def test_a_missing_page_says_so(page: Page, box: Box, look: Look) -> None:

@@ -182,7 +182,8 @@ impl Played {
             resolv_conf: at("resolv.conf"),
             dns_port: resolver::PORT,
             outside: Outside::STANDARD,
-            doors: |port| SocketAddr::from(([127, 0, 0, 1], port)),
+            // Nobody is there.
+            doors: |_| SocketAddr::from(([127, 0, 0, 1], 1)),
         };
         change(&mut places);
         let init: Arc<Mutex<Vec<control::Request>>> = Arc::default();
@@ -797,4 +798,24 @@ async fn on_443_the_owner_is_who_is_signed_in_and_no_other_site() {
     assert!(!(played.init.lock().unwrap()).contains(&control::Request::Reboot { trial: false }));
     let laptops = played.app.view(|store, _| store.laptops()).await.unwrap();
     assert_eq!(laptops.len(), 1);
+}
+
+#[tokio::test]
+async fn the_box_is_examined_and_the_last_look_is_kept() {
+    let desk = laptop("desk");
+    let played = Played::owned(&desk).await;
+    let get = async |path| played.call(&desk, "GET", path, None).await.unwrap();
+    let (status, no) = get("/api/v1/health?last=true").await;
+    assert_eq!((status, no["code"].as_str()), (404, Some("not_found")));
+    let (status, health) = get("/api/v1/health").await;
+    assert_eq!((status, health["name"].as_str()), (200, Some("attic")));
+    let checks = health["checks"].as_array().unwrap();
+    let of = |id: &str| checks.iter().find(|checked| checked["id"] == id).unwrap();
+    // What init and the updater say, and what nobody does.
+    assert_eq!(of("clock-set")["level"], "failed");
+    assert_eq!(of("update-way-back")["level"], "ok");
+    assert_eq!(of("net-resolver")["level"], "unknown");
+    assert_eq!(of("card-room")["docs"], "docs/doctor.md#card-room");
+    assert_eq!(get("/api/v1/health?last=true").await, (200, health));
+    assert_eq!(get("/api/v1/health?other=1").await.0, 400);
 }

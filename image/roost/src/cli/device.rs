@@ -168,6 +168,24 @@ pub struct StatusArgs {
     pub which: BoxArgs,
 }
 
+/// Options of `roost doctor`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  roost doctor
+  roost doctor attic.local
+  roost doctor --json | jq '.checks[]? | select(.level == \"failed\" or .level == \"warning\")'
+
+Exit codes: 0 if nothing has failed (there may be warnings); 1 if something has; 2 if the box could not be reached.")]
+pub struct DoctorArgs {
+    /// The same as --box
+    #[arg(value_name = "BOX", value_hint = clap::ValueHint::Hostname)]
+    pub argument: Option<Address>,
+    /// Which box.
+    #[command(flatten)]
+    pub which: BoxArgs,
+}
+
 /// Options of `roost logs`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\

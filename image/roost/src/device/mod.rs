@@ -235,9 +235,24 @@ impl<'a> Device<'a> {
         path: &str,
         body: Option<&serde_json::Value>,
     ) -> Result<serde_json::Value, DeviceError> {
+        self.api_within(method, path, body, ANSWER_LIMIT)
+    }
+
+    /// The same, for an answer that takes longer.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError`], whatever went wrong.
+    pub fn api_within(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Option<&serde_json::Value>,
+        limit: Duration,
+    ) -> Result<serde_json::Value, DeviceError> {
         let mut link = self.connect()?;
         let host = self.address.host_header();
-        let answer = link.request(&host, method, path, body, ANSWER_LIMIT)?;
+        let answer = link.request(&host, method, path, body, limit)?;
         self.note_address()?;
         Ok(answer)
     }

@@ -1,6 +1,7 @@
 //! Commands that talk to a box, against a box made of real TLS and scripted answers.
 
 mod certificates;
+mod doctor;
 mod laptop;
 mod made_up;
 mod pairing;

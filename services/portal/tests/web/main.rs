@@ -6,6 +6,7 @@ mod certificates;
 mod dns;
 mod doors;
 mod forwarded;
+mod health;
 mod mail;
 mod pages;
 mod passkeys;

@@ -3,6 +3,7 @@
 
 use roost_portal::app::{App, Places};
 use roost_portal::code::Code;
+use roost_portal::health::gather::Doors;
 use roost_portal::identity::Identity;
 use roost_portal::listen::{self, Limits};
 use roost_portal::outside::Outside;
@@ -54,6 +55,14 @@ impl TheBox {
         .await
     }
 
+    /// One whose own ports are there.
+    pub async fn with_doors(doors: Doors) -> Self {
+        Self::made(Limits::STANDARD, PoweredOn(0), |places| {
+            places.doors = doors
+        })
+        .await
+    }
+
     /// One that was powered on for so long after its pairing had begun.
     pub async fn with(limits: Limits, age: PoweredOn, mail: Option<SocketAddr>) -> Self {
         let change = |places: &mut Places| places.mail_http = mail.unwrap_or(places.mail_http);
@@ -91,7 +100,8 @@ impl TheBox {
             resolv_conf: path("resolv.conf"),
             dns_port: resolver::PORT,
             outside: Outside::STANDARD,
-            doors: |port| SocketAddr::from(([127, 0, 0, 1], port)),
+            // Nobody is there.
+            doors: |_| SocketAddr::from(([127, 0, 0, 1], 1)),
         };
         change(&mut places);
         let code = Code::parse(CODE).unwrap();
