@@ -344,11 +344,12 @@ async fn public_ports(facts: &Facts) -> BTreeMap<u16, Told<Shown>> {
 
 /// Whether mail gets out, and who has its address on a list.
 async fn others(app: &Arc<App>, facts: &Facts) -> (Told<Port25>, Option<Vec<Listing>>) {
-    // From home, another way than mail's would be tried.
-    let has_relay = facts.has_relay() == Some(true);
     let port25 = async {
-        if !has_relay {
-            return Err("no relay is set up".to_owned());
+        // From home, another way than mail's would be tried.
+        match facts.has_relay() {
+            Some(true) => {}
+            Some(false) => return Err("no relay is set up".to_owned()),
+            None => return Err("whether there is a relay is not known".to_owned()),
         }
         let tried = timeout(FAR, try_port25(app))
             .await

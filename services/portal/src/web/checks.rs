@@ -76,12 +76,14 @@ fn all(health: &Health) -> Markup {
                 ul.steps { @for checked in bad { li { (line(checked)) (advice(checked)) } } }
             }
         }
-        @for group in groups {
-            section.card.checks {
-                h2 { (group) }
-                ul.steps {
-                    @for checked in health.checks.iter().filter(|one| one.group == group) {
-                        li id=(checked.id) { (line(checked)) (about(checked)) }
+        div.cards {
+            @for group in groups {
+                section.card.checks {
+                    h2 { (group) }
+                    ul.steps {
+                        @for checked in health.checks.iter().filter(|one| one.group == group) {
+                            li id=(checked.id) { (about(checked)) }
+                        }
                     }
                 }
             }
@@ -111,21 +113,26 @@ fn mark(level: Level) -> Markup {
 fn advice(checked: &Checked) -> Markup {
     html! {
         p { strong { "What to do: " } (with_code(&checked.to_do)) }
-        p { a href={ "#" (checked.id) } { "How it is checked" } }
+        p { a href={ "#about-" (checked.id) } { "How it is checked" } }
     }
 }
 
-/// The same as in the documentation, for who has only the box at hand.
+/// The same, and behind it what the documentation says, for who has only the box at hand.
 fn about(checked: &Checked) -> Markup {
     let mut all = GROUPS.iter().flat_map(|group| group.checks);
     html! {
-        @if let Some(check) = all.find(|check| check.id == checked.id) {
-            details {
-                summary { "About this" }
-                p.detail { (with_code(check.how)) }
-                p.detail { strong { "If it is not so: " } (with_code(check.to_do)) }
-                p.detail { "In the documentation: " code { (checked.docs) } }
+        details.check {
+            summary {
+                span { (checked.what) }
+                (mark(checked.level))
+                span.detail { (checked.found) }
             }
+            @if let Some(check) = all.find(|check| check.id == checked.id) {
+                // Browsers open what a link leads into.
+                p.detail id={ "about-" (checked.id) } { (with_code(check.how)) }
+                p.detail { strong { "If it is not so: " } (with_code(check.to_do)) }
+            }
+            p.detail { "In the documentation: " code { (checked.docs) } }
         }
     }
 }
