@@ -21,6 +21,13 @@ const DAY: u64 = 86_400;
 const NO_DOMAIN: &str = "the box has no domain yet";
 /// No relay, so nothing of it can be looked at.
 const NO_RELAY: &str = "no relay is set up";
+/// Why nobody outside can know anything of the box's domains, if that is so: without a relay they have no
+/// address to lead to.
+fn nowhere(facts: &super::facts::Facts) -> Option<super::verdict::Verdict> {
+    let nowhere = facts.has_relay() == Some(false) && facts.outside.is_empty();
+    nowhere.then(|| super::verdict::unknown(NO_RELAY))
+}
+
 /// No public address is known.
 const NO_ADDRESS: &str = "no public address of the box is known: it comes with the relay";
 /// Nothing that has a date can be looked at.

@@ -32,8 +32,9 @@ service itself does not work, the message waits.
 to the public address and back in, through the tunnel and back, and by the DNS from the root on. Where there is no such way, \
 a check says so and is not guessed.
 
-**Blocklists** are asked once for each look, through the box's own resolver and never by way of a public one, as their \
-owners ask of small users. Spamhaus answers 127.255.255.x to those whom it does not serve: that counts as not answered.
+**Blocklists** are asked once for each look, through the box's own resolver. That asks the lists' own name servers, as their \
+owners want it of small users; where the home network lets it ask only its own resolver, some lists refuse to answer. \
+Spamhaus says so with 127.255.255.x: that counts as not answered, never as listed.
 
 ";
 

@@ -3,10 +3,16 @@
 
 use crate::browser::Browser;
 use crate::pages::snapshot;
+use crate::played_certificates::{PlayedCertificates, failing};
+use crate::played_dns::{self, Says};
 use crate::played_mail::PlayedMail;
+use crate::played_tunnel::{PlayedTunnel, up};
+use crate::played_zones::PlayedZones;
 use crate::the_box::TheBox;
+use domain::base::iana::Rtype;
 use hyper::StatusCode;
 use roost_portal::health::kept::{FILE, Kept};
+use roost_portal::health::look;
 use roost_portal::health::watch::{Pace, watch};
 use roost_service::health::Level;
 use std::net::SocketAddr;
@@ -163,4 +169,58 @@ async fn the_owner_is_written_once_about_each_change() {
     // A damaged file is no reason not to look: it is begun anew.
     std::fs::write(data.join(FILE), "{").unwrap();
     assert_eq!(Kept::load(&data), Kept::default());
+}
+
+/// With everybody there: what each says reaches the checks that are about it.
+#[tokio::test]
+async fn what_services_and_the_dns_say_reaches_the_checks() {
+    let dns = played_dns::listen(|name, kind, _| match (name, kind) {
+        ("example.org", Rtype::MX) => Says::Mail(vec![(10, "mail.example.org")]),
+        ("mail.example.org", Rtype::A) => Says::Addresses(vec![[192, 0, 2, 9].into()]),
+        ("example.net", _) => Says::Broken,
+        _ => Says::Empty,
+    });
+    let the_box = TheBox::with_resolver(dns.await.port()).await;
+    let places = &the_box.app.places;
+    std::fs::write(&places.resolv_conf, "nameserver 127.0.0.1\n").unwrap();
+    the_box.with_init();
+    let _mail = PlayedMail::listen(&places.mail);
+    let _zones = PlayedZones::listen(&places.dns);
+    let tunnel = PlayedTunnel::listen(&places.tunnel);
+    tunnel.lock().status = up();
+    let certificates = PlayedCertificates::listen(&places.certificates);
+    certificates.lock().status = failing();
+    wait("the time", || the_box.app.now().wall.is_some()).await;
+    let health = look(&the_box.app).await;
+    let mut text = String::new();
+    for id in [
+        "box-services",
+        "tunnel-up",
+        "tunnel-delay",
+        "net-lookups",
+        "dns-served",
+        "dns-here",
+        "dns-copy",
+        "dns-world",
+        "dnssec-chain",
+        "cert-agreed",
+        "cert-renewal",
+        "mail-queue",
+        "mail-dkim",
+        "out-name",
+        "tls-imap",
+        "ports-programs",
+        "access-owner",
+    ] {
+        let checked = health
+            .checks
+            .iter()
+            .find(|checked| checked.id == id)
+            .unwrap();
+        text += &format!("{id} [{}] {}\n", checked.level.word(), checked.found);
+    }
+    insta::assert_snapshot!(text);
+    // Two who ask at the same time get the same look, and each asker one that began after the question.
+    let (one, other) = tokio::join!(look(&the_box.app), look(&the_box.app));
+    assert_eq!(one, other);
 }

@@ -12,6 +12,9 @@ mod pages;
 mod passkeys;
 #[path = "../played/certificates.rs"]
 mod played_certificates;
+#[expect(dead_code, reason = "the tests of the API have it say more")]
+#[path = "../played/dns.rs"]
+mod played_dns;
 #[path = "../played/mail.rs"]
 mod played_mail;
 #[path = "../played/tunnel.rs"]

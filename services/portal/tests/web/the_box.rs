@@ -55,6 +55,14 @@ impl TheBox {
         .await
     }
 
+    /// One whose resolver answers at this port of loopback.
+    pub async fn with_resolver(port: u16) -> Self {
+        Self::made(Limits::STANDARD, PoweredOn(0), |places| {
+            places.dns_port = port
+        })
+        .await
+    }
+
     /// One whose own ports are there.
     pub async fn with_doors(doors: Doors) -> Self {
         Self::made(Limits::STANDARD, PoweredOn(0), |places| {

@@ -21,8 +21,8 @@ pub const CHECKS: &[Check] = &[
     Check {
         id: "cert-valid",
         what: "Every certificate holds",
-        how: "How long each certificate holds. A warning with less than 14 days left (7 if it was made for less than 30) or \
-              while one is missing, failed with less than a third of that, or if it has ended.",
+        how: "How long each certificate holds. A warning with less than 14 days left (7 if it was made for less than 30 days, \
+              2 for less than 10) or while one is missing, failed with less than a third of that, or if it has ended.",
         to_do: "`roost certificates show` says what failed; `roost certificates renew` tries now.",
         decide: valid,
     },

@@ -14,7 +14,7 @@ pub const CHECKS: &[Check] = &[
               certificates, signatures and the app's codes need the time.",
         to_do: "See whether the internet works at home, and whether the network lets time through (UDP port 123). \
                 `roost logs init` says what each time server answered; other ones can be named in roost.toml \
-                (`[network] time_servers`).",
+                (`[time] servers`).",
         decide: set,
     },
     Check {

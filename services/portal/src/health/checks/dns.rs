@@ -14,7 +14,8 @@ pub const NAMES: &[Check] = &[
     Check {
         id: "dns-served",
         what: "The box answers for each of its domains",
-        how: "Asked of the name server. Failed if it does not serve one of the domains.",
+        how: "Asked of the name server. Failed if it does not serve one of the domains. Not checked without a relay: the \
+              domain has no address to lead to then.",
         to_do: "`roost logs dns` says why; `roost dns show` shows the zone.",
         decide: served,
     },
@@ -117,6 +118,9 @@ fn served(facts: &Facts) -> Verdict {
         Ok(zones) => zones,
         Err(not) => return not,
     };
+    if let Some(not) = super::nowhere(facts) {
+        return not;
+    }
     let names: Vec<String> = zones.iter().map(|zone| zone.domain.clone()).collect();
     let all = zones.iter().map(|zone| match (&zone.fault, zone.serial) {
         (Some(why), _) => failed(format!("{}: {}.", zone.domain, why.trim_end_matches('.'))),
@@ -140,6 +144,9 @@ struct Judge {
 
 impl Judge {
     fn judge(&self, facts: &Facts) -> Verdict {
+        if let Some(not) = super::nowhere(facts) {
+            return not;
+        }
         if facts.checks.is_empty() {
             return match &facts.dns {
                 Err(why) => unknown(why),
@@ -271,6 +278,9 @@ fn registry(facts: &Facts) -> Verdict {
 }
 
 fn world(facts: &Facts) -> Verdict {
+    if let Some(not) = super::nowhere(facts) {
+        return not;
+    }
     let domains = facts.domains();
     let Some(host) = facts.host() else {
         return unknown("the mail service does not say its name");

@@ -56,6 +56,9 @@ pub const CHECKS: &[Check] = &[
 ];
 
 fn domains(facts: &Facts) -> Result<Vec<&str>, Verdict> {
+    if let Some(not) = super::nowhere(facts) {
+        return Err(not);
+    }
     let domains = facts.domains();
     match domains.is_empty() {
         true => Err(match &facts.dns {
@@ -325,6 +328,9 @@ fn mta_sts(facts: &Facts) -> Verdict {
 }
 
 fn tlsa(facts: &Facts) -> Verdict {
+    if let Some(not) = super::nowhere(facts) {
+        return not;
+    }
     let Some(host) = facts.host() else {
         return unknown("the mail service does not say its name");
     };

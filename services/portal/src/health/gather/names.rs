@@ -69,6 +69,11 @@ mod tests {
     use domain::rdata::Mx;
 
     #[test]
+    fn the_root_has_a_name() {
+        assert!(".".parse::<Name<Vec<u8>>>().unwrap().is_root());
+    }
+
+    #[test]
     fn answers_are_read_and_broken_ones_are_no_panic() {
         let name = |text: &str| text.parse::<Name<Vec<u8>>>().unwrap();
         let mut question = MessageBuilder::new_vec().question();
