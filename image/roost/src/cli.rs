@@ -4,6 +4,7 @@ mod certificates;
 mod device;
 mod dns;
 mod flash;
+mod moving;
 #[cfg(test)]
 mod page;
 mod relay;
@@ -22,6 +23,7 @@ pub use dns::{
     DnsOwnArgs, DnsReplaceKeyArgs, DnsShowArgs, DnsZoneArgs,
 };
 pub use flash::FlashArgs;
+pub use moving::{ExportArgs, Format, ImportArgs};
 pub use relay::{
     BoxKeyArgs, ProjectArgs, RelayApplyArgs, RelayArgs, RelayCommand, RelayConnectArgs,
     RelayCostArgs, RelayDestroyArgs, RelayFinishArgs, RelayLookArgs, RelayPlanArgs,
@@ -216,6 +218,16 @@ pub enum Command {
     Dns(DnsArgs),
     /// Look after the box's certificates: why others trust it
     Certificates(CertificatesArgs),
+    /// Move mail into the box: from another server, from maildirs, from mbox files
+    ///
+    /// Every message keeps its folder, its marks and its date, and goes in once, however often you
+    /// run the command. Nothing is changed in the old mailbox.
+    Import(Box<ImportArgs>),
+    /// Pack all that is yours into one file, for the day you leave
+    ///
+    /// Mail, contacts, calendars, the domain's zone and the relay's Terraform project, in forms that
+    /// other servers read, with a README.txt that says how.
+    Export(Box<ExportArgs>),
     /// Print a completion script for your shell
     Completions(CompletionsArgs),
 }

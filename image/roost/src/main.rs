@@ -15,17 +15,20 @@ mod disk;
 mod dns;
 mod doctor;
 mod error;
+mod export;
 mod extras;
 mod fat;
 mod fetch;
 mod find;
 mod flash;
+mod import;
 mod init;
 mod initramfs;
 mod kernel;
 mod keys;
 mod lock;
 mod logs;
+mod mail;
 mod modules;
 mod pair;
 mod password;
@@ -97,6 +100,8 @@ fn dispatch(command: &cli::Command, ui: &Ui) -> Result<(), Failure> {
         cli::Command::Relay(args) => relay::run(args, ui),
         cli::Command::Dns(args) => dns::run(args, ui),
         cli::Command::Certificates(args) => certificates::run(args, ui),
+        cli::Command::Import(args) => import::run(args, ui),
+        cli::Command::Export(args) => export::run(args, ui),
         cli::Command::Completions(args) => completions::run(args, ui),
     }
 }

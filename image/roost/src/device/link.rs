@@ -128,6 +128,67 @@ impl Link {
         Err(refused(&head, &body))
     }
 
+    /// One request of another protocol over HTTP (RFC 9112), and its answer: the status and the body, which
+    /// may have `most` bytes. `head` has all lines of the request's head, each with its end.
+    ///
+    /// # Errors
+    ///
+    /// What [`Self::turn`] says; [`DeviceError::NotUnderstood`] if the answer is too long.
+    pub fn exchange(
+        &mut self,
+        head: &str,
+        body: &[u8],
+        most: usize,
+        limit: Duration,
+    ) -> Result<(u16, Vec<u8>), DeviceError> {
+        self.send_bytes(format!("{head}\r\n").as_bytes(), body, limit)?;
+        let head = self.head(limit)?;
+        let body = match head.framing {
+            Framing::Length(_) => self.body_up_to(&head, most, limit)?,
+            Framing::Chunks => self.chunks(most, limit)?,
+            Framing::UntilEnd if matches!(head.status, 204 | 304) => Vec::new(),
+            Framing::UntilEnd => loop {
+                match self.more(limit) {
+                    Ok(()) if self.inbox.len() <= most => {}
+                    Ok(()) => return Err(too_long()),
+                    Err(DeviceError::Cut(_)) => break std::mem::take(&mut self.inbox),
+                    Err(e) => return Err(e),
+                }
+            },
+        };
+        Ok((head.status, body))
+    }
+
+    /// A body in pieces (RFC 9112, section 7.1).
+    fn chunks(&mut self, most: usize, limit: Duration) -> Result<Vec<u8>, DeviceError> {
+        let no_http = || DeviceError::NoBox("it speaks no HTTP".to_owned());
+        let mut body = Vec::new();
+        loop {
+            let (begin, length) = match httparse::parse_chunk_size(&self.inbox) {
+                Ok(httparse::Status::Complete((begin, length))) => (begin, length),
+                Ok(httparse::Status::Partial) if self.inbox.len() < MAX_HEAD_BYTES => {
+                    self.more(limit)?;
+                    continue;
+                }
+                _ => return Err(no_http()),
+            };
+            let length = usize::try_from(length)
+                .ok()
+                .filter(|n| body.len().saturating_add(*n) <= most);
+            let length = length.ok_or_else(too_long)?;
+            // Fields behind the last piece are not used by anybody we ask.
+            let end = begin + length + 2;
+            while self.inbox.len() < end {
+                self.more(limit)?;
+            }
+            body.extend_from_slice(&self.inbox[begin..begin + length]);
+            self.inbox.drain(..end);
+            if length == 0 {
+                return Ok(body);
+            }
+        }
+    }
+
     /// Asks for the updater's lines: from then on [`Self::send`] and [`Self::answer`] work.
     ///
     /// # Errors
@@ -166,24 +227,42 @@ impl Link {
         let length = (parsed.headers.iter())
             .find(|field| field.name.eq_ignore_ascii_case("content-length"))
             .and_then(|field| std::str::from_utf8(field.value).ok()?.trim().parse().ok());
+        let chunked = (parsed.headers.iter())
+            .filter(|field| field.name.eq_ignore_ascii_case("transfer-encoding"))
+            .any(|field| field.value.to_ascii_lowercase().ends_with(b"chunked"));
         let head = Head {
             status: parsed.code.unwrap_or_default(),
-            length: length.unwrap_or_default(),
+            framing: match length {
+                _ if chunked => Framing::Chunks,
+                Some(length) => Framing::Length(length),
+                None => Framing::UntilEnd,
+            },
         };
         self.inbox.drain(..end);
         Ok(head)
     }
 
     fn body(&mut self, head: &Head, limit: Duration) -> Result<Vec<u8>, DeviceError> {
-        if head.length > MAX_BODY_BYTES {
-            return Err(DeviceError::NotUnderstood(
-                "its answer is too long".to_owned(),
-            ));
+        self.body_up_to(head, MAX_BODY_BYTES, limit)
+    }
+
+    fn body_up_to(
+        &mut self,
+        head: &Head,
+        most: usize,
+        limit: Duration,
+    ) -> Result<Vec<u8>, DeviceError> {
+        let Framing::Length(length) = head.framing else {
+            // The box's API always says it.
+            return Ok(Vec::new());
+        };
+        if length > most {
+            return Err(too_long());
         }
-        while self.inbox.len() < head.length {
+        while self.inbox.len() < length {
             self.more(limit)?;
         }
-        Ok(self.inbox.drain(..head.length).collect())
+        Ok(self.inbox.drain(..length).collect())
     }
 
     /// Waits until more has come.
@@ -392,8 +471,21 @@ impl Link {
 /// What matters of the head of an answer.
 struct Head {
     status: u16,
-    /// Bytes of the body. The box's API always says it.
-    length: usize,
+    framing: Framing,
+}
+
+/// How an answer says where its body ends (RFC 9112, section 6.3).
+enum Framing {
+    /// Bytes of the body.
+    Length(usize),
+    /// In pieces.
+    Chunks,
+    /// With the connection.
+    UntilEnd,
+}
+
+fn too_long() -> DeviceError {
+    DeviceError::NotUnderstood("its answer is too long".to_owned())
 }
 
 fn refused(head: &Head, body: &[u8]) -> DeviceError {

@@ -3,6 +3,7 @@
 //! - [`address`]: where a box is; [`identity`]: the laptop's key; [`folder`]: what is kept on this
 //!   computer, of that [`paired`]: boxes, and [`cards`]: cards made here.
 //! - [`tls`] compares certificates, [`link`] moves bytes and lines, [`error`] tells what went wrong.
+//! - [`mailbox`]: the box's mail accounts, for commands that move mail.
 //! - [`stop`]: Ctrl-C; [`words`]: how things that a box reports are put on a terminal.
 //!
 //! A command makes a [`Device`] and opens conversations with it. Each begins
@@ -14,6 +15,7 @@ pub mod error;
 pub mod folder;
 pub mod identity;
 pub mod link;
+pub mod mailbox;
 pub mod paired;
 pub mod stop;
 pub mod tls;
