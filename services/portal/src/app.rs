@@ -58,6 +58,8 @@ pub struct Places {
     pub name_server: std::net::SocketAddr,
     /// Where mail speaks HTTP.
     pub mail_http: std::net::SocketAddr,
+    /// Where mail speaks IMAP over TLS.
+    pub mail_imaps: std::net::SocketAddr,
     /// Which resolver the box's programs ask, as resolv.conf(5): its own.
     pub resolv_conf: PathBuf,
     /// Port of that resolver.

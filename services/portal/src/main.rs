@@ -42,6 +42,7 @@ const MAIL_ENV: &str = "ROOST_MAIL";
 const TUNNEL_ENV: &str = "ROOST_TUNNEL_SOCKET";
 /// Another place for mail's HTTP, e.g. `127.0.0.1:9080`, for the same.
 const MAIL_HTTP_ENV: &str = "ROOST_MAIL_HTTP";
+const MAIL_IMAPS_ENV: &str = "ROOST_MAIL_IMAPS";
 /// Another socket of the name server, for the same.
 const DNS_ENV: &str = "ROOST_DNS";
 /// Another socket of the certificate service, for the same.
@@ -233,6 +234,7 @@ fn places() -> Result<Places> {
         resolver: env(RESOLVER_ENV).unwrap_or_else(roost_service::resolver::socket),
         name_server: address(NAME_SERVER_ENV, resolver::PORT)?,
         mail_http: address(MAIL_HTTP_ENV, mail::HTTP_PORT)?,
+        mail_imaps: address(MAIL_IMAPS_ENV, mail::ports::IMAPS)?,
         resolv_conf: env(RESOLV_CONF_ENV).unwrap_or_else(|| "/etc/resolv.conf".into()),
         dns_port: resolver::PORT,
         outside: Outside::STANDARD,

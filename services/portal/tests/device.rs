@@ -179,6 +179,7 @@ impl Played {
             resolver: at("resolver.sock"),
             name_server: ([127, 0, 0, 1], 9).into(),
             mail_http: ([127, 0, 0, 1], 9).into(),
+            mail_imaps: ([127, 0, 0, 1], 9).into(),
             resolv_conf: at("resolv.conf"),
             dns_port: resolver::PORT,
             outside: Outside::STANDARD,

@@ -262,7 +262,11 @@ mod tests {
                 .unwrap();
             let said = String::from_utf8_lossy(&done.stdout);
             // tar says what it thinks of such times.
-            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+            assert!(
+                done.status.success(),
+                "{}",
+                String::from_utf8_lossy(&done.stderr)
+            );
             let expected = format!(
                 "1800000000 700 empty\n1800000000 600 README.txt\n-86400 600 old\n-1 600 {long}\n8589934592 600 {long}2\n"
             );

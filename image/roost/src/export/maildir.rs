@@ -65,11 +65,8 @@ impl Words {
             .filter(|(_, flag)| flags.has(flag))
             .map(|(letter, _)| *letter)
             .collect();
-        for word in flags.keywords().filter(|word| {
-            !MARKS
-                .iter()
-                .any(|(_, flag)| flag.eq_ignore_ascii_case(word))
-        }) {
+        // Dovecot knows no `P`, only letters of its own.
+        for word in flags.keywords() {
             let known = self.words.iter().position(|own| own == word);
             let at = known.unwrap_or_else(|| {
                 self.words.push(word.to_owned());

@@ -1,8 +1,8 @@
 //! Messages in mbox files: as Unix mailers, Thunderbird, Apple's Mail and Google's Takeout write them (RFC 4155).
 //!
 //! A message begins with a line `From … date`. Whatever begins with `From ` in a message should have got a
-//! `>`, but not everybody writes it; so a line counts only if it ends with a date and stands behind an empty
-//! line. No library: mail-parser (0.11) begins a message at every `From `, knows no dates before
+//! `>`, but not everybody writes it; so a line counts only if it ends with a date, and stands
+//! behind an empty line or is to the letter of ctime(3). No library: mail-parser (0.11) begins a message at every `From `, knows no dates before
 //! 1970 and no marks, and holds each message in memory.
 
 use crate::mail::date::Date;
@@ -118,19 +118,19 @@ impl<R: BufRead> Mbox<R> {
                 return Ok(Some(head));
             }
             let starts = std::mem::replace(&mut at_start, line.ends_with(b"\n"));
-            if starts && (after_blank || empty) && begins(&line) {
+            if starts && begins(&line) && (after_blank || empty || to_the_letter(&line)) {
                 self.next = Some(line);
                 return Ok(Some(head));
             }
             empty = false;
             after_blank = starts && matches!(line.as_slice(), b"\n" | b"\r\n");
-            if in_header {
-                in_header = !after_blank;
-                if after_blank || !field.is_own(&line, starts, &mut head) {
+            if in_header && !after_blank {
+                if !field.is_own(&line, starts, &mut head) {
                     out.write_all(&line)?;
                 }
                 continue;
             }
+            in_header = false;
             out.write_all(&held)?;
             held.clear();
             if after_blank {
@@ -157,6 +157,12 @@ impl<R: BufRead> Mbox<R> {
 fn begins(line: &[u8]) -> bool {
     let rest = line.strip_prefix(b"From ").map(String::from_utf8_lossy);
     rest.is_some_and(|rest| Date::from_mbox(&rest).is_some())
+}
+
+/// Some mailers put no empty line before it.
+fn to_the_letter(line: &[u8]) -> bool {
+    let rest = line.strip_prefix(b"From ").map(String::from_utf8_lossy);
+    rest.is_some_and(|rest| Date::is_ctime(&rest))
 }
 
 fn is_from_behind_quotes(line: &[u8]) -> bool {
@@ -295,6 +301,7 @@ Subject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA
 
 notes
 From behind no empty line Fri Nov 27 08:50:09 2026
+From the Wed Dec 31 23:59:59 1969 on
 From x Wed Dec 31 23:59:59 1969
 From y Tue Jan 19 03:14:08 2038
 no header here"

@@ -18,7 +18,7 @@ mod target;
 use crate::cli::ImportArgs;
 use crate::device::mailbox::Mailbox;
 use crate::device::stop::Stop;
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::mail::account::{self, ImapUrl};
 use crate::mail::message::Key;
 use crate::ui::{Step, Ui, size};
@@ -99,6 +99,22 @@ struct Plan {
     to: Vec<String>,
 }
 
+impl Report {
+    /// Of a folder that nothing was tried of.
+    fn of(plan: &Plan) -> Self {
+        let items = &plan.listing.items;
+        Self {
+            folder: plan.folder.name(),
+            into: plan.to.join("/"),
+            messages: (items.len() + plan.listing.unreadable.len()) as u64,
+            bytes: items.iter().map(|item| item.key.size()).sum(),
+            left_out: plan.listing.gone,
+            untried: items.len() as u64,
+            ..Self::default()
+        }
+    }
+}
+
 /// `roost import`.
 pub fn run(args: &ImportArgs, ui: &Ui) -> Result<(), Failure> {
     let stop = Stop::on_ctrl_c().map_err(|e| Failure::new("cannot watch for Ctrl-C").because(e))?;
@@ -148,7 +164,14 @@ pub fn run(args: &ImportArgs, ui: &Ui) -> Result<(), Failure> {
     if !summary.folders.is_empty() {
         ui.result(shown::told(&summary), &summary);
     }
-    done?;
+    match done {
+        // Whatever it was doing just then.
+        Err(failure) if failure.exit() == Exit::Interrupted => {
+            return Err(Failure::interrupted("interrupted; what was moved stays")
+                .hint("run the same command again: it goes on where it ended"));
+        }
+        other => other?,
+    }
     shown::verdict(&summary)
 }
 
@@ -221,15 +244,17 @@ impl Import<'_> {
         for plan in &plans {
             step.message(plan.folder.name());
             self.summary.folders.push(Report {
-                folder: plan.folder.name(),
-                into: plan.to.join("/"),
-                messages: plan.listing.items.len() as u64 + plan.listing.unreadable.len() as u64,
-                bytes: plan.listing.items.iter().map(|item| item.key.size()).sum(),
-                left_out: plan.listing.gone,
-                ..Report::default()
+                untried: 0,
+                ..Report::of(plan)
             });
-            self.folder(source, plan, &mut journal, (&step, before))?;
+            let done = self.folder(source, plan, &mut journal, (&step, before));
             before += self.report().bytes;
+            if done.is_err() {
+                let rest = plans.iter().skip(self.summary.folders.len());
+                let rest: Vec<Report> = rest.map(Report::of).collect();
+                self.summary.folders.extend(rest);
+                return done;
+            }
         }
         let moved: u64 = self.summary.folders.iter().map(|report| report.moved).sum();
         step.done(format!("{moved} messages"));
@@ -263,7 +288,7 @@ impl Import<'_> {
         step.total_items(folders.len() as u64);
         for folder in folders {
             if self.stop.is_set() {
-                return Err(Failure::interrupted("interrupted; nothing was moved"));
+                return Err(Failure::interrupted("interrupted"));
             }
             step.advance(1);
             if let Some(why) = self.why_not(&folder) {
@@ -339,6 +364,7 @@ impl Import<'_> {
         for (which, why) in &listing.unreadable {
             self.trouble(folder, which.clone(), 0, why.clone());
         }
+        self.report().refused += listing.unreadable.len() as u64;
         let (raw, there) = self.target.layout().spelling(to);
         self.report().new = !there;
         let mut validity = 0;
@@ -361,7 +387,7 @@ impl Import<'_> {
                         self.summary_bytes(),
                         why,
                     );
-                    self.report().refused = listing.items.len() as u64;
+                    self.report().refused += listing.items.len() as u64;
                     return Ok(());
                 }
             }
@@ -448,8 +474,7 @@ impl Import<'_> {
         let which = |item: &Item| Source::which(folder, listing, item);
         while let Ok(got) = from.recv() {
             if self.stop.is_set() {
-                return Err(Failure::interrupted("interrupted; what was moved stays")
-                    .hint("run the same command again: it goes on where it ended"));
+                return Err(Failure::interrupted("interrupted"));
             }
             let (item, mut message) = match got {
                 Got::Message(item, message) => (item, message),

@@ -23,7 +23,7 @@ pub fn told(summary: &Summary) -> String {
         ("messages", Align::Right),
         ("size", Align::Right),
         (moved, Align::Right),
-        ("there before", Align::Right),
+        ("already there", Align::Right),
     ];
     for (shown, name) in [
         (refused, "refused"),

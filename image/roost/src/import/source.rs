@@ -186,11 +186,7 @@ impl Source {
         for (folder, (_, role)) in all.iter_mut().zip(roles) {
             folder.role = role;
         }
-        all.sort_by_key(|folder| match folder.role {
-            Some(Role::Inbox) => 0,
-            Some(Role::All | Role::View) => 2,
-            _ => 1,
-        });
+        all.sort_by(|a, b| (order(a), &a.path).cmp(&(order(b), &b.path)));
         Ok(all)
     }
 
@@ -280,6 +276,14 @@ impl Source {
         {
             client.close();
         }
+    }
+}
+
+fn order(folder: &Folder) -> u8 {
+    match folder.role {
+        Some(Role::Inbox) => 0,
+        Some(Role::All | Role::View) => 2,
+        _ => 1,
     }
 }
 

@@ -241,25 +241,25 @@ impl Target {
 
     /// Whether the very same message is in the folder.
     fn has(&mut self, message: &Message) -> Result<bool, ImapError> {
-        let (key, print) = (message.content.key(), message.content.print());
-        let Some(candidates) = self.index.get_mut(&key) else {
-            return Ok(false);
-        };
-        for candidate in candidates {
-            if let There::Number(uid) = *candidate {
-                let client = &mut self.client;
-                let read = client.read(&[uid], &mut |_, message| {
-                    *candidate = There::Print(message.content.print());
-                    ControlFlow::Continue(())
-                });
-                match read {
-                    // What cannot be read is another one: rather twice than not at all.
-                    Ok(_) | Err(ImapError::Refused(_)) => {}
-                    Err(e) => return Err(e),
+        let print = message.content.print();
+        let keys = [message.content.key(), message.content.key_with_line_ends()];
+        let count = if keys[0] == keys[1] { 1 } else { 2 };
+        for key in &keys[..count] {
+            for candidate in self.index.get_mut(key).into_iter().flatten() {
+                if let There::Number(uid) = *candidate {
+                    let read = self.client.read(&[uid], &mut |_, message| {
+                        *candidate = There::Print(message.content.print());
+                        ControlFlow::Continue(())
+                    });
+                    match read {
+                        // What cannot be read is another one: rather twice than not at all.
+                        Ok(_) | Err(ImapError::Refused(_)) => {}
+                        Err(e) => return Err(e),
+                    }
                 }
-            }
-            if matches!(candidate, There::Print(known) if *known == print) {
-                return Ok(true);
+                if matches!(candidate, There::Print(known) if *known == print) {
+                    return Ok(true);
+                }
             }
         }
         Ok(false)

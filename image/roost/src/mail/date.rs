@@ -93,6 +93,18 @@ impl Date {
         (0..words.len()).find_map(|at| after_month(words.get(at..)?))
     }
 
+    /// Whether such a line is written to the letter of ctime(3): a sender, `Thu Jan  1 00:00:00 1970`, no more.
+    pub fn is_ctime(line: &str) -> bool {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [_, weekday, rest @ ..] = words.as_slice() else {
+            return false;
+        };
+        rest.len() == 4
+            && rest[2].len() == 8
+            && DAYS.iter().any(|day| day.eq_ignore_ascii_case(weekday))
+            && after_month(rest).is_some()
+    }
+
     /// Year, month from 0, day from 1, second of the day; in its own zone.
     fn civil(self) -> Option<(i64, usize, i64, i64)> {
         let local = self.seconds.checked_add(i64::from(self.offset) * 60)?;

@@ -100,7 +100,8 @@ impl Key {
     }
 }
 
-/// Hash of a whole message. Servers that cannot keep a NUL write 0x80 for it: both count as the same.
+/// Hash of a whole message. Servers that cannot keep a NUL write 0x80 for it, and some give every line the
+/// end that mail has: such differences do not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Print([u8; 32]);
 
@@ -127,13 +128,21 @@ pub struct Content {
     key: Key,
     print: Print,
     crlf: u64,
-    bare_lf: bool,
+    bare_lf: u64,
 }
 
 impl Content {
     /// By what it may be the same as another.
     pub fn key(&self) -> Key {
         self.key
+    }
+
+    /// The same where a server gives every line its end.
+    pub fn key_with_line_ends(&self) -> Key {
+        Key {
+            size: self.key.size + self.bare_lf,
+            ..self.key
+        }
     }
 
     /// Whether it is.
@@ -153,7 +162,7 @@ impl Content {
 
     /// Whether a line in it ends otherwise than mail's lines do.
     pub fn has_bare_lf(&self) -> bool {
-        self.bare_lf
+        self.bare_lf > 0
     }
 
     /// From its beginning.
@@ -175,7 +184,7 @@ pub struct Measure {
     header_ended: bool,
     last: u8,
     crlf: u64,
-    bare_lf: bool,
+    bare_lf: u64,
 }
 
 impl Measure {
@@ -204,7 +213,7 @@ impl Write for Measure {
         for byte in bytes {
             match (*byte, self.last) {
                 (b'\n', b'\r') => self.crlf += 1,
-                (b'\n', _) => self.bare_lf = true,
+                (b'\n', _) => self.bare_lf += 1,
                 _ => {}
             }
             self.last = *byte;
@@ -250,15 +259,17 @@ impl Writer {
 impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write_all(bytes)?;
-        if bytes.contains(&0) {
-            let kept: Vec<u8> = bytes
-                .iter()
-                .map(|b| if *b == 0 { 0x80 } else { *b })
-                .collect();
-            self.hash.update(&kept);
-        } else {
-            self.hash.update(bytes);
+        let mut kept = Vec::with_capacity(bytes.len());
+        let mut last = self.measure.last;
+        for byte in bytes {
+            match (*byte, last) {
+                (0, _) => kept.push(0x80),
+                (b'\n', before) if before != b'\r' => kept.extend(b"\r\n"),
+                (other, _) => kept.push(other),
+            }
+            last = *byte;
         }
+        self.hash.update(&kept);
         self.measure.write(bytes)
     }
 
@@ -364,6 +375,10 @@ mod tests {
     fn a_nul_and_what_servers_keep_of_it_are_the_same() {
         assert_eq!(content(b"a\0b").print(), content(b"a\x80b").print());
         assert_ne!(content(b"a\0b").print(), content(b"a b").print());
+        let (bare, whole) = (content(b"a\nb\r\n"), content(b"a\r\nb\r\n"));
+        assert_eq!(bare.print(), whole.print());
+        assert_ne!(bare.key(), whole.key());
+        assert_eq!(bare.key_with_line_ends(), whole.key());
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod dns;
 pub mod laptops;
 pub mod logs;
 pub mod mail;
+pub mod mail_certificate;
 pub mod outside;
 pub mod pairing;
 pub mod passkeys;

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod app_passwords;
+mod certificate;
 mod domains;
 mod queue;
 
@@ -33,6 +34,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(domains::domains, domains::add_domain))
         .routes(routes!(domains::remove_domain))
         .routes(routes!(domains::set_catch_all))
+        .routes(routes!(certificate::mail_certificate))
         .routes(routes!(queue::queue))
         .routes(routes!(queue::retry_queued))
         .routes(routes!(queue::delete_queued))

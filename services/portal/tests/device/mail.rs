@@ -305,3 +305,41 @@ async fn mail_is_the_owners_alone() {
     assert_eq!(tried, 19);
     assert_eq!(played.mail.lock().orders, []);
 }
+
+/// Whoever has port 993 on the box is shown with its own certificate.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_laptop_learns_by_which_certificate_it_knows_the_mail_server() {
+    let desk = laptop("desk");
+    let made = rcgen::generate_simple_self_signed(["mail.example.org".to_owned()]).unwrap();
+    let der = made.serialize_der().unwrap();
+    let key = made.serialize_private_key_der();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![der.clone().into()],
+            rustls::pki_types::PrivatePkcs8KeyDer::from(key).into(),
+        )
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let _ = acceptor.accept(stream).await;
+        }
+    });
+    let played = Played::with(|places| places.mail_imaps = at).await;
+    assert_eq!(played.pair(CODE, PASSWORD, &desk).await.0, 201);
+    let path = "/api/v1/mail/certificate";
+    let answer = played.call(&desk, "GET", path, None).await.unwrap();
+    let expected = roost_service::fingerprint::Fingerprint::of(&der).hex();
+    assert_eq!(answer, (200, json!({ "sha256": expected })));
+    // A mail service that is not there is said, and nobody else may ask.
+    let played = Played::owned(&desk).await;
+    let answer = played.call(&desk, "GET", path, None).await.unwrap();
+    assert_eq!((answer.0, &answer.1["code"]), (503, &json!("unavailable")));
+    assert_eq!(played.anybody("GET", path, None).await.0, 401);
+}

@@ -105,6 +105,7 @@ impl TheBox {
             resolver: path("resolver.sock"),
             name_server: SocketAddr::from(([127, 0, 0, 1], 1)),
             mail_http: SocketAddr::from(([127, 0, 0, 1], 1)),
+            mail_imaps: SocketAddr::from(([127, 0, 0, 1], 1)),
             resolv_conf: path("resolv.conf"),
             dns_port: resolver::PORT,
             outside: Outside::STANDARD,
