@@ -23,7 +23,7 @@ pub use dns::{
     DnsOwnArgs, DnsReplaceKeyArgs, DnsShowArgs, DnsZoneArgs,
 };
 pub use flash::FlashArgs;
-pub use moving::{ExportArgs, Format, ImportArgs};
+pub use moving::{ExportArgs, Format, ImportArgs, MailPortArgs};
 pub use relay::{
     BoxKeyArgs, ProjectArgs, RelayApplyArgs, RelayArgs, RelayCommand, RelayConnectArgs,
     RelayCostArgs, RelayDestroyArgs, RelayFinishArgs, RelayLookArgs, RelayPlanArgs,

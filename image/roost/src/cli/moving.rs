@@ -10,28 +10,30 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
-  roost import imaps://alice@old.example@mail.old.example --dry-run     see what there is
-  roost import imaps://alice@old.example@mail.old.example               move it
+  roost import imaps://alice@old.example@mail.old.example --dry-run
+                                             see what there is
+  roost import imaps://alice@old.example@mail.old.example
   roost import imaps://bob@mail.old.example --account bob --exclude Junk
   roost import ~/Maildir --into \"Old laptop\"
-  roost import ~/.thunderbird/*.default/ImapMail/mail.old.example       mbox files and folders of them
-  roost import export/mail/alice                                        what `roost export` has packed
+  roost import ~/Mail                         mbox files, and folders of them
+  roost import unpacked/mail/alice            what `roost export` has packed
 
 You move like this:
-  1. Import while mail still arrives at the old server. That may take hours; stop it whenever you like.
+  1. Import while mail still arrives at the old server. That may take hours; stop it
+     whenever you like.
   2. Let your domain's mail come to the box (roost dns check).
   3. Import again. It takes only what is new, and goes quickly.
 
-The password of the old account is asked for, or comes from --password-file or the environment variable
-ROOST_IMPORT_PASSWORD. Large providers want a password for this program alone (\"app password\"). On the
-box a password is made for this command, and taken back at its end.
+The password of the old account is asked for, or comes from --password-file or the environment
+variable ROOST_IMPORT_PASSWORD. Large providers want a password for this program alone (\"app
+password\"). On the box a password is made for this command, and taken back at its end.
 
 Sent, Drafts, Trash, Junk and Archive go to the box's own folders for these, whatever they are
-called. A message counts as the same if it has the same Message-ID, the same size and the same content;
-it is moved once, even if you delete it in the box later (--again brings it back).
+called. A message counts as the same if it has the same Message-ID, the same size and the same
+content; it is moved once, even if you delete it in the box later (--again brings it back).
 
-Ends with exit code 0 if every message is in the box, with 1 if some were refused: they are listed, with the
-reason, and the others are moved all the same.")]
+Ends with exit code 0 if every message is in the box, with 1 if some were refused: they are
+listed, with the reason, and the others are moved all the same.")]
 pub struct ImportArgs {
     /// An account of a server (imaps://USER@HOST, or imap:// for STARTTLS), a maildir, an mbox file, or a folder of these
     #[arg(value_name = "FROM", value_hint = clap::ValueHint::AnyPath)]
@@ -69,9 +71,24 @@ pub struct ImportArgs {
     /// Believe it if it shows the certificate with this SHA-256
     #[arg(long, value_name = "SHA256", help_heading = "Another server", requires = "to", value_parser = fingerprint)]
     pub to_fingerprint: Option<Fingerprint>,
+    /// Which box, and where its mail is.
+    #[command(flatten)]
+    pub mail: MailPortArgs,
     /// Which box.
     #[command(flatten)]
     pub which: BoxArgs,
+}
+
+/// Ports of a box that is behind forwarded ones.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Which box")]
+pub struct MailPortArgs {
+    /// Port of its IMAP over TLS, if it is another than 993
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub imap_port: Option<u16>,
+    /// Port of its pages, calendars and contacts, if it is another than 443
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub web_port: Option<u16>,
 }
 
 /// How mail is packed.
@@ -92,11 +109,12 @@ Examples:
   roost export --output /media/stick/mail.tar.zst
 
 In the file: README.txt (what is what, and how to move it into Dovecot, BIND, another host), mail,
-contacts (vCard), calendars (iCalendar), the domain's zone, the relay's Terraform project, and SHA256SUMS.
-Unpack it with `tar xf`. Private keys for DKIM and DNSSEC are not in it: they never leave the box. The README says
-what to do instead.
+contacts (vCard), calendars (iCalendar), the domain's zone, the relay's Terraform project, and
+SHA256SUMS. Unpack it with `tar xf`. Private keys for DKIM and DNSSEC are not in it: they never
+leave the box. The README says what to do instead.
 
-The file appears when it is complete, or not at all. Whoever has it can read your mail: keep it safe.")]
+The file appears when it is complete, or not at all. Whoever has it can read your mail: keep it
+safe.")]
 pub struct ExportArgs {
     /// The file; its name ends with .tar, or with .tar.zst if it shall be compressed
     #[arg(long, short, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
@@ -124,6 +142,9 @@ pub struct ExportArgs {
     /// Believe it if it shows the certificate with this SHA-256
     #[arg(long, value_name = "SHA256", help_heading = "Another server", requires = "from", value_parser = fingerprint)]
     pub fingerprint: Option<Fingerprint>,
+    /// Which box, and where its mail is.
+    #[command(flatten)]
+    pub mail: MailPortArgs,
     /// Which box.
     #[command(flatten)]
     pub which: BoxArgs,

@@ -7,7 +7,7 @@
 use super::address::{Address, WEB_PORT};
 use super::stop::Stop;
 use super::{Device, DeviceError};
-use crate::cli::BoxArgs;
+use crate::cli::{BoxArgs, MailPortArgs};
 use crate::error::Failure;
 use crate::mail::account::{Account, Security, fingerprint};
 use crate::mail::imap::tls::Trust;
@@ -72,6 +72,7 @@ pub struct Mailbox<'a> {
     label: String,
     /// Account and id of passwords that are not taken back yet.
     made: Vec<(String, String)>,
+    ports: MailPortArgs,
 }
 
 impl<'a> Mailbox<'a> {
@@ -80,7 +81,12 @@ impl<'a> Mailbox<'a> {
     /// # Errors
     ///
     /// A [`Failure`] if it does not answer, or has no mail yet.
-    pub fn open(which: &BoxArgs, what: &str, stop: &Stop, ui: &'a Ui) -> Result<Self, Failure> {
+    pub fn open(
+        (which, ports): (&BoxArgs, &MailPortArgs),
+        what: &str,
+        stop: &Stop,
+        ui: &'a Ui,
+    ) -> Result<Self, Failure> {
         let mut device = Device::of(which, None, stop.clone(), ui)?;
         let Accounts { host, accounts } = get(
             &mut device,
@@ -111,6 +117,7 @@ impl<'a> Mailbox<'a> {
             certificate,
             label,
             made: Vec::new(),
+            ports: ports.clone(),
         })
     }
 
@@ -183,7 +190,7 @@ impl<'a> Mailbox<'a> {
         let Made { id, password } = understood(&self.device, answer, cannot)?;
         self.made.push((account.name.clone(), id));
         Ok(Account {
-            address: self.at(ports::IMAPS),
+            address: self.at(self.ports.imap_port, ports::IMAPS),
             security: Security::Tls,
             trust: Trust::Certificate(self.certificate),
             user: account.name.clone(),
@@ -193,7 +200,7 @@ impl<'a> Mailbox<'a> {
 
     /// Where its pages are, and calendars and contacts.
     pub fn web(&self) -> Address {
-        self.at(WEB_PORT)
+        self.at(self.ports.web_port, WEB_PORT)
     }
 
     /// The certificate of its pages: that of the pairing.
@@ -213,11 +220,12 @@ impl<'a> Mailbox<'a> {
         &mut self.device
     }
 
-    /// A port of the same machine. `roost run` adds the same number to every port.
-    fn at(&self, port: u16) -> Address {
+    /// A port of the same machine: the one that was given, or the usual one. `roost run` adds the
+    /// same number to all of them.
+    fn at(&self, given: Option<u16>, usual: u16) -> Address {
         let address = &self.device.address;
         let offset = address.port().checked_sub(PORT).unwrap_or_default();
-        address.with_port(port.checked_add(offset).unwrap_or(port))
+        address.with_port(given.or(usual.checked_add(offset)).unwrap_or(usual))
     }
 
     fn revoke(&mut self, account: &str, id: &str) -> Result<(), Failure> {

@@ -126,7 +126,7 @@ fn account_folder(url: &ImapUrl) -> String {
 }
 
 fn whole_box(args: &ExportArgs, stop: Stop, ui: &Ui) -> Result<(), Failure> {
-    let mut home = Mailbox::open(&args.which, "export", &stop, ui)?;
+    let mut home = Mailbox::open((&args.which, &args.mail), "export", &stop, ui)?;
     let accounts = match args.account.as_slice() {
         [] => home.accounts.clone(),
         names => names

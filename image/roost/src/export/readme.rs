@@ -18,40 +18,41 @@ pub struct Leaving {
 }
 
 const MAILDIR: &str = "\
-mail/NAME is a maildir (Maildir++): a file for each message in `cur`, a directory
-.Folder for each folder. The end of a file's name says how it is marked (S: seen, R: answered, F: flagged,
-D: draft, T: deleted; small letters: see `dovecot-keywords` beside it), the file's time is when the message
-arrived. Names of folders are in modified UTF-7; a dot in a name has become `_`, and
-`roost-folders.json` says what it was.
+mail/NAME is a maildir (Maildir++): a file for each message in `cur`, a directory .Folder for
+each folder. The end of a file's name says how it is marked (S: seen, R: answered, F: flagged,
+D: draft, T: deleted; small letters: see `dovecot-keywords` beside it), the file's time is when
+the message arrived. Names of folders are in modified UTF-7; a dot in a name has become `_`,
+and `roost-folders.json` says what it was.
 
-  Dovecot       copy the contents of mail/NAME into the user's ~/Maildir (rsync -a, so that times stay),
-                give it to that user (chown -R), and set in dovecot.conf:  mail_location = maildir:~/Maildir
-                Other formats: doveadm -o mail_location=sdbox:~/mail import maildir:mail/NAME \"\" all
-  Courier       the same, without the setting
+  Dovecot       copy the contents of mail/NAME into the user's ~/Maildir (rsync -a, so that
+                times stay), give it to that user (chown -R), and set in dovecot.conf:
+                mail_location = maildir:~/Maildir
+                A server with other settings: doveadm import -u USER maildir:mail/NAME \"\" all
+  Courier       copy it as well, without the setting
   any server    roost import mail/NAME --to imaps://you@mail.new.example
-                (or imapsync, mbsync, or a mail program: open the maildir, drag the folders over)
+                (or imapsync, mbsync, or a mail program that opens maildirs)
   another box   roost import mail/NAME --account NAME
   mutt          mutt -f mail/NAME
 ";
 
 const MBOX: &str = "\
-mail/NAME has a file for each folder, in mbox format (mboxrd): what begins with \"From \" in a message has got a
-`>` before it. Status, X-Status and X-Keywords in a message's header say how it is marked.
+mail/NAME has a file for each folder, in mbox format (mboxrd): what begins with \"From \" in a
+message has got a `>` before it. Status, X-Status and X-Keywords in a message's header say how
+it is marked.
 
-  Thunderbird   Tools, ImportExportTools NG, import mbox file
+  Thunderbird   the add-on ImportExportTools NG, \"import mbox file\"
   Apple's Mail  File, Import Mailboxes, Files in mbox format
-  Dovecot       doveadm -o mail_location=maildir:~/Maildir import mbox:mail/NAME \"\" all
   any server    roost import mail/NAME --to imaps://you@mail.new.example
   another box   roost import mail/NAME --account NAME
-  mutt          mutt -f mail/NAME/Folder.mbox
+  mutt          mutt -f mail/NAME/FOLDER.mbox
 ";
 
 const DAV: &str = "\
 CONTACTS AND CALENDARS
 ----------------------
-contacts/NAME/*.vcf are address books (vCard), calendars/NAME/*.ics calendars (iCalendar), a file each.
-Every phone, Nextcloud, Radicale, Google, Apple and Thunderbird import such files (\"import\", never
-\"subscribe\"). Invitations are not sent again by that, unless you are asked and say yes.
+contacts/NAME/*.vcf are address books (vCard), calendars/NAME/*.ics calendars (iCalendar), a
+file each. Phones, Nextcloud, Google, Apple and Thunderbird import such files (\"import\", not
+\"subscribe\").
 ";
 
 /// The text.
@@ -135,12 +136,15 @@ fn zone(summary: &Summary, leaving: &Leaving, domain: &str) -> String {
         .map(|zone| format!("dns/{zone}.zone"))
         .collect();
     let host = &leaving.host;
-    format!("\
+    format!(
+        "\
 THE DOMAIN
 ----------
-{}: what the box's name server answers, as a zone file (RFC 1035), without signatures.
+{}: what the box's name server answers, as a zone file
+(RFC 1035), without signatures.
 
-  BIND          zone \"{domain}\" {{ type primary; file \"{domain}.zone\"; }};   then named-checkzone {domain} {domain}.zone
+  BIND          zone \"{domain}\" {{ type primary; file \"{domain}.zone\"; }};
+                named-checkzone {domain} {domain}.zone   looks for mistakes
   Knot, NSD     the same file
   a provider    most have \"import zone file\" on their pages
 
@@ -149,26 +153,32 @@ Change in it before you use it:
   A, AAAA, MX   of {host}: the new mail server's address
   TLSA          leave out, unless your new server uses DANE: they are for the box's certificate
   CAA           your new server's authority, if it names one
-  TXT _mta-sts  leave out, or let it say `mode: none` first: receivers remember the policy for weeks
-  TXT _domainkey   the new server has its own keys, with names (selectors) of their own: add those. Leave the
-                old ones for a month: mail that the box has sent is checked against them
-", files.join(", "))
+  _mta-sts      leave out, or say `mode: none` there first: others remember the policy for weeks
+  _domainkey    the new server has keys of its own, under names (selectors) of their own: add
+                those. Leave the old ones for a month: mail that the box has sent is checked
+                against them
+",
+        files.join(", ")
+    )
 }
 
 fn relay(summary: &Summary) -> String {
     let mut text = "THE RELAY\n---------\n".to_owned();
     if summary.relay_files == 0 {
-        text += "No Terraform project was found beside roost.toml. If you have a relay at AWS, it costs money until it is removed:\nroost relay destroy, in the folder with your roost.toml.\n";
+        text += "\
+No Terraform project was found beside roost.toml. If you have a relay at AWS, it costs money
+until it is removed: roost relay destroy, in the folder with your roost.toml.
+";
         return text;
     }
     text += "\
 relay/ is the Terraform project of the machine at AWS, with its state. It needs nothing of Roost:
 
-  cd relay && terraform init && terraform plan        what is there
-  cd relay && terraform destroy                       removes it, the public address too: then mail to it is lost
+  cd relay && terraform init && terraform plan      what is there
+  cd relay && terraform destroy                     removes it, the public address too
 
-The keys of its tunnel are not in it. Terraform asks for relay_private_key; for `destroy` any key of WireGuard
-will do (wg genkey). Remove it last, when nothing has arrived by it for some days.
+The key of its tunnel is not in it. Terraform asks for relay_private_key; for `destroy` any key
+of WireGuard will do (wg genkey). Remove it last, when no mail has come by it for some days.
 ";
     text
 }
@@ -180,7 +190,10 @@ fn order(summary: &Summary, domain: &str) -> String {
     ];
     if !summary.zones.is_empty() {
         steps.push(format!(
-            "DNSSEC first: if your registrar has a DS record for {domain}, have it removed, and wait two days. Otherwise\n   the domain vanishes for everybody who checks signatures as soon as another server answers for it.\n   (Only if the new name servers sign: give the registrar their DS record afterwards.)"
+            "DNSSEC first: if your registrar has a DS record for {domain}, have it removed, and\n   \
+             wait two days. Otherwise the domain vanishes for everybody who checks signatures, as soon\n   \
+             as another server answers for it. (Do the new name servers sign? Give the registrar\n   \
+             their DS record afterwards.)"
         ));
         steps.push(
             "Load the changed zone into the new name servers, then have the registrar name them."
@@ -189,7 +202,7 @@ fn order(summary: &Summary, domain: &str) -> String {
     } else {
         steps.push("Let the MX record of your domain name the new server.".to_owned());
     }
-    steps.push("Leave the box on for a week: some servers know the old address for that long. Then export again, or run\n   `roost import imaps://…` against it, for what has come meanwhile.".to_owned());
+    steps.push("Leave the box on for a week: some servers know the old address for that long. Then move what\n   has come meanwhile: export and import once more, only what is new is taken.".to_owned());
     steps.push(
         "Only then: `roost relay destroy`, and `roost reset` before you give the box away."
             .to_owned(),
@@ -202,19 +215,21 @@ fn order(summary: &Summary, domain: &str) -> String {
 }
 
 fn missing(domain: &str) -> String {
-    format!("\
+    format!(
+        "\
 WHAT IS NOT IN IT, AND WHY
 --------------------------
-Private keys for DKIM and DNSSEC: they are made on the box and never leave it, not even for its owner, so nobody
-  who gets hold of this file or of your laptop can sign in your name. You lose nothing by that: a new server
-  makes new ones, and the zone above says how both stand beside each other.
-Certificates and their keys: the new server gets its own, at no cost. `roost certificates revoke` ends the old ones.
-Passwords: the box has only hashes, which are of no use elsewhere. Everybody chooses a new one.
-Filters (Sieve), files (WebDAV), vacation notes: mail programs with ManageSieve and WebDAV show and copy them.
-Mail that waits to be sent: look at the portal's page Queue before you switch off.
-~/.config/roost/{domain} on your computer: update.key signs updates of the box, relay.key is for its tunnel. Only
-  Roost has a use for them. Keep them as long as you keep the box.
-")
+Private keys for DKIM and DNSSEC: they are made on the box and never leave it, not even for its
+  owner, so nobody who gets hold of this file or of your laptop can sign in your name. You lose
+  nothing: a new server makes its own, and both can be in the zone at the same time.
+Certificates and their keys: the new server gets its own, at no cost.
+Passwords: the box has only hashes, which are of no use elsewhere.
+Filters (Sieve) and files (WebDAV): programs with ManageSieve and WebDAV copy them.
+Mail that waits to be sent: look at the portal's page about the queue before you switch off.
+~/.config/roost/{domain} on your computer: keys for updates of the box and for the
+  relay's tunnel. Nothing but Roost has a use for them.
+"
+    )
 }
 
 #[cfg(test)]

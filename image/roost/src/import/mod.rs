@@ -133,7 +133,12 @@ pub fn run(args: &ImportArgs, ui: &Ui) -> Result<(), Failure> {
             Target::open(account, url.to_string(), Some("--to-fingerprint"), &stop)?
         }
         None => {
-            let of = mailbox.insert(Mailbox::open(&args.which, "import", &stop, ui)?);
+            let of = mailbox.insert(Mailbox::open(
+                (&args.which, &args.mail),
+                "import",
+                &stop,
+                ui,
+            )?);
             let known = of.find(args.account.as_deref())?;
             Target::open(of.sign_in(&known)?, of.whose(&known), None, &stop)?
         }

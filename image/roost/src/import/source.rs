@@ -31,6 +31,8 @@ const DELAYS: [Duration; 5] = [
     Duration::from_secs(10),
     Duration::from_secs(30),
 ];
+/// Until a server that has too much to do is asked again.
+pub const BUSY: Duration = Duration::from_secs(15);
 /// Folders in folders; deeper ones are somebody's loop.
 const MAX_DEPTH: usize = 20;
 /// Bytes of a file that show whether it is an mbox file.
@@ -430,7 +432,11 @@ impl Server {
                     self.client = None;
                     return Ok(ControlFlow::Break(()));
                 }
-                Ok(ControlFlow::Continue(())) | Err(ImapError::Refused(_)) if together => {
+                Ok(ControlFlow::Continue(())) if together => {
+                    together = false;
+                    None
+                }
+                Err(ref e @ ImapError::Refused(_)) if together && !e.is_busy() => {
                     together = false;
                     None
                 }
@@ -438,8 +444,11 @@ impl Server {
                 Ok(ControlFlow::Continue(())) => without(
                     "the server does not give it (it may have been deleted meanwhile)".to_owned(),
                 ),
-                Err(e @ ImapError::Refused(_)) => without(e.to_string()),
-                Err(e) if e.may_pass() => {
+                Err(e @ ImapError::Refused(_)) if !e.is_busy() => without(e.to_string()),
+                Err(e) if e.may_pass() || e.is_busy() => {
+                    if e.is_busy() && !self.stop.wait(BUSY) {
+                        return Err(Failure::interrupted("interrupted"));
+                    }
                     self.client = None;
                     cuts = if done.len() > before { 0 } else { cuts + 1 };
                     let why = format!("the connection ended {TRIES} times while it was read: {e}");

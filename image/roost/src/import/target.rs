@@ -1,7 +1,7 @@
 //! Where mail goes: an account of the box, or of another server, over IMAP.
 
 use super::roles::Layout;
-use super::source::connect;
+use super::source::{BUSY, connect};
 use crate::device::stop::Stop;
 use crate::error::Failure;
 use crate::mail::account::Account;
@@ -14,6 +14,8 @@ use std::ops::ControlFlow;
 
 /// Connections that may end while one message is put there, before it is taken for refused.
 const TRIES: u32 = 3;
+/// Times that a server which has too much to do is asked again about one message.
+const MAX_WAITS: u32 = 20;
 /// Refusals for want of room, one after the other, after which nothing more is tried: what comes is
 /// not smaller, and each try costs its bytes.
 pub const FULL_AFTER: u32 = 10;
@@ -193,7 +195,7 @@ impl Target {
         message: &mut Message,
         moved: &mut dyn FnMut(u64),
     ) -> Result<Outcome, Failure> {
-        let mut cuts = 0;
+        let (mut cuts, mut waits) = (0, 0);
         let mut plainer = None;
         loop {
             let attempt = match self.has(message) {
@@ -211,6 +213,12 @@ impl Target {
                 Err(e) if e.is_full() => {
                     self.full += 1;
                     return Ok(Outcome::Refused(e.to_string()));
+                }
+                Err(e) if e.is_busy() && waits < MAX_WAITS => {
+                    waits += 1;
+                    if !self.stop.wait(BUSY) {
+                        return Err(Failure::interrupted("interrupted"));
+                    }
                 }
                 Err(e @ ImapError::Refused(_)) => match plainer {
                     None if is_odd(message) => plainer = Some(e.to_string()),

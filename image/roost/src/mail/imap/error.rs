@@ -109,6 +109,17 @@ impl ImapError {
         matches!(self, Self::Refused(said) if said.code.as_deref().is_some_and(|code| code.eq_ignore_ascii_case("OVERQUOTA")))
     }
 
+    /// Whether the server only wants to be asked later (RFC 5530, RFC 9051): too much was asked of it.
+    pub fn is_busy(&self) -> bool {
+        let Self::Refused(said) = self else {
+            return false;
+        };
+        let code = said.code.as_deref().unwrap_or_default();
+        let codes = ["LIMIT", "INUSE", "UNAVAILABLE"];
+        codes.iter().any(|own| own.eq_ignore_ascii_case(code))
+            || said.text.to_ascii_lowercase().contains("too many requests")
+    }
+
     /// The failure of a command that wanted `what` of the server `whose`, e.g. `cannot read the mail of`
     /// `alice at mail.example.org`. `option` is the one that takes a certificate for good.
     pub fn failure(self, what: &str, whose: &str, option: Option<&str>) -> Failure {

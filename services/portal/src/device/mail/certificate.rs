@@ -40,7 +40,13 @@ pub async fn mail_certificate(
     _: Owner,
 ) -> Result<Json<MailCertificate>, Fault> {
     match mail_certificate::shown(&app).await {
-        Ok(shown) => Ok(Json(MailCertificate { sha256: shown.hex() })),
-        Err(why) => Err(No::Answer(NoAnswer { who: "the mail service", why }).into()),
+        Ok(shown) => Ok(Json(MailCertificate {
+            sha256: shown.hex(),
+        })),
+        Err(why) => Err(No::Answer(NoAnswer {
+            who: "the mail service",
+            why,
+        })
+        .into()),
     }
 }
