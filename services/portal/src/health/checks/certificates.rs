@@ -4,7 +4,7 @@ use super::{DAY, NO_CLOCK};
 use crate::health::facts::Facts;
 use crate::health::table::Check;
 use crate::health::verdict::{Verdict, failed, ok, together, unknown, warning};
-use crate::web::rounded;
+use crate::web::{rounded, times};
 use roost_service::certificates::{Role, State, Status};
 use std::time::Duration;
 
@@ -130,9 +130,9 @@ fn renewal(facts: &Facts) -> Verdict {
             let what = why.what.trim_end_matches('.');
             let because = why.why.trim_end_matches('.');
             warning(format!(
-                "{}: {what} failed, {} in a row: {because}.",
+                "{}: {what} failed{}: {because}.",
                 one.id,
-                times(why.times)
+                in_a_row(why.times)
             ))
             .to_do(format!("{}.", capital(why.hint.trim_end_matches('.'))))
         }
@@ -140,8 +140,11 @@ fn renewal(facts: &Facts) -> Verdict {
     together(all, "The last try for each succeeded.")
 }
 
-fn times(count: u32) -> String {
-    crate::web::times(count)
+fn in_a_row(count: u32) -> String {
+    match count {
+        0 | 1 => String::new(),
+        count => format!(", {} in a row", times(count)),
+    }
 }
 
 fn capital(text: &str) -> String {
