@@ -50,9 +50,11 @@ First steps:
   roost pair                          become its owner, once it is on
 
 Later:
+  roost import imaps://USER@HOST      move your old mail in
   roost status                        see how the box is
   roost doctor                        check everything, and see what to do
   roost update --bundle FILE          give it a new version, without losing a mail
+  roost export                        take everything with you, should you leave
 
 ";
 

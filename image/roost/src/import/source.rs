@@ -33,6 +33,8 @@ const DELAYS: [Duration; 5] = [
 ];
 /// Until a server that has too much to do is asked again.
 pub const BUSY: Duration = Duration::from_secs(15);
+/// Times that it is asked again.
+pub const MAX_WAITS: u32 = 20;
 /// Folders in folders; deeper ones are somebody's loop.
 const MAX_DEPTH: usize = 20;
 /// Bytes of a file that show whether it is an mbox file.
@@ -404,7 +406,7 @@ impl Server {
         let mut done: HashSet<u64> = HashSet::new();
         // In one go; what is missing afterwards is asked for one by one.
         let mut together = true;
-        let mut cuts = 0;
+        let (mut cuts, mut waits) = (0, 0);
         loop {
             let rest: Vec<u64> = batch
                 .iter()
@@ -445,10 +447,14 @@ impl Server {
                     "the server does not give it (it may have been deleted meanwhile)".to_owned(),
                 ),
                 Err(e @ ImapError::Refused(_)) if !e.is_busy() => without(e.to_string()),
-                Err(e) if e.may_pass() || e.is_busy() => {
-                    if e.is_busy() && !self.stop.wait(BUSY) {
+                Err(e) if e.is_busy() && waits < MAX_WAITS => {
+                    waits += 1;
+                    if !self.stop.wait(BUSY) {
                         return Err(Failure::interrupted("interrupted"));
                     }
+                    None
+                }
+                Err(e) if e.may_pass() => {
                     self.client = None;
                     cuts = if done.len() > before { 0 } else { cuts + 1 };
                     let why = format!("the connection ended {TRIES} times while it was read: {e}");

@@ -1,7 +1,7 @@
 //! Where mail goes: an account of the box, or of another server, over IMAP.
 
 use super::roles::Layout;
-use super::source::{BUSY, connect};
+use super::source::{BUSY, MAX_WAITS, connect};
 use crate::device::stop::Stop;
 use crate::error::Failure;
 use crate::mail::account::Account;
@@ -14,8 +14,8 @@ use std::ops::ControlFlow;
 
 /// Connections that may end while one message is put there, before it is taken for refused.
 const TRIES: u32 = 3;
-/// Times that a server which has too much to do is asked again about one message.
-const MAX_WAITS: u32 = 20;
+/// The same when not even its folder can be looked at: then all is given up.
+const MAX_CUTS: u32 = 10;
 /// Refusals for want of room, one after the other, after which nothing more is tried: what comes is
 /// not smaller, and each try costs its bytes.
 pub const FULL_AFTER: u32 = 10;
@@ -116,10 +116,14 @@ impl Target {
     ///
     /// Why the server does not want to, in a [`Failure`] if nothing else can be done either.
     pub fn create(&mut self, raw: &[u8]) -> Result<Result<(), String>, Failure> {
+        let mut cuts = 0;
         loop {
             match self.client.create(raw) {
                 Err(e @ ImapError::Refused(_)) => return Ok(Err(e.to_string())),
-                Err(e) if e.may_pass() => self.reconnect()?,
+                Err(e) if e.may_pass() && cuts < MAX_CUTS => {
+                    cuts += 1;
+                    self.reconnect()?;
+                }
                 other => return other.map(Ok).map_err(|e| self.failure(e)),
             }
         }
@@ -132,12 +136,16 @@ impl Target {
     /// As [`Self::create`].
     pub fn enter(&mut self, raw: &[u8]) -> Result<Result<u64, String>, Failure> {
         self.folder = raw.to_vec();
+        let mut cuts = 0;
         loop {
             self.index.clear();
             self.next = 1;
             match self.look() {
                 Err(e @ ImapError::Refused(_)) => return Ok(Err(e.to_string())),
-                Err(e) if e.may_pass() => self.reconnect()?,
+                Err(e) if e.may_pass() && cuts < MAX_CUTS => {
+                    cuts += 1;
+                    self.reconnect()?;
+                }
                 other => {
                     return other
                         .map(|()| Ok(self.opened.validity))
@@ -197,10 +205,24 @@ impl Target {
     ) -> Result<Outcome, Failure> {
         let (mut cuts, mut waits) = (0, 0);
         let mut plainer = None;
+        // Why the last connection ended. The message may have arrived, and only the answer was lost: so
+        // nothing is sent before the folder was looked at again.
+        let mut lost = None;
         loop {
-            let attempt = match self.has(message) {
+            let seen = match lost {
+                Some(_) => self.look(),
+                None => Ok(()),
+            };
+            let attempt = match seen.and_then(|()| self.has(message)) {
                 Ok(true) => return Ok(Outcome::There),
-                Ok(false) => self.append(message, plainer.is_some(), moved),
+                Ok(false) => match lost.take() {
+                    Some(why) if cuts >= TRIES => {
+                        return Ok(Outcome::Refused(format!(
+                            "the server ended the connection {TRIES} times: {why}"
+                        )));
+                    }
+                    _ => self.append(message, plainer.is_some(), moved),
+                },
                 Err(e) => Err(e),
             };
             match attempt {
@@ -226,21 +248,10 @@ impl Target {
                     Some(why) => return Ok(Outcome::Refused(why)),
                     None => return Ok(Outcome::Refused(e.to_string())),
                 },
-                Err(e) if e.may_pass() => {
+                Err(e) if e.may_pass() && cuts < MAX_CUTS => {
                     cuts += 1;
+                    lost = Some(e.to_string());
                     self.reconnect()?;
-                    if cuts >= TRIES {
-                        self.look().map_err(|e| self.failure(e))?;
-                        return Ok(Outcome::Refused(format!(
-                            "the server ended the connection {TRIES} times: {e}"
-                        )));
-                    }
-                    // The message may have arrived, and only the answer was lost.
-                    if let Err(e) = self.look()
-                        && !e.may_pass()
-                    {
-                        return Err(self.failure(e));
-                    }
                 }
                 Err(e) => return Err(self.failure(e)),
             }

@@ -103,6 +103,7 @@ impl Laptop {
             .args(args)
             .current_dir(self.dir())
             .env("XDG_CONFIG_HOME", self.dir().join("config"))
+            .env("XDG_STATE_HOME", self.dir().join("state"))
             .env_remove("ROOST_BOX")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

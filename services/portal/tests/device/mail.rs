@@ -302,7 +302,7 @@ async fn mail_is_the_owners_alone() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 19);
+    assert_eq!(tried, 20);
     assert_eq!(played.mail.lock().orders, []);
 }
 
