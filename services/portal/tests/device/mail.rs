@@ -340,6 +340,6 @@ async fn a_laptop_learns_by_which_certificate_it_knows_the_mail_server() {
     // A mail service that is not there is said, and nobody else may ask.
     let played = Played::owned(&desk).await;
     let answer = played.call(&desk, "GET", path, None).await.unwrap();
-    assert_eq!((answer.0, &answer.1["code"]), (503, &json!("unavailable")));
+    assert_eq!((answer.0, &answer.1["code"]), (503, &json!("no_answer")));
     assert_eq!(played.anybody("GET", path, None).await.0, 401);
 }
