@@ -224,7 +224,7 @@ impl<'a> Mailbox<'a> {
     /// same number to all of them.
     fn at(&self, given: Option<u16>, usual: u16) -> Address {
         let address = &self.device.address;
-        let offset = address.port().checked_sub(PORT).unwrap_or_default();
+        let offset = address.port().saturating_sub(PORT);
         address.with_port(given.or(usual.checked_add(offset)).unwrap_or(usual))
     }
 

@@ -28,6 +28,7 @@ and `roost-folders.json` says what it was.
                 times stay), give it to that user (chown -R), and set in dovecot.conf:
                 mail_location = maildir:~/Maildir
                 A server with other settings: doveadm import -u USER maildir:mail/NAME \"\" all
+                (INBOX instead of \"\" where all folders are below INBOX)
   Courier       copy it as well, without the setting
   any server    roost import mail/NAME --to imaps://you@mail.new.example
                 (or imapsync, mbsync, or a mail program that opens maildirs)

@@ -135,6 +135,17 @@ impl Dovecot {
         files.concat()
     }
 
+    /// Runs its administrator's command.
+    pub fn doveadm(&self, args: &[&str]) {
+        let done = Command::new("doveadm")
+            .arg("-c")
+            .arg(self.dir.join("dovecot.conf"))
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+
     /// Its files must be its user's.
     pub fn owned(&self, path: &Path) {
         if let Some(uid) = mail_user() {

@@ -115,6 +115,21 @@ fn what_is_packed_is_the_same_mailbox_again() {
     expected.insert("Work \"quoted\" \\ v1_0".to_owned(), work);
     assert_same(&expected, &new.mail("bob"));
 
+    // The other way that the README tells.
+    let packed = new.root("packed");
+    let copied = Command::new("cp")
+        .arg("-a")
+        .arg(&maildir)
+        .arg(&packed)
+        .status();
+    assert!(copied.unwrap().success());
+    new.owned(&packed);
+    let location = format!("maildir:{}", packed.display());
+    new.doveadm(&["import", "-u", "alice", &location, "", "all"]);
+    let count = |mail: &Mail| mail.values().map(Vec::len).sum::<usize>();
+    // It moves what is twice in a folder twice.
+    assert_eq!(count(&new.mail("alice")), count(&straight) + 1);
+
     let mut expected = straight;
     let mbox = exported(&place, &old[2], "b.tar", &["--format", "mbox"]);
     // A file of mbox ends every message with a line's end, and `roost` names it as files can be called.

@@ -559,9 +559,9 @@ mod tests {
         for bytes in [
             b"* LIST () NIL {99999999999}\r\nx".as_slice(),
             b"* 1 FETCH (BODY[] {99999999999}\r\nx",
-            &[b"* X ".as_slice(), &vec![b'('; 100]].concat(),
-            &[b"* OK ".as_slice(), &vec![b'x'; 100_000]].concat(),
-            &vec![b'x'; 100_000],
+            &[b"* X ".as_slice(), &[b'('; 100]].concat(),
+            &[b"* OK ".as_slice(), &[b'x'; 100_000]].concat(),
+            &[b'x'; 100_000],
         ] {
             let (_, end) = answers(bytes, 1 << 20);
             assert_eq!(end.kind(), io::ErrorKind::InvalidData);
