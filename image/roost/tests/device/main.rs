@@ -1,10 +1,10 @@
 //! Commands that talk to a box, against a box made of real TLS and scripted answers.
 
 mod certificates;
+mod doctor;
 #[allow(dead_code)]
 #[path = "../moving/dovecot.rs"]
 mod dovecot;
-mod doctor;
 mod laptop;
 mod made_up;
 mod moving;
