@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import tempfile
 from pathlib import Path
 from types import TracebackType
 
@@ -31,10 +32,12 @@ def free_port() -> int:
 class Dovecot:
     """Serves IMAP over TLS on loopback, with accounts that all have one password."""
 
-    def __init__(self, folder: Path, accounts: tuple[str, ...], password: str) -> None:
+    def __init__(self, accounts: tuple[str, ...], password: str) -> None:
         """Makes and starts it. Needs root and Debian's `dovecot-imapd`."""
         assert shutil.which("dovecot", path="/usr/sbin:/usr/bin"), "dovecot is missing: apt-get install dovecot-imapd"
-        folder.mkdir(parents=True)
+        # Its parts run as other users, who may not enter a test's own folder.
+        self._folder = tempfile.TemporaryDirectory(prefix="roost-dovecot.", dir="/var/tmp")
+        folder = Path(self._folder.name)
         folder.chmod(0o755)
         self.port = free_port()
         self._log = folder / "log"
@@ -82,7 +85,8 @@ class Dovecot:
         context.check_hostname = False
         client = imaplib.IMAP4_SSL("127.0.0.1", self.port, ssl_context=context, timeout=START_TIMEOUT)
         if login:
-            client.login(account, self._password)
+            # LOGIN takes ASCII alone, and passwords need not be that.
+            client.authenticate("PLAIN", lambda _: f"\0{account}\0{self._password}".encode())
         return client
 
     def log(self) -> str:
@@ -97,6 +101,7 @@ class Dovecot:
         """Ends it, and its children with it."""
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(START_TIMEOUT)
+        self._folder.cleanup()
 
 
 def settings(folder: Path, port: int) -> str:

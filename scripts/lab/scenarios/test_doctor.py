@@ -27,7 +27,7 @@ Checks = dict[str, dict[str, Any]]
 
 def doctor(laptop: Laptop, machine: Machine) -> Checks:
     """What it finds, by the checks' names; its exit code must fit."""
-    events = laptop.run("doctor", "--json", "--box", laptop.at(machine), expect=None)
+    events = laptop.run("doctor", "--box", laptop.at(machine), expect=None)
     (result,) = [event for event in events if event["event"] == "result"]
     checks: Checks = {check["id"]: check for check in result["checks"]}
     assert len(checks) == len(result["checks"]) >= 40
@@ -84,6 +84,8 @@ def test_a_service_that_ends_again_and_again(boot: Boot, subject: Subject, tmp_p
     for _ in range(KILLS):
         machine.wait_service_ready(VICTIM, AGAIN)
         machine.kill(VICTIM)
+        # Else the same process may be killed twice.
+        wait_until("its end", lambda: machine.service(VICTIM)["state"] != "ready", 20.0, interval=0.05)
     wait_until("the wait before the next start", lambda: machine.service(VICTIM)["state"] == "backoff", 20.0)
     while_away = doctor(laptop, machine)
     assert changed(before, while_away) == {

@@ -100,7 +100,7 @@ def test_move_in_and_out(boot: Boot, subject: Subject, tmp_path: Path) -> None:
     desk.environment |= {"XDG_STATE_HOME": str(desk.folder / "state")}
     old_password = desk.folder / "old-password"
     old_password.write_text(OLD_PASSWORD + "\n")
-    with Dovecot(tmp_path / "old", ("alice",), OLD_PASSWORD) as old:
+    with Dovecot(("alice",), OLD_PASSWORD) as old:
         sent = old_mailbox(old)
         command = (
             "import", old.url("alice"), "--fingerprint", old.fingerprint, "--password-file", str(old_password),
