@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import mailbox
 import re
@@ -16,8 +17,9 @@ from clients import ANSWER_TIMEOUT, Account, Clients, PinnedAdapter, fetch, new_
 from conftest import Boot, Subject
 from dovecot import Dovecot
 from jmap import Jmap
-from laptop import Laptop
+from laptop import Api, Laptop
 from test_dav import CONTACT, EVENT, NAMES, dav, href_of
+from waiting import wait_until
 
 #: Of the box's owner, and of the old account. Letters beyond ASCII, quotes: as people have them.
 PASSWORD = "wobbly lantern orbits quietly"
@@ -88,6 +90,19 @@ def make_appointment_and_contact(clients: Clients) -> tuple[str, str]:
     return event, contact
 
 
+def get_addresses(api: Api, domain: str) -> None:
+    """Tells the box of a relay, which nobody has set up; it answers for its domain from then on."""
+    relay = {"public_key": base64.b64encode(bytes(range(1, 33))).decode(), "endpoint": "192.0.2.7:51820", "address4": "10.77.0.1"}
+    text = {"relay": relay, "address4": "10.77.0.2", "outside": {"addresses": ["192.0.2.7"], "second_name_server": ["192.0.2.7"]}}
+    assert api.call("PUT", "relay", text) == (204, None)
+
+    def served() -> bool:
+        _, told = api.call("GET", "dns")
+        return any(zone["domain"] == domain and zone["serial"] for zone in told["zones"])
+
+    wait_until("the zone", served, 60.0, interval=0.5)
+
+
 def test_move_in_and_out(boot: Boot, subject: Subject, tmp_path: Path) -> None:
     """The old mailbox is the new one, with marks, dates and folders, once; the export has all of it."""
     machine = boot(tmp_path / "box")
@@ -135,11 +150,16 @@ def test_move_in_and_out(boot: Boot, subject: Subject, tmp_path: Path) -> None:
     assert OLD_PASSWORD not in left and PASSWORD not in left
 
     event, contact = make_appointment_and_contact(clients)
+    ports = (
+        "--imap-port", str(machine.forwards[IMAPS]), "--web-port", str(machine.forwards[HTTPS]), "--box", desk.at(machine),
+    )  # fmt: skip
+    # A box that has no address on the internet answers for no domain, and one can leave it as well.
+    said = desk.run("export", "--output", str(desk.folder / "early.tar"), *ports)
+    assert said[-1]["zones"] == [], said[-1]
+    assert any(event["event"] == "warning" and "does not answer for" in event["text"] for event in said), said
+    get_addresses(Api(machine, desk), account.domain)
     archive = desk.folder / "all.tar.zst"
-    packed = desk.run(
-        "export", "--output", str(archive), "--imap-port", str(machine.forwards[IMAPS]),
-        "--web-port", str(machine.forwards[HTTPS]), "--box", desk.at(machine),
-    )[-1]  # fmt: skip
+    packed = desk.run("export", "--output", str(archive), *ports)[-1]
     (alice,) = [one for one in packed["accounts"] if one["account"] == account.name]
     assert alice["contacts"] == 1 and alice["appointments"] == 1, packed
     assert alice["messages"] >= len(sent), packed

@@ -81,6 +81,10 @@ struct Zones {
 #[derive(Debug, Deserialize)]
 struct Zone {
     domain: String,
+    /// None: it is not served.
+    serial: Option<u32>,
+    /// Why not.
+    fault: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -481,7 +485,16 @@ impl<'a> Export<'a> {
     /// The zones that the box answers for.
     fn zones(&mut self, home: &mut Mailbox<'_>) -> Result<(), Failure> {
         let Zones { zones } = mailbox::get(home.device(), "dns", "cannot ask for the zones of")?;
-        for Zone { domain } in zones {
+        for zone in zones {
+            let domain = zone.domain;
+            if zone.serial.is_none() {
+                let why = zone.fault.unwrap_or_else(|| "it is not ready yet".into());
+                self.ui.warn(format!(
+                    "the box does not answer for {domain}, so its zone is not in the archive: {}",
+                    plain(&why)
+                ));
+                continue;
+            }
             let path = format!("dns/{domain}/zone?signed=false");
             let ZoneText { text } =
                 mailbox::get(home.device(), &path, "cannot take the zone from")?;
