@@ -1,14 +1,11 @@
 """Services in the hands of a stranger: what each tries from inside its container, and what becomes of it.
 
-The program in `../hostile` stands where services have theirs. It is in half of them at a time, so that
-the other half is there to be looked at meanwhile.
+The hostile program is in half of them at a time, so that the other half is there to be looked at meanwhile.
 """
 
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,11 +13,11 @@ import pytest
 
 from clients import STRANGER, Clients, new_message
 from conftest import Boot, Subject
-from machine import Machine, MachineError
-from updates import CHECKOUT, LAB, Workshop
+from machine import Machine
+from strangers import SMALL, compile_hostile, said, wait_started
+from updates import Workshop
 from waiting import wait_until
 
-TARGET = "aarch64-unknown-linux-gnu"
 #: Seconds for all tries of one service, on a busy machine.
 PATIENCE = 400.0
 #: Numbers of the releases that are made here.
@@ -46,27 +43,7 @@ HARMLESS = {"see_processes"}
 @pytest.fixture(scope="module")
 def program(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The hostile program, compiled for the box."""
-    folder = tmp_path_factory.mktemp("hostile") / "source"
-    shutil.copytree(LAB / "hostile", folder, ignore=shutil.ignore_patterns("target"))
-    subprocess.run(
-        [str(subject.roost), "sdk", "run", "cargo", "build", "--quiet", "--release", "--locked", "--offline", "--target", TARGET],
-        cwd=folder, check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    return folder / "target" / TARGET / "release" / "hostile"
-
-
-def said(machine: Machine, service: str) -> list[str]:
-    """What the hostile program in a service has reported."""
-    return [line.split("hostile: ", 1)[1] for line in machine.logs(service, 1000) if "hostile: " in line]
-
-
-def wait_started(machine: Machine, services: Sequence[str]) -> None:
-    """Waits for these alone: with the hostile ones, which end all the time, the box may never be ready."""
-
-    def started() -> bool:
-        return all(machine.service(service)["state"] == "ready" for service in services)
-
-    wait_until(f"{', '.join(services)} to be ready", started, 120.0, retry_on=(OSError, MachineError))
+    return compile_hostile(subject, tmp_path_factory.mktemp("hostile") / "source")
 
 
 def wait_done(machine: Machine, services: Sequence[str]) -> dict[str, list[str]]:
@@ -118,7 +95,7 @@ def look(machine: Machine, reports: dict[str, list[str]]) -> None:
 
 def test_small_services(boot: Boot, workshop: Workshop, program: Path, tmp_path: Path) -> None:
     """Five are hostile: mail comes in and is read meanwhile, and neither mail nor portal restarts."""
-    hostile = ("certificates", "dns", "resolver", "tunnel", "updater")
+    hostile = SMALL
     release = workshop.release(NUMBER, replaced=dict.fromkeys(hostile, program))
     machine = boot(tmp_path / "box", image=release.image)
     wait_started(machine, ("mail", "portal"))
@@ -139,7 +116,7 @@ def test_mail_and_portal(boot: Boot, workshop: Workshop, program: Path, tmp_path
     """The two large ones are hostile: the small ones neither restart nor wait."""
     hostile = ("mail", "portal")
     release = workshop.release(NUMBER + 1, replaced=dict.fromkeys(hostile, program))
-    honest_ones = ("certificates", "dns", "resolver", "tunnel", "updater")
+    honest_ones = SMALL
     machine = boot(tmp_path / "box", image=release.image)
     wait_started(machine, honest_ones)
     reports = wait_done(machine, hostile)

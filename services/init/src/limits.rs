@@ -167,23 +167,23 @@ struct Counts {
 }
 
 impl Counts {
-    fn read(folder: &Path) -> Self {
+    /// What cannot be read is as it was `before`: taken for nothing, it would look like news next time.
+    fn read(folder: &Path, before: Self) -> Self {
         let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
         let (memory, pids) = (read("memory.events.local"), read("pids.events"));
         Self {
-            ended: field(&memory, "oom_kill"),
-            own_limit: field(&memory, "oom"),
-            refused: field(&pids, "max"),
+            ended: field(&memory, "oom_kill").unwrap_or(before.ended),
+            own_limit: field(&memory, "oom").unwrap_or(before.own_limit),
+            refused: field(&pids, "max").unwrap_or(before.refused),
         }
     }
 }
 
 /// A number in a file of lines `name number`.
-fn field(text: &str, name: &str) -> u64 {
+fn field(text: &str, name: &str) -> Option<u64> {
     text.lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
         .and_then(|number| number.trim().parse().ok())
-        .unwrap_or(0)
 }
 
 /// What was already known of each service's counts, to tell what is new.
@@ -199,7 +199,7 @@ impl Watch {
 
     fn exit_in(&mut self, parent: &Path, spec: &ServiceSpec, exit: Exit) -> Exit {
         let known = self.0.entry(spec.name.clone()).or_default();
-        let now = Counts::read(&parent.join(&spec.name));
+        let now = Counts::read(&parent.join(&spec.name), *known);
         let before = Counts {
             refused: known.refused,
             ..std::mem::replace(
@@ -224,7 +224,7 @@ impl Watch {
 
     fn refused_in(&mut self, parent: &Path, spec: &ServiceSpec) -> Option<String> {
         let known = self.0.entry(spec.name.clone()).or_default();
-        let now = Counts::read(&parent.join(&spec.name)).refused;
+        let now = Counts::read(&parent.join(&spec.name), *known).refused;
         let before = std::mem::replace(&mut known.refused, now);
         let (name, tasks) = (&spec.name, spec.limits.tasks);
         (now > before).then(|| {

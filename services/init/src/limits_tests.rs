@@ -78,6 +78,21 @@ fn an_end_for_want_of_memory_is_told_once_and_by_its_reason() {
 }
 
 #[test]
+fn counts_that_cannot_be_read_are_no_news() {
+    let parent = parent("unread");
+    let mut watch = Watch::default();
+    let file = parent.join("mail/memory.events.local");
+    let (ended, counts) = (Exit::Code(2), "oom 1\noom_kill 3\n");
+    fs::write(&file, counts).unwrap();
+    watch.exit_in(&parent, &spec(), ended);
+    fs::remove_file(&file).unwrap();
+    assert_eq!(watch.exit_in(&parent, &spec(), ended), ended);
+    fs::write(&file, counts).unwrap();
+    assert_eq!(watch.exit_in(&parent, &spec(), ended), ended);
+    fs::remove_dir_all(parent).unwrap();
+}
+
+#[test]
 fn refused_tasks_are_told_once_whatever_ends_in_between() {
     let parent = parent("tasks");
     let mut watch = Watch::default();

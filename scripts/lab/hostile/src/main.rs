@@ -13,6 +13,8 @@
 //! longer before each start: there it tries what is not a bare call, some of the bare calls, others
 //! in each service, and no more of them when [`ENOUGH_ENDS`] have been its end. What uses something up
 //! comes last. How far it came is in its data folder.
+//!
+//! Built with a feature `keep-…` it uses up one thing, and keeps it for as long as it lives.
 
 mod system;
 mod tries;
@@ -28,6 +30,9 @@ const ENOUGH_ENDS: usize = 5;
 
 fn main() {
     say_ready();
+    if let Some(usage) = usage::KEPT {
+        usage::keep(usage);
+    }
     let folder = PathBuf::from(env::var_os("ROOST_DATA").unwrap_or_else(|| "/tmp".into()));
     let progress = folder.join("hostile-progress");
     let tries = tries::all();

@@ -37,6 +37,17 @@ pub const ALL: &[Usage] = &[
     Usage::Memory,
 ];
 
+/// What is used up and kept, by the feature that this was built with.
+pub const KEPT: Option<Usage> = if cfg!(feature = "keep-tasks") {
+    Some(Usage::Tasks)
+} else if cfg!(feature = "keep-files") {
+    Some(Usage::Files)
+} else if cfg!(feature = "keep-memory") {
+    Some(Usage::Memory)
+} else {
+    None
+};
+
 /// More than any box has, so that nothing here goes on for ever.
 const MOST_TASKS: u32 = 20_000;
 const MOST_FILES: u32 = 200_000;
@@ -95,6 +106,61 @@ pub fn run(usage: Usage, folder: &Path) {
             say(&format!("{name}: begins"));
             let done = memory();
             say(&format!("{name}: {done}, and nothing said no"));
+        }
+    }
+}
+
+/// How often what is kept is filled up again.
+const AGAIN: Duration = Duration::from_millis(100);
+/// How often the log is told what is kept, in fillings.
+const TELL: usize = 50;
+
+/// Uses one thing up, and whatever comes free of it, for ever.
+pub fn keep(usage: Usage) -> ! {
+    let name = usage.name();
+    let (mut tasks, mut files) = (0, Vec::new());
+    for round in 0_usize.. {
+        let why = match usage {
+            Usage::Tasks => busy_tasks(&mut tasks),
+            Usage::Files => more_files(&mut files),
+            _ => {
+                say(&format!("{name}: begins"));
+                format!("{}, and nothing said no", memory())
+            }
+        };
+        if round.is_multiple_of(TELL) {
+            say(&format!(
+                "{name}: keeps {}, then {why}",
+                tasks + files.len()
+            ));
+        }
+        thread::sleep(AGAIN);
+    }
+    unreachable!("rounds do not end")
+}
+
+/// Threads that never rest, until there is no more.
+fn busy_tasks(count: &mut usize) -> String {
+    loop {
+        let busy = || {
+            let mut sum = 0u64;
+            loop {
+                sum = std::hint::black_box(sum.wrapping_add(1));
+            }
+        };
+        match thread::Builder::new().stack_size(16 << 10).spawn(busy) {
+            Ok(_) => *count += 1,
+            Err(error) => return error.to_string(),
+        }
+    }
+}
+
+/// Files that stay open, until there is no more.
+fn more_files(open: &mut Vec<File>) -> String {
+    loop {
+        match File::open("/dev/null") {
+            Ok(file) => open.push(file),
+            Err(error) => return error.to_string(),
         }
     }
 }
