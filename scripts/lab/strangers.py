@@ -20,6 +20,8 @@ TARGET = "aarch64-unknown-linux-gnu"
 NUMBER = 50
 #: Services that others do not need to deliver mail.
 SMALL = ("certificates", "dns", "resolver", "tunnel", "updater")
+#: Seconds until services are ready that share the processor with hostile ones.
+START_TIMEOUT = 300.0
 #: Seconds until services have used something up, on a busy machine.
 PATIENCE = 120.0
 #: How many messages the box must take and give back meanwhile.
@@ -48,7 +50,7 @@ def wait_started(machine: Machine, services: Sequence[str]) -> None:
     def started() -> bool:
         return all(machine.service(service)["state"] == "ready" for service in services)
 
-    wait_until(f"{', '.join(services)} to be ready", started, 120.0, retry_on=(OSError, MachineError))
+    wait_until(f"{', '.join(services)} to be ready", started, START_TIMEOUT, retry_on=(OSError, MachineError))
 
 
 def used_up(machine: Machine, service: str, what: str) -> tuple[int, str] | None:
