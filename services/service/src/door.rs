@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -72,18 +72,8 @@ where
     /// # Errors
     /// Says what could not be done to which file.
     pub fn of_service(socket: &Path, house: House<A>) -> io::Result<Option<Self>> {
-        let told = |what: String| {
-            move |error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"))
-        };
-        let path = std::env::var(SERVICES_ENV).unwrap_or_else(|_| spec::PATH.to_owned());
-        let table = std::fs::read(&path).map_err(told(format!("read {path}")))?;
-        let table: Vec<ServiceSpec> = serde_json::from_slice(&table)
-            .map_err(io::Error::from)
-            .map_err(told(format!("read {path}")))?;
-        let socket = match (std::env::var_os(spec::RUN_ENV), socket.file_name()) {
-            (Some(folder), Some(name)) => Path::new(&folder).join(name),
-            _ => socket.to_owned(),
-        };
+        let table = table()?;
+        let socket = in_folder(socket);
         let service = house.service;
         let door = Self::open(&socket, &table, house)
             .map_err(told(format!("listen on {}", socket.display())))?;
@@ -126,6 +116,30 @@ where
             // The listener never ends.
             None => std::future::pending().await,
         }
+    }
+}
+
+fn told(what: String) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+/// The services of this image.
+///
+/// # Errors
+/// When the table cannot be read.
+pub fn table() -> io::Result<Vec<ServiceSpec>> {
+    let path = std::env::var(SERVICES_ENV).unwrap_or_else(|_| spec::PATH.to_owned());
+    let table = std::fs::read(&path).map_err(told(format!("read {path}")))?;
+    serde_json::from_slice(&table)
+        .map_err(io::Error::from)
+        .map_err(told(format!("read {path}")))
+}
+
+/// This socket, in the folder that init has given if it has given one.
+pub fn in_folder(socket: &Path) -> PathBuf {
+    match (std::env::var_os(spec::RUN_ENV), socket.file_name()) {
+        (Some(folder), Some(name)) => Path::new(&folder).join(name),
+        _ => socket.to_owned(),
     }
 }
 

@@ -15,6 +15,7 @@
 //! - `letter` (a feature): a message of the box to its owner.
 //! - [`files`]: small files that are there as a whole or not at all.
 //! - [`dns`]: what the box tells of its zones, and what the owner changes there.
+//! - [`snapshot`]: how a service hands over what it keeps, for a backup.
 //! - [`update`]: what the owner's laptop says to the box.
 //! - [`mail`]: what the portal says to the mail service.
 //! - [`certificates`]: what the certificate service gives away, and to whom.
@@ -44,6 +45,7 @@ pub mod notify;
 pub mod probe;
 pub mod resolver;
 pub mod settings;
+pub mod snapshot;
 pub mod spec;
 pub mod stamp;
 pub mod tunnel;

@@ -1,0 +1,412 @@
+//! Making backups, listing them, proving them, getting them back.
+
+use crate::backend::{Backend, Flaw};
+use crate::code::Code;
+use crate::contents::{Contents, DATA, FORMAT, NAME};
+use crate::source::{Source, Stream};
+use crate::store::{Kind, Store};
+use rustic_core::repofile::{Chunker, Node, SnapshotFile};
+use rustic_core::{
+    BackupOptions, CheckOptions, ConfigOptions, Credentials, KeyOptions, LsOptions, OpenStatus,
+    ParentOptions, Repository as Rustic, RepositoryBackends, RepositoryOptions, RusticError,
+    SnapshotOptions, StringList,
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Bytes of a piece on average, and its bounds. A mail store is one file in which a message changes a
+/// few pages here and there; with restic's pieces of a megabyte each such page would cost a megabyte.
+/// The README has the figures.
+const PIECE: u64 = 64 << 10;
+const PIECE_MIN: u64 = 16 << 10;
+const PIECE_MAX: u64 = 512 << 10;
+/// Bytes of a pack of pieces. Some are in memory at once, on a board that has little; a repository of
+/// 10 GB has a thousand of them.
+const PACK: u64 = 8 << 20;
+/// What snapshots of a box are marked with, so that a repository may hold other things too.
+const TAG: &str = "roost";
+
+/// Why something did not work out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no repository.
+    #[error("there is no backup in {0}")]
+    Nothing(String),
+    /// The code opens nothing here.
+    #[error("this recovery code does not open {0}")]
+    WrongCode(String),
+    /// There is no such backup.
+    #[error("there is no backup {0:?}")]
+    Unknown(String),
+    /// What went in was not whole: no backup was made.
+    #[error("{0}")]
+    NotWhole(String),
+    /// What comes out is not what went in.
+    #[error("{0}")]
+    Differs(String),
+    /// The repository is damaged, or the library does not get on with it.
+    #[error("{0}")]
+    Library(String),
+    /// A file could not be read or written.
+    #[error("cannot {what} {}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl From<Box<RusticError>> for Error {
+    fn from(error: Box<RusticError>) -> Self {
+        let text = error.display_log();
+        Self::Library(text.strip_prefix("Error: ").unwrap_or(&text).to_owned())
+    }
+}
+
+fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Io { what, path, source }
+}
+
+/// A backup, as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backup {
+    /// Its name: 64 hexadecimal digits, of which the first few do.
+    pub id: String,
+    /// When it was made, in seconds since 1970.
+    pub made_s: i64,
+    /// Of which box.
+    pub name: String,
+    /// How many files it has, the one about it included.
+    pub files: u64,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// Bytes that it added to the repository.
+    pub added: u64,
+}
+
+impl Backup {
+    fn of(snapshot: &SnapshotFile) -> Self {
+        let summary = snapshot.summary.as_ref();
+        Self {
+            id: snapshot.id.to_hex().as_str().to_owned(),
+            made_s: snapshot.time.timestamp().as_second(),
+            name: snapshot.hostname.clone(),
+            files: summary.map_or(0, |summary| summary.total_files_processed),
+            bytes: summary.map_or(0, |summary| summary.total_bytes_processed),
+            added: summary.map_or(0, |summary| summary.data_added_packed),
+        }
+    }
+}
+
+/// What about a backup is known before it is made.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// What the box calls itself.
+    pub name: String,
+    /// Version of its image.
+    pub version: String,
+    /// When, in seconds since 1970.
+    pub made_s: u64,
+    /// Whether that is known.
+    pub clock_set: bool,
+    /// Services that hand something over.
+    pub services: Vec<crate::contents::Service>,
+}
+
+/// A repository that is open.
+pub struct Repository {
+    rustic: Rustic<OpenStatus>,
+    place: String,
+    flaw: Flaw,
+}
+
+impl Repository {
+    /// Opens the one in this store.
+    ///
+    /// # Errors
+    /// [`Error::Nothing`], [`Error::WrongCode`], [`Error::Library`].
+    pub fn open(store: Arc<dyn Store>, code: &Code) -> Result<Self, Error> {
+        Self::get(store, code, false)
+    }
+
+    /// Opens the one in this store, or begins one.
+    ///
+    /// # Errors
+    /// [`Error::WrongCode`], [`Error::Library`].
+    pub fn open_or_begin(store: Arc<dyn Store>, code: &Code) -> Result<Self, Error> {
+        Self::get(store, code, true)
+    }
+
+    fn get(store: Arc<dyn Store>, code: &Code, begin: bool) -> Result<Self, Error> {
+        let (place, flaw) = (store.place(), Flaw::default());
+        let begun = store
+            .list(Kind::Config)
+            .map_err(|error| Error::Library(error.to_string()))?;
+        let backend = Backend::new(store, flaw.clone());
+        let backends = RepositoryBackends::new(Arc::new(backend), None);
+        // The cache would be a second copy of the index, in a home that the box does not have.
+        let rustic = Rustic::new(&RepositoryOptions::default().no_cache(true), &backends)?;
+        let credentials = Credentials::password(code.as_str());
+        let told = |error: Box<RusticError>| match (error.is_code("C002"), flaw.get()) {
+            (_, Some(why)) => Error::Library(why),
+            (true, None) => Error::WrongCode(place.clone()),
+            (false, None) => error.into(),
+        };
+        let rustic = match (begun.is_empty(), begin) {
+            (true, false) => return Err(Error::Nothing(place)),
+            (true, true) => rustic.init(&credentials, &KeyOptions::default(), &options()),
+            (false, _) => rustic.open(&credentials),
+        };
+        let rustic = rustic.map_err(told)?;
+        Ok(Self {
+            rustic,
+            place,
+            flaw,
+        })
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Makes a backup of what the services hand over. It is there when this returns `Ok`; until the
+    /// very last write, which is one small file, there is none.
+    ///
+    /// # Errors
+    /// [`Error::NotWhole`] if a service broke off; [`Error::Library`].
+    pub fn back_up(self, about: About, streams: Vec<Stream>) -> Result<(Backup, Contents), Error> {
+        let contents = Contents {
+            format: FORMAT,
+            name: about.name.clone(),
+            version: about.version,
+            made_s: about.made_s,
+            clock_set: about.clock_set,
+            services: about.services,
+            files: Vec::new(),
+        };
+        let flaw = self.flaw.clone();
+        let source = Source::new(streams, contents, flaw.clone());
+        let snapshot = SnapshotOptions::default()
+            .host(about.name)
+            .tags(vec![
+                TAG.parse::<StringList>()
+                    .map_err(|error| Error::Library(error.to_string()))?,
+            ])
+            .to_snapshot()?;
+        // What is known of the last backup's files decides nothing: each is read, and its pieces are
+        // compared.
+        let options = BackupOptions::default()
+            .no_scan(true)
+            .parent_opts(ParentOptions::default().force(true));
+        let indexed = self.rustic.to_indexed_ids()?;
+        let paths = [PathBuf::from(DATA), PathBuf::from(NAME)];
+        let made = indexed.archive(&options, &source, snapshot, &paths);
+        match (made, flaw.get()) {
+            (_, Some(why)) => Err(Error::NotWhole(why)),
+            (Err(error), None) => Err(error.into()),
+            (Ok(snapshot), None) => Ok((Backup::of(&snapshot), source.contents())),
+        }
+    }
+
+    /// All backups, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Library`].
+    pub fn list(&self) -> Result<Vec<Backup>, Error> {
+        Ok(self.snapshots()?.iter().map(Backup::of).collect())
+    }
+
+    fn snapshots(&self) -> Result<Vec<SnapshotFile>, Error> {
+        let mut all = self.rustic.get_all_snapshots()?;
+        all.retain(|snapshot| snapshot.tags.contains(TAG));
+        all.sort_by(|a, b| a.time.cmp(&b.time).then(a.id.cmp(&b.id)));
+        Ok(all)
+    }
+
+    /// The backup with a name that begins so, or the newest.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] if there is none, or several begin so.
+    fn find(&self, id: Option<&str>) -> Result<SnapshotFile, Error> {
+        let mut all = self.snapshots()?;
+        let Some(id) = id else {
+            return all.pop().ok_or_else(|| Error::Nothing(self.place.clone()));
+        };
+        all.retain(|snapshot| snapshot.id.to_hex().as_str().starts_with(id));
+        match all.pop() {
+            Some(one) if all.is_empty() => Ok(one),
+            _ => Err(Error::Unknown(id.to_owned())),
+        }
+    }
+
+    /// Looks at every byte of the repository: whether all that backups name is there, and is what was
+    /// written.
+    ///
+    /// # Errors
+    /// [`Error::Differs`] with all that was found; [`Error::Library`].
+    pub fn check(&self) -> Result<(), Error> {
+        let found = self.rustic.check(CheckOptions::default().read_data(true))?;
+        let faults: Vec<String> = found
+            .0
+            .iter()
+            // What is only strange is left of a backup that was cut short: pieces that no backup names.
+            .filter(|(level, _)| format!("{level:?}") == "Error")
+            .map(|(_, error)| error.to_string())
+            .collect();
+        match faults.is_empty() {
+            true => Ok(()),
+            false => Err(Error::Differs(faults.join("; "))),
+        }
+    }
+
+    /// Gets a backup back: its files appear below `into`, an empty folder, as they lay on the data
+    /// partition. Afterwards what lies there is counted and read again, and compared with what the
+    /// box wrote down when it made the backup. `id` is the begin of a name; without, it is the newest.
+    /// `seen` is told how many bytes are there, of how many.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`], [`Error::Differs`], [`Error::Library`], [`Error::Io`].
+    pub fn restore(
+        self,
+        id: Option<&str>,
+        into: &Path,
+        mut seen: impl FnMut(u64, u64),
+    ) -> Result<(Backup, Contents), Error> {
+        let snapshot = self.find(id)?;
+        let indexed = self.rustic.to_indexed()?;
+        let root = indexed.node_from_snapshot_and_path(&snapshot, "")?;
+        let mut manifest = Vec::new();
+        let about = indexed.node_from_snapshot_and_path(&snapshot, NAME)?;
+        indexed.dump(&about, &mut manifest)?;
+        let contents = Contents::parse(&manifest).map_err(|why| {
+            Error::Differs(format!("the backup's list of files is of no use: {why}"))
+        })?;
+        let (all, mut done) = (contents.bytes(), 0);
+        for entry in indexed.ls(&root, &LsOptions::default())? {
+            let (path, node) = entry?;
+            let Some(below) = plain(&path) else {
+                return Err(Error::Differs(format!("{path:?} leads out of the backup")));
+            };
+            let to = into.join(below);
+            if node.is_dir() {
+                fs::create_dir(&to).map_err(io_error("make", &to))?;
+            } else if node.is_file() && path != Path::new(NAME) {
+                let written = write(&indexed, &node, &to)?;
+                done += written;
+                seen(done, all);
+            } else if !node.is_file() {
+                return Err(Error::Differs(format!("{path:?} is no file")));
+            }
+        }
+        compare(&contents, &into.join(DATA))?;
+        Ok((Backup::of(&snapshot), contents))
+    }
+}
+
+/// What a new repository is like.
+fn options() -> ConfigOptions {
+    use bytesize::ByteSize;
+    ConfigOptions::default()
+        .set_version(2_u32)
+        .set_chunker(Chunker::Rabin)
+        .set_chunk_size(ByteSize(PIECE))
+        .set_chunk_min_size(ByteSize(PIECE_MIN))
+        .set_chunk_max_size(ByteSize(PIECE_MAX))
+        .set_datapack_size(ByteSize(PACK))
+        .set_datapack_growfactor(0_u32)
+        .set_datapack_size_limit(ByteSize(PACK))
+        .set_treepack_size(ByteSize(PACK))
+        .set_treepack_growfactor(0_u32)
+        .set_treepack_size_limit(ByteSize(PACK))
+}
+
+fn plain(path: &Path) -> Option<&Path> {
+    let text = path.to_str()?;
+    roost_service::snapshot::is_plain(text).then_some(path)
+}
+
+fn write<S: rustic_core::IndexedFull>(
+    from: &Rustic<S>,
+    node: &Node,
+    to: &Path,
+) -> Result<u64, Error> {
+    use std::os::unix::fs::OpenOptionsExt;
+    // What somebody's mail is in is for nobody else, wherever it is put.
+    let mut options = fs::OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(to);
+    let mut file = BufWriter::new(file.map_err(io_error("make", to))?);
+    from.dump(node, &mut file)?;
+    file.flush().map_err(io_error("write", to))?;
+    let file = file
+        .into_inner()
+        .map_err(|error| io_error("write", to)(error.into_error()))?;
+    Ok(file.metadata().map_err(io_error("read", to))?.len())
+}
+
+/// Compares what lies below a folder with what was written down: the same files, no other, each of the
+/// same length and hash.
+///
+/// # Errors
+/// [`Error::Differs`] with the first difference; [`Error::Io`].
+pub fn compare(contents: &Contents, folder: &Path) -> Result<(), Error> {
+    let mut there = BTreeSet::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(below) = folders.pop() {
+        let path = folder.join(&below);
+        if below.as_os_str().is_empty() && !path.exists() {
+            continue;
+        }
+        for entry in fs::read_dir(&path).map_err(io_error("read", &path))? {
+            let entry = entry.map_err(io_error("read", &path))?;
+            let below = below.join(entry.file_name());
+            match entry.file_type().map_err(io_error("read", &path))?.is_dir() {
+                true => folders.push(below),
+                false => {
+                    there.insert(below);
+                }
+            }
+        }
+    }
+    if there.len() != contents.files.len() {
+        return Err(Error::Differs(format!(
+            "{} files came back, and {} went in",
+            there.len(),
+            contents.files.len()
+        )));
+    }
+    for file in &contents.files {
+        if !there.contains(Path::new(&file.path)) {
+            return Err(Error::Differs(format!("{} did not come back", file.path)));
+        }
+        let path = folder.join(&file.path);
+        let (size, hash) = hash(&path).map_err(io_error("read", &path))?;
+        if size != file.size || hash != file.sha256 {
+            return Err(Error::Differs(format!("{} is not what went in", file.path)));
+        }
+    }
+    Ok(())
+}
+
+fn hash(path: &Path) -> io::Result<(u64, String)> {
+    let mut file = File::open(path)?;
+    let (mut hash, mut size) = (Sha256::new(), 0);
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok((size, hex::encode(hash.finalize())));
+        }
+        hash.update(&buffer[..count]);
+        size += count as u64;
+    }
+}
