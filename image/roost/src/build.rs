@@ -597,6 +597,7 @@ impl<'a> Build<'a> {
         tree.program("dns", "bin/dns", program("dns"));
         tree.program("certificates", "bin/certificates", program("certificates"));
         tree.program("resolver", "bin/resolver", program("resolver"));
+        tree.program("backup", "bin/backup", program("backup"));
         tree.program("e2fsck", "bin/e2fsck", &extras.join("e2fsck"));
         tree.bytes(
             "settings",

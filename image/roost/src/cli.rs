@@ -1,5 +1,6 @@
 //! The command line, defined once: parser, help and shell completions come from these types.
 
+mod backup;
 mod certificates;
 mod device;
 mod dns;
@@ -9,6 +10,10 @@ mod moving;
 mod page;
 mod relay;
 
+pub use backup::{
+    BackupArgs, BackupCheckArgs, BackupCodeArgs, BackupCommand, BackupListArgs, CodeSource,
+    RestoreArgs,
+};
 pub use certificates::{
     CertificatesAgreeArgs, CertificatesArgs, CertificatesCommand, CertificatesOneArgs,
     CertificatesRevokeArgs, CertificatesSetArgs, CertificatesShowArgs,
@@ -211,6 +216,16 @@ pub enum Command {
     /// The bundle is at /roost.bundle. Whoever reaches the port can read it: bundles are signed,
     /// not secret. Ctrl-C ends it.
     Serve(ServeArgs),
+    /// Fetch a backup of the box: everything it keeps, encrypted, and only what is new
+    ///
+    /// Of every later backup only changes are sent and kept. Each is whole: it needs none of the
+    /// others. What is there is never changed or removed, whatever the box says.
+    Backup(Box<BackupArgs>),
+    /// Make a new card from a backup: the same box, with all its mail
+    ///
+    /// Gets the backup back, compares it with what the box wrote down when it made it, puts it into
+    /// the image of `roost build`, and writes that to a card as `roost flash` does.
+    Restore(Box<RestoreArgs>),
     /// Look after the relay, the box's public end in your AWS account
     ///
     /// The box at home has no public address. A small machine at AWS lends it one, for about seven

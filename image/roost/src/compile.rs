@@ -186,8 +186,24 @@ pub const RESOLVER: Program = Program {
     rustc_wrapper: &[],
 };
 
+/// The backup service.
+pub const BACKUP: Program = Program {
+    name: "backup",
+    workspace: "",
+    package: "roost-backup",
+    binary: "backup",
+    sources: &[
+        "services/backup/Cargo.toml",
+        "services/backup/src",
+        "services/backup/repository",
+        "services/service",
+    ],
+    licence: "Apache-2.0 OR MIT",
+    rustc_wrapper: &[],
+};
+
 /// Every program that a build compiles, in the order in which it is listed.
-pub const PROGRAMS: [&Program; 9] = [
+pub const PROGRAMS: [&Program; 10] = [
     &STAGE1,
     &INIT,
     &UPDATER,
@@ -196,6 +212,7 @@ pub const PROGRAMS: [&Program; 9] = [
     &DNS,
     &CERTIFICATES,
     &RESOLVER,
+    &BACKUP,
     &MAIL,
 ];
 

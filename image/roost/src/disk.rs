@@ -370,12 +370,12 @@ fn copy_sparse(from: &Path, disk: &mut File, offset: u64, to: &Path) -> Result<(
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use std::process::Command;
 
     /// The tools of this machine instead of those of the SDK root.
-    fn make(into: &Path) -> Result<(), Failure> {
+    pub fn make(into: &Path) -> Result<(), Failure> {
         let inputs = into.join("inputs");
         std::fs::create_dir_all(&inputs).unwrap();
         let here = |text: &str| {

@@ -1,5 +1,6 @@
 //! `roost`: builds, runs and looks after a mail box.
 
+mod backup;
 mod boot_chart;
 mod build;
 mod bundle;
@@ -84,6 +85,8 @@ fn dispatch(command: &cli::Command, ui: &Ui) -> Result<(), Failure> {
         cli::Command::Bundle(args) => bundle::run(args, ui),
         cli::Command::Run(args) => run::run(args, ui),
         cli::Command::Find(args) => find::run(args, ui),
+        cli::Command::Backup(args) => backup::run(args, ui),
+        cli::Command::Restore(args) => backup::restore::run(args, ui),
         cli::Command::Flash(args) => flash::run(args, ui),
         cli::Command::Sdk(args) => sdk::run(args, ui),
         cli::Command::Lock(args) => lock::run(args, ui),

@@ -1,7 +1,8 @@
 //! What a build says of itself at its end.
 
 use crate::compile::{
-    CERTIFICATES, DNS, INIT, MAIL, PORTAL, Program, RESOLVER, STAGE1, TUNNEL, UPDATER, crates_of,
+    BACKUP, CERTIFICATES, DNS, INIT, MAIL, PORTAL, Program, RESOLVER, STAGE1, TUNNEL, UPDATER,
+    crates_of,
 };
 use crate::config::Config;
 use crate::disk;
@@ -357,6 +358,7 @@ pub fn components(
         program(&DNS, DNS.name, of("dns")),
         program(&CERTIFICATES, CERTIFICATES.name, of("certificates")),
         program(&RESOLVER, RESOLVER.name, of("resolver")),
+        program(&BACKUP, BACKUP.name, of("backup")),
         debian(
             "e2fsck",
             Kind::Application,

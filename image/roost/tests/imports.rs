@@ -27,12 +27,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "roost",
         &[
+            "roost-backup-repository",
             "roost-board",
             "roost-bundle",
             "roost-emulator",
             "roost-service",
         ],
     ),
+    (
+        "roost-backup",
+        &["roost-backup-repository", "roost-service"],
+    ),
+    ("roost-backup-repository", &["roost-service"]),
     ("roost-board", &[]),
     ("roost-bundle", &[]),
     ("roost-dns", &["roost-service"]),

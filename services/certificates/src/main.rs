@@ -12,7 +12,7 @@ use roost_certificates::work::Worker;
 use roost_certificates::zone::NameServers;
 use roost_service::notifier::Notifier;
 use roost_service::spec::{self, ServiceSpec};
-use roost_service::{certificates, control};
+use roost_service::{certificates, control, snapshot};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -62,6 +62,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
     let run = std::env::var_os(spec::RUN_ENV)
         .map_or_else(|| spec::run_folder(certificates::SERVICE), PathBuf::from);
     let folders = (&mut Disk(run.clone()), &mut Disk(data.clone()));
+    let folder = data.clone();
     let secret = secret::load_or_make(&mut [folders.0, folders.1])
         .context("get the key for changes of the zone")?;
     let desk = Desk::open(Store::new(Disk(data)), seed(&secret)).context("read the data folder")?;
@@ -76,6 +77,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
     let socket = run.join(certificates::socket().file_name().unwrap_or_default());
     door::open(&socket, &table()?, Arc::new(counter))
         .with_context(|| format!("listen on {}", socket.display()))?;
+    snapshot::open_folder(certificates::SERVICE, &folder)?;
     let servers = NameServers::new(name_server()?, vec![], &secret);
     notifier.ready();
     println!("certificates: ready");

@@ -6,7 +6,7 @@ use roost_dns::parent::Asking;
 use roost_dns::run::{Places, Service};
 use roost_service::door::{Door, House};
 use roost_service::notifier::Notifier;
-use roost_service::{certificates, dns, mail, tunnel};
+use roost_service::{certificates, dns, mail, snapshot, tunnel};
 use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -77,6 +77,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
         tunnel: place(TUNNEL_ENV).unwrap_or_else(tunnel::socket),
         certificates: place(CERTIFICATES_ENV).unwrap_or_else(certificates::socket),
     };
+    snapshot::open_folder(dns::SERVICE, &data)?;
     let mut door = Door::<dns::Call, _>::of_service(&dns::socket(), HOUSE)?;
     let mut service = Service::start(Places {
         data,

@@ -35,6 +35,8 @@ use roost_mail_config::{
 };
 use roost_mail_server::{Options, PinnedKey, Running, Server};
 use roost_service::notifier::Notifier;
+use roost_service::spec::RUN_ENV;
+use roost_service::{mail, snapshot};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -101,6 +103,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
+    open_snapshot(&data)?;
     notifier.ready();
     match &running {
         Some(_) => println!("mail: ready"),
@@ -125,6 +128,18 @@ async fn run(notifier: &Notifier) -> Result<()> {
         running.stop(GRACE).await;
     }
     Ok(())
+}
+
+/// Lets the backup service fetch what is kept here; without init nobody could connect.
+fn open_snapshot(data: &Path) -> Result<()> {
+    if std::env::var_os(RUN_ENV).is_none() {
+        return Ok(());
+    }
+    let data = data.to_owned();
+    snapshot::open(mail::SERVICE, move || {
+        roost_mail_config::snapshot::hold(&data)
+    })
+    .context("let the backup service in")
 }
 
 /// Without a domain there is no store that could fill the card.

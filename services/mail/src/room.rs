@@ -4,7 +4,7 @@
 //! that leads back to this program: every connection gets a function that reads [`FULL`].
 
 use anyhow::{Context, Result};
-use roost_mail_config::room::{self, BALLAST, Ballast, Room};
+use roost_mail_config::room::{self, BALLAST, BALLAST_FILE, Ballast, Room};
 use roost_service::notifier::Notifier;
 use rusqlite::{Connection, OpenFlags, auto_extension, ffi};
 use std::ffi::{CStr, c_char, c_int};
@@ -19,8 +19,6 @@ use crate::store_format::file_system;
 
 /// How often the file system is asked: a fast line brings 60 MB in this time.
 const EVERY: Duration = Duration::from_secs(5);
-/// Name of the file that holds room back.
-const BALLAST_FILE: &str = "ballast";
 
 /// Whether no new mail is taken.
 static FULL: AtomicBool = AtomicBool::new(false);

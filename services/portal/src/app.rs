@@ -17,8 +17,10 @@ use crate::store::{self, Change, Store, StoreError, View};
 use crate::time::{Now, PoweredOn, SAVE_EVERY, Wall};
 use crate::token::{SecretToken, TokenHash};
 use crate::watchdog::{self, Watch};
+use roost_service::card::Card;
 use roost_service::control::Request;
 use roost_service::settings::{Account, Chosen, Settings};
+use roost_service::snapshot::{self, Held};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -44,6 +46,8 @@ pub struct Places {
     pub init: PathBuf,
     /// Socket of the updater.
     pub updater: PathBuf,
+    /// Socket of the backup service for laptops.
+    pub backup: PathBuf,
     /// Socket of mail for its owner's wishes.
     pub mail: PathBuf,
     /// Socket of the tunnel to the relay.
@@ -142,6 +146,22 @@ pub struct App {
 }
 
 impl App {
+    /// What the portal keeps, for a backup; `card` is what `roost flash` told the card.
+    ///
+    /// # Errors
+    /// The store's and the file system's.
+    pub fn held(&self, card: Option<&Card>) -> std::io::Result<Held> {
+        let data = &self.places.data;
+        let mut held = Held::new(());
+        let store = self.store.bytes(data).map_err(std::io::Error::other)?;
+        held.add_bytes(store::FILE, 0o600, store);
+        held.add_folder(data, |path| path == store::FILE || path.ends_with(".new"))?;
+        if let Some(card) = card {
+            held.add_bytes(snapshot::CARD, 0o600, serde_json::to_vec(card)?);
+        }
+        Ok(held)
+    }
+
     /// Begins with an open store.
     ///
     /// # Errors

@@ -132,6 +132,8 @@ pub enum Event {
         /// What the owner calls it.
         laptop: String,
     },
+    /// A backup was asked for, or the code that opens backups: all that the box keeps, in other hands.
+    BackedUp,
     /// A restart was asked for.
     Restarted,
     /// The other version was asked for.
@@ -244,6 +246,7 @@ impl Event {
             | Self::PasskeyWrong { .. }
             | Self::PasskeyRemoved { .. }
             | Self::LaptopRevoked { .. }
+            | Self::BackedUp
             | Self::Restarted
             | Self::RolledBack
             | Self::UpdateSent { .. }
@@ -339,6 +342,7 @@ impl fmt::Display for Event {
             Self::PasskeyRemoved { passkey } => write!(f, "removed the passkey {passkey:?}"),
             Self::LaptopPaired { laptop } => write!(f, "paired the laptop {laptop:?}"),
             Self::LaptopRevoked { laptop } => write!(f, "revoked the laptop {laptop:?}"),
+            Self::BackedUp => f.write_str("fetched a backup, or the code that opens backups"),
             Self::Restarted => f.write_str("restarted the box"),
             Self::RolledBack => f.write_str("asked for the version from before"),
             Self::UpdateSent { version } => {
@@ -542,6 +546,7 @@ mod tests {
                     laptop: "couch".into(),
                 },
             ),
+            (Actor::Laptop, Event::BackedUp),
             (Actor::Laptop, Event::Restarted),
             (Actor::Owner, Event::RolledBack),
             (

@@ -17,7 +17,7 @@ use roost_portal::web;
 use roost_service::card::Card;
 use roost_service::notifier::Notifier;
 use roost_service::settings::Settings;
-use roost_service::{certificates, control, dns, mail, spec, tunnel, update};
+use roost_service::{backup, certificates, control, dns, mail, snapshot, spec, tunnel, update};
 use std::future::{pending, ready};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -36,6 +36,8 @@ const PORTS_ENV: &str = "ROOST_PORTS";
 const INIT_ENV: &str = "ROOST_INIT";
 /// Another socket of the updater, for the same.
 const UPDATER_ENV: &str = "ROOST_UPDATER";
+/// Another socket of the backup service, for the same.
+const BACKUP_ENV: &str = "ROOST_BACKUP";
 /// Another socket of the mail service, for the same.
 const MAIL_ENV: &str = "ROOST_MAIL";
 /// Another socket of the tunnel, for the same. The tunnel itself has a `ROOST_TUNNEL`, which is no socket.
@@ -129,6 +131,17 @@ async fn run(notifier: &Notifier) -> Result<()> {
         };
         ready(web::plain::redirect(&request, &name, https, is_own))
     };
+    if let Ok(app) = &app {
+        let (app, run) = (app.clone(), app.places.run.clone());
+        let opened = snapshot::open(update::PORTAL, move || {
+            let card = card(&run).map_err(std::io::Error::other)?;
+            app.held(card.as_ref())
+        });
+        // On a desk there are no other services.
+        if let Err(why) = opened {
+            eprintln!("portal: there can be no backup: {why}");
+        }
+    }
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let mut doors = JoinSet::new();
     if let (Ok(app), Some(port)) = (&app, laptops) {
@@ -227,6 +240,7 @@ fn places() -> Result<Places> {
         run: folder(spec::RUN_ENV)?,
         init: env(INIT_ENV).unwrap_or_else(|| control::SOCKET.into()),
         updater: env(UPDATER_ENV).unwrap_or_else(update::socket),
+        backup: env(BACKUP_ENV).unwrap_or_else(backup::socket),
         mail: env(MAIL_ENV).unwrap_or_else(mail::socket),
         tunnel: env(TUNNEL_ENV).unwrap_or_else(tunnel::socket),
         dns: env(DNS_ENV).unwrap_or_else(dns::socket),

@@ -22,6 +22,7 @@ pub use view::View;
 
 use redb::{Database, ReadableDatabase, StorageBackend};
 use std::io;
+use std::path::Path;
 
 /// The file's name.
 pub const FILE: &str = "portal.redb";
@@ -182,6 +183,20 @@ impl Store {
                 .map_err(|error| StoreError::from(redb::Error::from(error)))?;
         }
         Ok(result)
+    }
+
+    /// The file's bytes as they are between two changes: nobody changes the store meanwhile.
+    /// [`Store::open`] takes them for a store whose power was cut.
+    ///
+    /// # Errors
+    /// The store's, and the file system's.
+    pub fn bytes(&self, folder: &Path) -> Result<Vec<u8>, StoreError> {
+        let transaction = schema::begin(&self.db)?;
+        let bytes = std::fs::read(folder.join(FILE)).map_err(StoreError::Io);
+        transaction
+            .abort()
+            .map_err(|error| StoreError::from(redb::Error::from(error)))?;
+        bytes
     }
 
     /// Looks into the store as it is now, whatever is changed meanwhile.

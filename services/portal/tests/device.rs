@@ -172,6 +172,7 @@ impl Played {
             run: folder.path().into(),
             init: at("init.sock"),
             updater: at("updater.sock"),
+            backup: at("backup.sock"),
             mail: at("mail.sock"),
             tunnel: at("tunnel.sock"),
             dns: at("dns.sock"),

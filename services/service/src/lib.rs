@@ -16,6 +16,7 @@
 //! - [`files`]: small files that are there as a whole or not at all.
 //! - [`dns`]: what the box tells of its zones, and what the owner changes there.
 //! - [`snapshot`]: how a service hands over what it keeps, for a backup.
+//! - [`backup`]: how the owner's laptop reaches the backup service.
 //! - [`update`]: what the owner's laptop says to the box.
 //! - [`mail`]: what the portal says to the mail service.
 //! - [`certificates`]: what the certificate service gives away, and to whom.
@@ -23,6 +24,7 @@
 //! - [`stamp`]: the time in front of a log line.
 //! - [`tunnel`]: how the box reaches its relay, and how that stands.
 
+pub mod backup;
 pub mod boot_times;
 pub mod card;
 pub mod certificates;

@@ -14,13 +14,16 @@ use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The socket's name.
 pub const NAME: &str = "snapshot";
 /// The service that may connect.
 pub const GUEST: &str = "backup";
+/// The file in the portal's snapshot that has the card's own ([`crate::card::Card`], as JSON): the box's name,
+/// network and identity. It is for a new card, and not for the portal's folder there.
+pub const CARD: &str = "card.json";
 /// Longest first line, in bytes, its line feed included.
 pub const MAX_HEAD: usize = 4 << 20;
 /// Longest last line.
@@ -144,6 +147,20 @@ pub struct Held {
 enum Content {
     Bytes(Vec<u8>),
     File(File),
+    Kept(&'static File),
+}
+
+impl Content {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        match self {
+            Self::Bytes(bytes) => {
+                let from = usize::try_from(offset).map_err(io::Error::other)?;
+                (&mut bytes.get(from..).unwrap_or_default()).read_exact(buffer)
+            }
+            Self::File(file) => file.read_exact_at(buffer, offset),
+            Self::Kept(file) => file.read_exact_at(buffer, offset),
+        }
+    }
 }
 
 impl Held {
@@ -198,13 +215,17 @@ impl Held {
     /// # Errors
     /// The file system's.
     pub fn add_file(&mut self, path: &str, file: File) -> io::Result<()> {
-        let metadata = file.metadata()?;
-        let item = Item {
-            path: path.to_owned(),
-            mode: metadata.permissions().mode() & 0o777,
-            size: metadata.size(),
-        };
-        self.files.push((item, Content::File(file)));
+        self.files.push((item(path, &file)?, Content::File(file)));
+        Ok(())
+    }
+
+    /// The same for a file that this program must not close: closing takes away all locks that the
+    /// program has on the file (fcntl(2)), those of a database's library too.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn add_kept(&mut self, path: &str, file: &'static File) -> io::Result<()> {
+        self.files.push((item(path, file)?, Content::Kept(file)));
         Ok(())
     }
 
@@ -229,23 +250,29 @@ impl Held {
         let files = items.len() as u64;
         write_line(to, &Head::Files(items))?;
         let mut buffer = vec![0; PIECE];
-        for (item, content) in &mut self.files {
-            match content {
-                Content::Bytes(bytes) => to.write_all(bytes)?,
-                Content::File(file) => {
-                    let mut left = item.size;
-                    while left > 0 {
-                        let want = buffer.len().min(usize::try_from(left).unwrap_or(PIECE));
-                        file.read_exact(&mut buffer[..want])?;
-                        to.write_all(&buffer[..want])?;
-                        left -= want as u64;
-                    }
-                }
+        for (item, content) in &self.files {
+            let mut at = 0;
+            while at < item.size {
+                let want = buffer
+                    .len()
+                    .min(usize::try_from(item.size - at).unwrap_or(PIECE));
+                content.read_exact_at(&mut buffer[..want], at)?;
+                to.write_all(&buffer[..want])?;
+                at += want as u64;
             }
         }
         write_line(to, &End { files, bytes })?;
         to.flush()
     }
+}
+
+fn item(path: &str, file: &File) -> io::Result<Item> {
+    let metadata = file.metadata()?;
+    Ok(Item {
+        path: path.to_owned(),
+        mode: metadata.permissions().mode() & 0o777,
+        size: metadata.size(),
+    })
 }
 
 /// Writes one of the lines.
@@ -291,6 +318,20 @@ mod serve {
                 error.kind(),
                 format!("listen on {}: {error}", socket.display()),
             )
+        })
+    }
+
+    /// [`open`] for a service that replaces its files whole: all that lies in its data folder but files
+    /// that are not finished.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn open_folder(service: &'static str, data: &Path) -> io::Result<()> {
+        let data = data.to_owned();
+        open(service, move || {
+            let mut held = Held::new(());
+            held.add_folder(&data, |path| path.ends_with(".new"))?;
+            Ok(held)
         })
     }
 
@@ -358,7 +399,7 @@ mod serve {
 }
 
 #[cfg(feature = "door")]
-pub use serve::{open, serve};
+pub use serve::{open, open_folder, serve};
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use roost_service::notifier::Notifier;
+use roost_service::snapshot;
 use roost_service::tunnel::{self, Backend};
 use roost_tunnel::config::{self, Config};
 use roost_tunnel::kernel::Kernel;
@@ -54,6 +55,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
     // Before anything that may fail: mail must not leave by another way in the meantime.
     let mut config = choose(&place, &mut routing)?;
     let key = keys::load_or_make(&data)?;
+    snapshot::open_folder(tunnel::SERVICE, &data)?;
     let mut frame = Frame {
         key: key.public(),
         place: &place,

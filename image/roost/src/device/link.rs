@@ -195,8 +195,24 @@ impl Link {
     ///
     /// [`DeviceError::Api`] if the box refuses, and what [`Self::turn`] says.
     pub fn upgrade(&mut self, host: &str, limit: Duration) -> Result<(), DeviceError> {
+        self.upgrade_to(host, PATH, UPGRADE, limit)
+    }
+
+    /// Asks for another protocol, behind this path of the API: from then on [`Self::send_raw`],
+    /// [`Self::line`] and [`Self::bytes`] work.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Api`] if the box refuses, and what [`Self::turn`] says.
+    pub fn upgrade_to(
+        &mut self,
+        host: &str,
+        path: &str,
+        protocol: &str,
+        limit: Duration,
+    ) -> Result<(), DeviceError> {
         let head = format!(
-            "POST {PATH} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: {UPGRADE}\r\nContent-Length: 0\r\n\r\n"
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\nContent-Length: 0\r\n\r\n"
         );
         self.send_bytes(head.as_bytes(), &[], limit)?;
         let head = self.head(limit)?;
@@ -286,6 +302,55 @@ impl Link {
         let mut line = serde_json::to_vec(call).expect("a call is plain data");
         line.push(b'\n');
         self.send_bytes(&line, body, limit)
+    }
+
+    /// Sends bytes; `limit` is the time in which nothing moves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send`].
+    pub fn send_raw(&mut self, bytes: &[u8], limit: Duration) -> Result<(), DeviceError> {
+        self.send_bytes(bytes, &[], limit)
+    }
+
+    /// The next line without its line feed, at most `max` bytes with it; `limit` is the time in
+    /// which nothing comes.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::NotUnderstood`] if it is longer, and what [`Self::turn`] says.
+    pub fn line(&mut self, max: usize, limit: Duration) -> Result<Vec<u8>, DeviceError> {
+        loop {
+            let new = &self.inbox[self.searched..];
+            if let Some(end) = new.iter().position(|byte| *byte == b'\n') {
+                let end = end + self.searched;
+                let mut line: Vec<u8> = self.inbox.drain(..=end).collect();
+                line.pop();
+                self.searched = 0;
+                return Ok(line);
+            }
+            self.searched = self.inbox.len();
+            if self.searched >= max {
+                return Err(DeviceError::NotUnderstood(format!(
+                    "a line is longer than {} kB",
+                    max / 1000
+                )));
+            }
+            self.more(limit)?;
+        }
+    }
+
+    /// Exactly so many bytes; `limit` is the time in which nothing comes.
+    ///
+    /// # Errors
+    ///
+    /// What [`Self::turn`] says.
+    pub fn bytes(&mut self, length: usize, limit: Duration) -> Result<Vec<u8>, DeviceError> {
+        while self.inbox.len() < length {
+            self.more(limit)?;
+        }
+        self.searched = 0;
+        Ok(self.inbox.drain(..length).collect())
     }
 
     fn send_bytes(&mut self, head: &[u8], body: &[u8], limit: Duration) -> Result<(), DeviceError> {

@@ -121,6 +121,27 @@ impl Personal {
         Self::make(name, Some(name.to_owned()), network)
     }
 
+    /// What another card was told, for one that takes its place.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] if that is damaged.
+    pub fn again(name: &str, card: &Card) -> Result<Self, Failure> {
+        let cannot = "cannot make the card's own file anew";
+        let file = card::render(card).map_err(|e| Failure::new(cannot).because(e))?;
+        let certificate = card.identity.as_ref().map(|identity| {
+            pem::parse(&identity.certificate_pem).map_err(|e| Failure::new(cannot).because(e))
+        });
+        let certificate = certificate.transpose()?.map(pem::Pem::into_contents);
+        let code = card.pairing.as_ref().map(|pairing| pairing.code.clone());
+        Ok(Self {
+            name: card.name.clone().unwrap_or_else(|| name.to_owned()),
+            code: code.unwrap_or_default(),
+            fingerprint: Fingerprint::of(&certificate.unwrap_or_default()),
+            file: Box::new(file),
+        })
+    }
+
     /// The same for a box that is called as its image says.
     ///
     /// # Errors

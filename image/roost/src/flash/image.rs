@@ -123,6 +123,11 @@ impl Image {
         &self.file
     }
 
+    /// Where the data partition begins and ends, in bytes.
+    pub fn data(&self) -> (u64, u64) {
+        self.data
+    }
+
     /// Bytes of the disk that the image is of.
     pub fn bytes(&self) -> u64 {
         self.bytes

@@ -46,8 +46,8 @@ const OUTPUT: &str = "build";
 
 /// `roost flash`.
 pub fn run(args: &FlashArgs, ui: &Ui) -> Result<(), Failure> {
-    let machine = Machine::new("/");
     if args.list {
+        let machine = Machine::new("/");
         let media = judged(&machine, None);
         ui.result(show::list(&media), &Listed::new(&media));
         return Ok(());
@@ -55,12 +55,58 @@ pub fn run(args: &FlashArgs, ui: &Ui) -> Result<(), Failure> {
     // Whatever may be wrong is found before anybody is asked, and long before anything is written.
     let name = box_name(args)?;
     let network = fixed_network(args)?;
-    let image = Image::open(&image_path(args))?;
-    let destination = match &args.device {
+    let path = image_path(args.image.as_deref());
+    let personal = || Personal::new(&name, network.clone());
+    let card = onto(&path, args.device.as_deref(), args.yes, personal, ui)?;
+    leave(&card.personal, network.as_ref(), ui);
+    let done = Done::new(
+        card.destination.name(),
+        card.destination.is_file(),
+        &card.personal,
+        network,
+        card.written,
+        card.ejected,
+    );
+    ui.result(done.render(columns()), &done);
+    Ok(())
+}
+
+/// A card that is done.
+pub struct Written {
+    /// What makes it one box's own.
+    pub personal: Personal,
+    destination: Destination,
+    written: write::Written,
+    ejected: bool,
+}
+
+impl Written {
+    /// Where it is, e.g. `/dev/sdb`.
+    pub fn name(&self) -> String {
+        self.destination.name()
+    }
+}
+
+/// Writes an image to `device`, or to the card that is chosen from a list, with what `personal` makes
+/// once everybody agrees.
+///
+/// # Errors
+///
+/// A [`Failure`] that says what is on the card then.
+pub fn onto(
+    image: &Path,
+    device: Option<&Path>,
+    yes: bool,
+    personal: impl FnOnce() -> Result<Personal, Failure>,
+    ui: &Ui,
+) -> Result<Written, Failure> {
+    let machine = Machine::new("/");
+    let image = Image::open(image)?;
+    let destination = match device {
         Some(path) => Destination::named(path, &machine, &image, ui)?,
         None => Destination::choose(&machine, &image, ui)?,
     };
-    destination.agree(args.yes, &image, ui)?;
+    destination.agree(yes, &image, ui)?;
     // Not before the questions: there Ctrl-C shall end it at once.
     let stop = Stop::on_ctrl_c().map_err(|e| Failure::new("cannot watch for Ctrl-C").because(e))?;
     let scan = {
@@ -76,7 +122,7 @@ pub fn run(args: &FlashArgs, ui: &Ui) -> Result<(), Failure> {
         step.done(size(image.bytes()));
         scan
     };
-    let personal = Personal::new(&name, network.clone())?;
+    let personal = personal()?;
     let mut disk = destination.open(&machine, image.bytes())?;
     let mut progress = Progress::new(ui, &stop, image.bytes());
     let written = write::write(&mut disk, &image, &scan, &personal.file, &mut progress);
@@ -91,17 +137,12 @@ pub fn run(args: &FlashArgs, ui: &Ui) -> Result<(), Failure> {
         }
     };
     let ejected = destination.let_go(&disk);
-    leave(&personal, network.as_ref(), ui);
-    let done = Done::new(
-        destination.name(),
-        destination.is_file(),
-        &personal,
-        network,
+    Ok(Written {
+        personal,
+        destination,
         written,
         ejected,
-    );
-    ui.result(done.render(columns()), &done);
-    Ok(())
+    })
 }
 
 /// Leaves code and fingerprint for `roost pair`. The card is complete without it.
@@ -122,10 +163,11 @@ fn leave(personal: &Personal, network: Option<&Network>, ui: &Ui) {
     }
 }
 
-fn image_path(args: &FlashArgs) -> PathBuf {
+/// The image that was named, or what `roost build` has made.
+pub fn image_path(named: Option<&Path>) -> PathBuf {
     let plain = Path::new(OUTPUT).join(report::IMAGE);
-    match &args.image {
-        Some(path) => path.clone(),
+    match named {
+        Some(path) => path.to_owned(),
         None if plain.exists() => plain,
         None => Some(Path::new(OUTPUT).join(report::COMPRESSED))
             .filter(|packed| packed.exists())

@@ -10,6 +10,7 @@ mod ask;
 mod laptops;
 mod trust;
 
+use crate::backup;
 use crate::cli::PairArgs;
 use crate::device::address::{Address, WEB_PORT, WebAddress};
 use crate::device::cards::{Card, Cards};
@@ -23,6 +24,7 @@ use crate::device::{ANSWER_LIMIT, CONNECT_LIMIT};
 use crate::error::Failure;
 use crate::password::can_ask;
 use crate::ui::Ui;
+use roost_backup_repository::code::Code;
 use roost_service::fingerprint::Fingerprint;
 use roost_service::update::PORT;
 use rustls::pki_types::CertificateDer;
@@ -83,6 +85,8 @@ struct Done<'a> {
     account: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mail_password: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery_code: Option<&'a str>,
 }
 
 impl<'a> Pairing<'a> {
@@ -342,6 +346,16 @@ impl<'a> Pairing<'a> {
         Ok(name.to_owned())
     }
 
+    /// What opens the box's backups; `None` if it has none to give, or cannot be reached now: then
+    /// `roost backup code` will show it.
+    fn recovery_code(&self, record: &Paired) -> Option<Code> {
+        let address: Address = record.address.parse().ok()?;
+        let expect = Expect::One(self.fingerprint, record.identity().ok());
+        let socket = address.connect(CONNECT_LIMIT).ok()?;
+        let link = Link::open(socket, expect, &Stop::default()).ok()?;
+        backup::code_over(link, &address.host_header())
+    }
+
     fn done(&self, record: &Paired, answer: &Value, before: bool) -> Result<(), Failure> {
         let text = |key: &str| answer.get(key).and_then(Value::as_str);
         let (account, mail_password) = (text("account"), text("mail_password"));
@@ -360,6 +374,13 @@ impl<'a> Pairing<'a> {
                 "\n  mail account   {account}\n  its password   {password}   (shown only now)\n"
             );
         }
+        let code = match before {
+            true => None,
+            false => self.recovery_code(record),
+        };
+        if let Some(code) = &code {
+            shown += &format!("\n{}\n", backup::page(code));
+        }
         if !before {
             shown += "\nNext: roost status\n";
         }
@@ -372,6 +393,7 @@ impl<'a> Pairing<'a> {
             file: self.boxes.file(self.fingerprint),
             account,
             mail_password,
+            recovery_code: code.as_ref().map(Code::as_str),
         };
         self.ui.result(shown, &done);
         Ok(())

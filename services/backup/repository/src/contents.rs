@@ -22,10 +22,8 @@ pub struct Contents {
     pub name: String,
     /// Version of its image, e.g. `0.1.0+12`.
     pub version: String,
-    /// When it was made, in seconds since 1970 by the box's clock.
+    /// When it was made, in seconds since 1970, by the clock of whoever asked for it.
     pub made_s: u64,
-    /// Whether a time server had set that clock.
-    pub clock_set: bool,
     /// The services that handed something over.
     pub services: Vec<Service>,
     /// Every file, in the order of `roost_service::snapshot::order`.
@@ -110,7 +108,6 @@ mod tests {
             name: "roost".into(),
             version: "1".into(),
             made_s: 0,
-            clock_set: true,
             services: vec![],
             files: vec![FileOf {
                 path: path.into(),

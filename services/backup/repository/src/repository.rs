@@ -5,6 +5,7 @@ use crate::code::Code;
 use crate::contents::{Contents, DATA, FORMAT, NAME};
 use crate::source::{Source, Stream};
 use crate::store::{Kind, Store};
+use rustic_core::jiff;
 use rustic_core::repofile::{Chunker, Node, SnapshotFile};
 use rustic_core::{
     BackupOptions, CheckOptions, ConfigOptions, Credentials, KeyOptions, LsOptions, OpenStatus,
@@ -116,8 +117,6 @@ pub struct About {
     pub version: String,
     /// When, in seconds since 1970.
     pub made_s: u64,
-    /// Whether that is known.
-    pub clock_set: bool,
     /// Services that hand something over.
     pub services: Vec<crate::contents::Service>,
 }
@@ -179,25 +178,35 @@ impl Repository {
         &self.place
     }
 
-    /// Makes a backup of what the services hand over. It is there when this returns `Ok`; until the
+    /// Makes a backup of what the services hand over; `seen` is told how many bytes were read, of how
+    /// many. It is there when this returns `Ok`; until the
     /// very last write, which is one small file, there is none.
     ///
     /// # Errors
     /// [`Error::NotWhole`] if a service broke off; [`Error::Library`].
-    pub fn back_up(self, about: About, streams: Vec<Stream>) -> Result<(Backup, Contents), Error> {
+    pub fn back_up(
+        self,
+        about: About,
+        streams: Vec<Stream>,
+        seen: impl Fn(u64, u64) + Send + Sync + 'static,
+    ) -> Result<(Backup, Contents), Error> {
         let contents = Contents {
             format: FORMAT,
             name: about.name.clone(),
             version: about.version,
             made_s: about.made_s,
-            clock_set: about.clock_set,
             services: about.services,
             files: Vec::new(),
         };
         let flaw = self.flaw.clone();
-        let source = Source::new(streams, contents, flaw.clone());
+        let source = Source::new(streams, contents, flaw.clone(), Box::new(seen));
+        let time = i64::try_from(about.made_s)
+            .ok()
+            .and_then(|made_s| jiff::Timestamp::from_second(made_s).ok())
+            .ok_or_else(|| Error::Library("the clock is set to no time".to_owned()))?;
         let snapshot = SnapshotOptions::default()
             .host(about.name)
+            .time(time.to_zoned(jiff::tz::TimeZone::UTC))
             .tags(vec![
                 TAG.parse::<StringList>()
                     .map_err(|error| Error::Library(error.to_string()))?,

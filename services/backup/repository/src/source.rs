@@ -31,9 +31,13 @@ struct Shared {
     state: Mutex<State>,
     turned: Condvar,
     flaw: Flaw,
+    seen: Box<dyn Fn(u64, u64) + Send + Sync>,
+    all: u64,
 }
 
 struct State {
+    /// Bytes that have come.
+    read: u64,
     /// Number of the file whose turn it is.
     turn: usize,
     streams: Vec<Stream>,
@@ -80,7 +84,12 @@ pub struct Source {
 impl Source {
     /// From what services hand over; `about` has everything but the files. The flaw is set when
     /// anything of it does not come in full.
-    pub(crate) fn new(mut streams: Vec<Stream>, mut about: Contents, flaw: Flaw) -> Self {
+    pub(crate) fn new(
+        mut streams: Vec<Stream>,
+        mut about: Contents,
+        flaw: Flaw,
+        seen: Box<dyn Fn(u64, u64) + Send + Sync>,
+    ) -> Self {
         streams.sort_by(|a, b| order(&a.folder, &b.folder));
         let mut places = Vec::new();
         about.files.clear();
@@ -96,16 +105,31 @@ impl Source {
                 });
             }
         }
+        let all = about.bytes();
+        for of in &mut streams {
+            // There is no last file after which its last line could be read.
+            if of.items.is_empty()
+                && let Err(error) = read_end(&mut of.from, &of.items)
+            {
+                flaw.set(format!(
+                    "{} did not hand everything over: {error}",
+                    of.folder
+                ));
+            }
+        }
         let manifest_size = about.to_json().len() as u64;
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(State {
+                    read: 0,
                     turn: 0,
                     streams,
                     contents: about,
                 }),
                 turned: Condvar::new(),
                 flaw,
+                seen,
+                all,
             }),
             places,
             manifest_size,
@@ -233,7 +257,12 @@ impl Read for Reader {
                 None => Ok(0),
             },
         };
+        if self.place.is_some() {
+            state.read += read.as_ref().map_or(0, |count| *count as u64);
+        }
+        let come = state.read;
         drop(state);
+        (self.shared.seen)(come, self.shared.all);
         match read {
             Ok(0) if !buffer.is_empty() => Err(self
                 .shared

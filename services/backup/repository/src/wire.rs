@@ -1,6 +1,6 @@
 //! A repository at the other end of a connection: the box writes, the laptop keeps.
 //!
-//! The connection is one of the device API that became the backup service's (`Upgrade`, [`UPGRADE`]).
+//! The connection is one of the device API that became the backup service's (`roost_service::backup::UPGRADE`).
 //! The laptop sends one [`Call`] as a line of JSON. From then on the box asks and the laptop replies:
 //! [`Ask`] and [`Reply`], each a line, and behind it the bytes that it announces.
 //!
@@ -17,10 +17,6 @@ use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::sync::{Mutex, PoisonError};
 
-/// Path of the device API.
-pub const PATH: &str = "/api/v1/backup";
-/// The protocol's name in the header `Upgrade`.
-pub const UPGRADE: &str = "roost-backup/1";
 /// Longest call, in bytes, its line feed included.
 pub const MAX_CALL: usize = 1024;
 /// Longest line after that: a list of a hundred thousand files.
@@ -33,7 +29,10 @@ pub const MAX_FILE: usize = 64 << 20;
 #[serde(tag = "call", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Call {
     /// A backup into the laptop's folder.
-    BackUp,
+    BackUp {
+        /// The time by the laptop's clock, in seconds since 1970: a box may have none.
+        now_s: u64,
+    },
     /// The recovery code; the answer is [`Ask::Code`].
     Code,
 }

@@ -87,7 +87,6 @@ fn about() -> About {
         name: "attic".into(),
         version: "0.1.0+7".into(),
         made_s: 1_700_000_000,
-        clock_set: true,
         services: vec![Service {
             name: "mail".into(),
             data_format: 1,
@@ -96,7 +95,7 @@ fn about() -> About {
 }
 
 fn back_up(store: Arc<dyn Store>, code: &Code, files: &Files) -> Result<(Backup, Contents), Error> {
-    Repository::open_or_begin(store, code)?.back_up(about(), streams(files))
+    Repository::open_or_begin(store, code)?.back_up(about(), streams(files), |_, _| {})
 }
 
 fn restored(store: &Arc<dyn Store>, code: &Code, id: &str) -> Files {
@@ -212,7 +211,7 @@ fn a_service_that_breaks_off_makes_no_backup() {
         streams.retain(|stream| stream.folder != "services/mail");
         streams.push(stream("services/mail", 800, whole[..end].to_vec()));
         let repository = Repository::open(store.clone(), &code).unwrap();
-        let error = repository.back_up(about(), streams).unwrap_err();
+        let error = repository.back_up(about(), streams, |_, _| {}).unwrap_err();
         assert!(matches!(error, Error::NotWhole(_)), "cut at {end}: {error}");
         let list = Repository::open(store.clone(), &code)
             .unwrap()

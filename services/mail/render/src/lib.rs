@@ -20,6 +20,7 @@
 //! - [`resolv`]: name servers from `resolv.conf`.
 //! - [`ports`]: whether the kernel listens on what was asked for.
 //! - [`room`]: whether the card has room for more mail.
+//! - [`snapshot`]: the store for a backup, while mail goes on.
 
 pub mod admin;
 pub mod app_password;
@@ -41,6 +42,7 @@ pub mod resolv;
 pub mod room;
 pub mod secret_file;
 pub mod setup;
+pub mod snapshot;
 pub mod store_format;
 
 /// Why the mail service cannot be prepared.

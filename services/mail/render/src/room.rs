@@ -22,6 +22,8 @@ const AGAIN: u64 = 4 << 20;
 const LOG_PART: u64 = 4;
 /// Bytes that are held back for the start of the mail service on a full card, see [`ballast`].
 pub const BALLAST: u64 = 8 << 20;
+/// Their file in the data folder.
+pub const BALLAST_FILE: &str = "ballast";
 
 /// What room there is, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

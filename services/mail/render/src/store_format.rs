@@ -29,9 +29,9 @@ use std::time::{Duration, SystemTime};
 /// The store's own file.
 pub const STORE: &str = "mail.sqlite3";
 /// SQLite's log, which holds what is not in the store's file yet.
-const LOG: &str = "mail.sqlite3-wal";
+pub const LOG: &str = "mail.sqlite3-wal";
 /// An index into the log that SQLite makes anew (sqlite.org/walformat.html).
-const LOG_INDEX: &str = "mail.sqlite3-shm";
+pub const LOG_INDEX: &str = "mail.sqlite3-shm";
 /// Says which format the store has.
 const FORMAT: &str = "store-format";
 /// Format of a store from before [`FORMAT`] existed.

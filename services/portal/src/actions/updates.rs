@@ -66,6 +66,14 @@ pub async fn status(app: &App) -> Result<Report, NotDone> {
     })
 }
 
+/// Notes that somebody has fetched what the box keeps.
+///
+/// # Errors
+/// [`NotDone::Store`].
+pub async fn note_backup(app: &Arc<App>, who: Actor, from: IpAddr) -> Result<(), NotDone> {
+    Ok(log(app, who, from, Event::BackedUp).await?)
+}
+
 /// Restarts the box. It goes down some seconds later.
 ///
 /// # Errors

@@ -72,7 +72,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Longest head of a request in bytes, and most fields in it.
 const HEAD_BYTES: usize = 16 << 10;
 const FIELDS: usize = 64;
-/// Bytes of an update that wait in either direction.
+/// Bytes of an update or a backup that wait in either direction.
 const PIPE: usize = 64 << 10;
 /// What stands before the 32 bytes of an Ed25519 key in a certificate's
 /// SubjectPublicKeyInfo (RFC 8410, section 10.1, in DER).
@@ -91,13 +91,13 @@ pub struct ByLaptop {
 #[derive(Debug)]
 struct Pipe {
     upgrade: OnUpgrade,
-    updater: UnixStream,
+    service: UnixStream,
 }
 
 impl ByLaptop {
-    /// After this answer the connection is the updater's.
-    pub(super) fn pipe(&self, upgrade: OnUpgrade, updater: UnixStream) {
-        let pipe = Pipe { upgrade, updater };
+    /// After this answer the connection is a service's.
+    pub(super) fn pipe(&self, upgrade: OnUpgrade, service: UnixStream) {
+        let pipe = Pipe { upgrade, service };
         *self.hand.lock().unwrap_or_else(PoisonError::into_inner) = Some(pipe);
     }
 
@@ -338,15 +338,15 @@ impl Door {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }
-        // The updater closes its end when it stops.
+        // A service closes its end when it stops.
         if let Some(Pipe {
             upgrade,
-            mut updater,
+            mut service,
         }) = laptop.take()
             && let Ok(upgraded) = upgrade.await
         {
             let mut laptop = TokioIo::new(upgraded);
-            let _ = copy_bidirectional_with_sizes(&mut laptop, &mut updater, PIPE, PIPE).await;
+            let _ = copy_bidirectional_with_sizes(&mut laptop, &mut service, PIPE, PIPE).await;
         }
     }
 }

@@ -9,6 +9,7 @@
 //!
 //! Errors are [`fault::Fault`]s: what, because, hint.
 
+mod backups;
 mod certificates;
 mod dns;
 pub mod door;
@@ -19,6 +20,7 @@ mod machine;
 mod mail;
 mod outside;
 mod pair;
+mod pipe;
 mod refusals;
 mod tunnel;
 mod updates;
@@ -49,6 +51,7 @@ pub const BASE: &str = "/api/v1";
         (name = "laptops", description = "Which laptops the box knows"),
         (name = "machine", description = "How the box is"),
         (name = "updates", description = "Which version it runs"),
+        (name = "backup", description = "What the box keeps, in a repository of the owner's own"),
         (name = "relay", description = "By which way mail reaches it from outside"),
         (name = "outside", description = "Whether mail gets out, and whether receivers may refuse it"),
         (name = "certificates", description = "Who vouches for the box's names"),
@@ -74,6 +77,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(updates::open))
         .routes(routes!(updates::check))
         .routes(routes!(updates::roll_back))
+        .routes(routes!(backups::open))
         .routes(routes!(tunnel::tunnel_status))
         .routes(routes!(tunnel::set_relay, tunnel::remove_relay))
         .routes(routes!(outside::blocklists))

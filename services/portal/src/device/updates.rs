@@ -1,21 +1,16 @@
 //! Which version the box runs. The updater's own line protocol is piped to laptops.
 
-use super::door::ByLaptop;
 use super::fault::{Asked, Fault};
+use super::pipe::Who;
 use super::who::Owner;
 use crate::actions::updates;
 use crate::app::App;
-use crate::sockets::NoAnswer;
-use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CONNECTION, UPGRADE};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use hyper::upgrade::OnUpgrade;
+use axum::http::StatusCode;
+use axum::response::Response;
 use roost_service::update;
 use serde::Deserialize;
 use std::sync::Arc;
-use tokio::net::UnixStream;
 use utoipa::ToSchema;
 
 /// Talk to the updater.
@@ -40,57 +35,15 @@ use utoipa::ToSchema;
 pub async fn open(
     State(app): State<Arc<App>>,
     _: Owner,
-    mut request: Request,
+    request: Request,
 ) -> Result<Response, Fault> {
-    let Some(laptop) = request.extensions().get::<ByLaptop>().cloned() else {
-        return Err(Fault::new(
-            StatusCode::FORBIDDEN,
-            "laptop_only",
-            "the updater talks to paired laptops only",
-        )
-        .hint("use `roost update`"));
+    let who = Who {
+        name: "the box's updater",
+        command: "roost update",
+        protocol: update::UPGRADE,
+        socket: &app.places.updater,
     };
-    let upgrade = request.extensions_mut().remove::<OnUpgrade>();
-    let (Some(upgrade), true) = (upgrade, wants_it(request.headers())) else {
-        let mut answer = Fault::new(
-            StatusCode::UPGRADE_REQUIRED,
-            "upgrade_needed",
-            "the call was not taken",
-        )
-        .because(format!(
-            "it does not ask for an upgrade to {}",
-            update::UPGRADE
-        ))
-        .into_response();
-        let headers = answer.headers_mut();
-        headers.insert(
-            UPGRADE,
-            axum::http::HeaderValue::from_static(update::UPGRADE),
-        );
-        headers.insert(CONNECTION, axum::http::HeaderValue::from_static("upgrade"));
-        return Ok(answer);
-    };
-    // Before the answer: afterwards there is no way to say that it failed.
-    let updater = UnixStream::connect(&app.places.updater)
-        .await
-        .map_err(|why| {
-            Fault::of_service(&NoAnswer {
-                who: "the box's updater",
-                why,
-            })
-        })?;
-    laptop.pipe(upgrade, updater);
-    let answer = Response::builder()
-        .status(StatusCode::SWITCHING_PROTOCOLS)
-        .header(CONNECTION, "Upgrade")
-        .header(UPGRADE, update::UPGRADE)
-        .body(Body::empty());
-    answer.map_err(|_| updates::NotDone::Strange.into())
-}
-
-fn wants_it(headers: &HeaderMap) -> bool {
-    let upgrade = headers.get(UPGRADE);
-    upgrade.is_some_and(|upgrade| upgrade.as_bytes() == update::UPGRADE.as_bytes())
+    who.pipe(request).await
 }
 
 /// Look for an update now, and install a newer version at once.

@@ -581,3 +581,32 @@ fn what_the_owner_is_told_when_it_does_not_open() {
       The card may be full or worn out; `roost status` shows its free space. Restart the box once it has some.
     ");
 }
+
+#[test]
+fn a_backup_of_the_store_is_of_one_moment_while_it_changes() {
+    let (folder, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = Store::open(&DataFolder(folder.path().into())).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut age = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                age += 1;
+                let age = PoweredOn(age);
+                store
+                    .change(|change| {
+                        change.save_powered_on(age)?;
+                        Ok::<_, StoreError>(())
+                    })
+                    .unwrap();
+            }
+        });
+        for _ in 0..20 {
+            let bytes = store.bytes(folder.path()).unwrap();
+            std::fs::write(copy.path().join(FILE), bytes).unwrap();
+            // Opening checks every page.
+            Store::open(&DataFolder(copy.path().into())).unwrap();
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}

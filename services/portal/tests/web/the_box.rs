@@ -98,6 +98,7 @@ impl TheBox {
             run: folder.path().into(),
             init: path("init.sock"),
             updater: path("updater.sock"),
+            backup: path("backup.sock"),
             mail: path("mail.sock"),
             tunnel: path("tunnel.sock"),
             dns: path("dns.sock"),

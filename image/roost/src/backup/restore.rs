@@ -1,0 +1,232 @@
+//! `roost restore`: a card from a backup.
+//!
+//! The box takes no part in it, so it needs no right to put data back, and nothing on it can be asked to.
+//! A restored card is an image whose data file system is larger and has files in it; from then on it is
+//! written and read back as by `roost flash`.
+
+use super::fill::{self, FILES, IMAGE};
+use super::{open, scratch, short, time, told};
+use crate::cli::RestoreArgs;
+use crate::device::words::plain;
+use crate::error::Failure;
+use crate::flash::card::Personal;
+use crate::flash::image::{CHUNK, Image, is_zero};
+use crate::flash::{image_path, onto};
+use crate::lock::Lock;
+use crate::store::disk_failure;
+use crate::ui::{Ui, size};
+use crate::workspace::Workspace;
+use crate::{sdk, services};
+use roost_backup_repository::contents::{Contents, FileOf};
+use roost_backup_repository::repository::Backup;
+use roost_board::layout::SECTOR;
+use roost_board::mbr::Mbr;
+use roost_service::card::{self, Card};
+use roost_service::snapshot::CARD;
+use roost_service::spec::ServiceSpec;
+use roost_service::update::PORTAL;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// The image in the working folder.
+const RESTORED: &str = "restored.img";
+/// Where the box keeps its recovery code (services/backup/src/code.rs).
+const CODE: &str = "services/backup/recovery-code";
+/// The service that does.
+const BACKUP: &str = roost_service::backup::SERVICE;
+
+/// What was made.
+#[derive(Serialize)]
+struct Restored<'a> {
+    card: &'a str,
+    name: &'a str,
+    fingerprint: String,
+    backup: &'a Backup,
+    files: usize,
+    bytes: u64,
+}
+
+/// `roost restore`.
+pub fn run(args: &RestoreArgs, ui: &Ui) -> Result<(), Failure> {
+    // Whatever may be missing is found before the long part.
+    let path = image_path(args.image.as_deref());
+    let image = Image::open(&path)?;
+    let workspace = Workspace::find()?;
+    let lock = Lock::load(&workspace.lock())?;
+    let table = services::specs(&workspace)?;
+    let (repository, code) = open(&args.folder, &args.code, ui)?;
+    let sdk = sdk::ensure(&lock, &workspace, crate::debian::host_mirror, false, ui)?;
+
+    let beside = path.parent().filter(|parent| *parent != Path::new(""));
+    let beside = beside.unwrap_or(Path::new("."));
+    let work = scratch(args.scratch.as_deref().unwrap_or(beside))?;
+    let work = work.path();
+    let step = ui.step("get the backup back");
+    let (backup, mut contents) = repository
+        .restore(args.backup.as_deref(), work, |at, of| {
+            step.total_bytes(of);
+            step.position(at);
+        })
+        .map_err(told(&args.folder))?;
+    let (files, bytes) = (contents.files.len(), contents.bytes());
+    step.done(format!("{files} files, {}, compared", size(bytes)));
+    fits(&contents, &table)?;
+    let card = take_card(work, &mut contents)?;
+    if table.iter().any(|spec| spec.name == BACKUP) {
+        add(work, &mut contents, CODE, code.as_str().as_bytes())?;
+    }
+
+    let step = ui.step("put it into the image");
+    copy(&image, work)?;
+    fill::fill(work, &contents, &table, &|program, arguments| {
+        sdk.sandbox().write(work, "/work").run(program, arguments)
+    })?;
+    join(&image, work)?;
+    step.done(size(bytes));
+
+    let restored = work.join(RESTORED);
+    let personal = || Personal::again(&contents.name, &card);
+    let written = onto(&restored, args.device.as_deref(), args.yes, personal, ui)?;
+    let name = written.name();
+    let text = format!(
+        "{name} is {} again, as it was on {} (backup {}): {files} files, {}.\n\n\
+         Put it into a Pi and switch that on. Name, certificate, paired computers, accounts and\n\
+         passwords are those of before.\n\n\
+         THE OLD CARD MUST NOT RUN AGAIN. Both are the same box: they would take each other's\n\
+         place at the relay, and mail would arrive now here, now there.",
+        plain(&written.personal.name),
+        time(&backup),
+        short(&backup.id),
+        size(bytes),
+    );
+    let done = Restored {
+        card: &name,
+        name: &written.personal.name,
+        fingerprint: written.personal.fingerprint.hex(),
+        backup: &backup,
+        files,
+        bytes,
+    };
+    ui.result(text, &done);
+    Ok(())
+}
+
+/// Whether an image of this checkout can use what is in the backup.
+fn fits(contents: &Contents, table: &[ServiceSpec]) -> Result<(), Failure> {
+    for service in &contents.services {
+        let ours = table.iter().find(|spec| spec.name == service.name);
+        let ours = ours.map_or(0, |spec| spec.data_format);
+        if ours < service.data_format {
+            return Err(Failure::new("this image is older than the backup")
+                .because(format!(
+                    "{} has data of format {} in it, and the image knows formats up to {ours}",
+                    service.name, service.data_format
+                ))
+                .hint(format!(
+                    "build the image from the version that the box had, {}, or a newer one",
+                    contents.version
+                )));
+        }
+    }
+    Ok(())
+}
+
+/// What the old card was told; it goes to its own place on the new one.
+fn take_card(work: &Path, contents: &mut Contents) -> Result<Card, Failure> {
+    let name = format!("services/{PORTAL}/{CARD}");
+    let before = contents.files.len();
+    contents.files.retain(|file| file.path != name);
+    if contents.files.len() == before {
+        // It was never flashed by `roost flash`: the portal's folder has its identity.
+        return Ok(Card {
+            format: card::FORMAT,
+            name: Some(contents.name.clone()),
+            network: None,
+            pairing: None,
+            identity: None,
+        });
+    }
+    let path = work.join(FILES).join(&name);
+    let bytes = std::fs::read(&path).map_err(|e| disk_failure("read", &path, e))?;
+    std::fs::remove_file(&path).map_err(|e| disk_failure("remove", &path, e))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|_| Failure::new("what the old card was told cannot be understood"))
+}
+
+/// One more file for the card.
+fn add(work: &Path, contents: &mut Contents, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    let path = work.join(FILES).join(name);
+    let folder = path.parent().unwrap_or(work);
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&path, bytes))
+        .map_err(|e| disk_failure("write", &path, e))?;
+    contents.files.retain(|file| file.path != name);
+    contents.files.push(FileOf {
+        path: name.to_owned(),
+        mode: 0o600,
+        size: bytes.len() as u64,
+        sha256: hex::encode(Sha256::digest(bytes)),
+    });
+    Ok(())
+}
+
+/// The image and its data file system, each in a file of the working folder.
+fn copy(image: &Image, work: &Path) -> Result<(), Failure> {
+    let (whole, data) = (work.join(RESTORED), work.join(IMAGE));
+    let make = |path: &Path, length: u64| {
+        File::create_new(path)
+            .and_then(|file| file.set_len(length).map(|()| file))
+            .map_err(|e| disk_failure("make", path, e))
+    };
+    let (start, end) = image.data();
+    let whole_file = make(&whole, image.bytes())?;
+    let data_file = make(&data, end - start)?;
+    let mut buffer = vec![0; CHUNK];
+    image.read(&mut buffer, |at, piece| {
+        if is_zero(piece) {
+            return Ok(());
+        }
+        whole_file
+            .write_all_at(piece, at)
+            .map_err(|e| disk_failure("write", &whole, e))?;
+        let inside = |place: u64| place.clamp(at, at + piece.len() as u64);
+        let (from, to) = (inside(start), inside(end));
+        data_file
+            .write_all_at(
+                &piece[(from - at) as usize..(to - at) as usize],
+                from.saturating_sub(start),
+            )
+            .map_err(|e| disk_failure("write", &data, e))
+    })
+}
+
+/// Puts the filled data file system in the place of the empty one, and the table right.
+fn join(image: &Image, work: &Path) -> Result<(), Failure> {
+    let (whole, data) = (work.join(RESTORED), work.join(IMAGE));
+    let fail = |e| disk_failure("write", &whole, e);
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(&whole)
+        .map_err(fail)?;
+    let length = data.metadata().map_err(fail)?.len();
+    let (start, _) = image.data();
+    file.set_len(start + length).map_err(fail)?;
+    fill::copy_into(&data, &file, start).map_err(fail)?;
+    let mut sector = [0; SECTOR as usize];
+    file.read_exact_at(&mut sector, 0).map_err(fail)?;
+    let unusable =
+        |why: String| Failure::new("the image's partition table is of no use").because(why);
+    let table = Mbr::from_bytes(&sector).map_err(|e| unusable(e.to_string()))?;
+    let grown = table
+        .grow_last((start + length) / SECTOR)
+        .ok_or_else(|| unusable("the data partition is not the last".to_owned()))?;
+    file.write_all_at(&grown.to_bytes(), 0).map_err(fail)?;
+    // What is no longer needed makes room for the card, if that is a file beside it.
+    std::fs::remove_file(&data).map_err(|e| disk_failure("remove", &data, e))?;
+    let files = work.join(FILES);
+    std::fs::remove_dir_all(&files).map_err(|e| disk_failure("remove", &files, e))
+}
