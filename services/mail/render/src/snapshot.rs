@@ -234,6 +234,8 @@ mod tests {
                     .unwrap();
                 while !stop.load(Ordering::Relaxed) {
                     change(&connection);
+                    // SQLite's locks know no queue: whoever never rests keeps all others out.
+                    std::thread::sleep(Duration::from_millis(1));
                 }
             });
             scope.spawn(|| {
@@ -272,7 +274,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
+        #![proptest_config(ProptestConfig::with_cases(12))]
         #[test]
         fn a_snapshot_under_load_is_of_one_moment(pages in 1_u32..200, truncate: bool, before in 0_u32..20) {
             under_load(pages, truncate, before);
