@@ -134,7 +134,7 @@ async fn run(notifier: &Notifier) -> Result<()> {
     if let Ok(app) = &app {
         let (app, run) = (app.clone(), app.places.run.clone());
         let opened = snapshot::open(update::PORTAL, move || {
-            let card = card(&run).map_err(std::io::Error::other)?;
+            let card = crate::card(&run).map_err(std::io::Error::other)?;
             app.held(card.as_ref())
         });
         // On a desk there are no other services.

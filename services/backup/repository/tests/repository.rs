@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Cursor};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// Files of services by their paths below `data`.
 type Files = BTreeMap<String, Vec<u8>>;
@@ -82,11 +82,13 @@ fn streams(files: &Files) -> Vec<Stream> {
     .into()
 }
 
+/// What is known of a box's backup, an hour after the one before.
 fn about() -> About {
+    static HOUR: AtomicU64 = AtomicU64::new(0);
     About {
         name: "attic".into(),
         version: "0.1.0+7".into(),
-        made_s: 1_700_000_000,
+        made_s: 1_700_000_000 + 3600 * HOUR.fetch_add(1, Ordering::SeqCst),
         services: vec![Service {
             name: "mail".into(),
             data_format: 1,

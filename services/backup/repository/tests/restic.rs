@@ -33,7 +33,7 @@ fn restic_checks_and_restores_what_we_made() {
     let dir = tempfile::tempdir().unwrap();
     let repository = dir.path().join("repository");
     let code = Code::random().unwrap();
-    for text in ["one", "one and two"] {
+    for (hour, text) in ["one", "one and two"].into_iter().enumerate() {
         let mut held = Held::new(());
         held.add_bytes("mail.sqlite3", 0o600, text.repeat(100_000).into_bytes());
         held.add_bytes("keys/dkim.pem", 0o640, b"secret".to_vec());
@@ -53,7 +53,7 @@ fn restic_checks_and_restores_what_we_made() {
         let about = About {
             name: "attic".into(),
             version: "0.1.0+7".into(),
-            made_s: 1_700_000_000,
+            made_s: 1_700_000_000 + 3600 * hour as u64,
             services: vec![],
         };
         let store = Arc::new(Folder::new(&repository));
