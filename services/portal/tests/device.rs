@@ -626,6 +626,58 @@ async fn a_second_laptop_wants_the_password_and_a_revoked_one_is_out_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_piped_to_its_service_and_noted() {
+    let desk = laptop("desk");
+    let played = Played::owned(&desk).await;
+    let fields = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", roost_service::backup::UPGRADE),
+    ];
+    let path = roost_service::backup::PATH;
+    // Without the upgrade, and without the service, nothing is piped and nothing noted.
+    let mut conn = played.by(&desk).await;
+    let refused = conn.ask("POST", path, &[], None).await.unwrap();
+    assert_eq!(refused.0, 426, "{refused:?}");
+    let refused = conn.ask("POST", path, &fields, None).await.unwrap();
+    assert_eq!(refused.0, 503, "{refused:?}");
+    let before = said(&mut conn).await;
+    assert!(
+        !before.iter().any(|line| line.contains("backup")),
+        "{before:?}"
+    );
+
+    // A service that says back what it hears, as bytes.
+    let socket = played.folder.path().join("backup.sock");
+    let listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let _ = std::io::copy(&mut &stream, &mut &stream);
+    });
+    let mut backup = played.by(&desk).await;
+    backup.send("POST", path, &fields, None).await.unwrap();
+    let (status, head) = backup.head().await.unwrap();
+    assert_eq!(status, 101, "{head}");
+    assert!(head.contains("upgrade: roost-backup/1\r\n"), "{head}");
+    let sent: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
+    let mut got = vec![0; sent.len()];
+    let (mut from, mut to) = tokio::io::split(backup.0);
+    let (wrote, read) = tokio::join!(
+        async {
+            to.write_all(&sent).await?;
+            to.flush().await
+        },
+        from.read_exact(&mut got)
+    );
+    wrote.unwrap();
+    read.unwrap();
+    assert!(got == sent);
+    assert_eq!(
+        said(&mut conn).await[0],
+        "The owner's laptop fetched a backup, or the code that opens backups."
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_box_does_what_its_laptop_asks() {
     let desk = laptop("desk");
     let played = Played::owned(&desk).await;

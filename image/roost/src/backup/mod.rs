@@ -291,7 +291,7 @@ fn read_code(path: &Path) -> Result<String, Failure> {
         return Ok(text);
     }
     // Columns are read from top to bottom.
-    let mut words = vec![""; WORDS];
+    let mut words = [""; WORDS];
     for (number, word) in text.split_whitespace().zip(text.split_whitespace().skip(1)) {
         let number = number
             .strip_suffix('.')
