@@ -647,7 +647,7 @@ async fn a_backup_is_piped_to_its_service_and_noted() {
     );
 
     // A service that says back what it hears, as bytes.
-    let socket = played.folder.path().join("backup.sock");
+    let socket = &played.app.places.backup;
     let listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
     std::thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
