@@ -36,12 +36,18 @@ impl Flaw {
 pub struct Backend {
     store: Arc<dyn Store>,
     flaw: Flaw,
+    /// Whether files may be removed: by whoever forgets backups, and nobody else.
+    forgets: bool,
 }
 
 impl Backend {
     /// For this store; snapshots are written while there is no flaw.
-    pub fn new(store: Arc<dyn Store>, flaw: Flaw) -> Self {
-        Self { store, flaw }
+    pub fn new(store: Arc<dyn Store>, flaw: Flaw, forgets: bool) -> Self {
+        Self {
+            store,
+            flaw,
+            forgets,
+        }
     }
 
     fn told<T>(&self, what: &str, kind: Kind, result: io::Result<T>) -> RusticResult<T> {
@@ -127,10 +133,14 @@ impl WriteBackend for Backend {
         self.told("write", kind, written)
     }
 
-    fn remove(&self, _: FileType, _: &Id, _: bool) -> RusticResult<()> {
-        Err(RusticError::new(
-            ErrorKind::AppendOnly,
-            "nothing is removed from here",
-        ))
+    fn remove(&self, of: FileType, id: &Id, _: bool) -> RusticResult<()> {
+        if !self.forgets {
+            return Err(RusticError::new(
+                ErrorKind::AppendOnly,
+                "nothing is removed from here",
+            ));
+        }
+        let kind = kind(of);
+        self.told("remove", kind, self.store.remove(kind, name(id)?))
     }
 }

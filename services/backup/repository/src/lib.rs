@@ -5,17 +5,20 @@
 //! the laptop, and why, stands in the README of `services/backup`.
 //!
 //! - [`code`]: the recovery code, which is the repository's password.
-//! - [`store`]: files by their names, the little that a repository needs of a disk; [`folder`]: on a disk.
+//! - [`store`]: files by their names, the little that a repository needs of a disk; [`folder`]: on a disk;
+//!   [`s3`]: in a bucket of an S3 server; [`ahead`]: either, read in stretches.
 //! - [`wire`]: the same over a connection: the box writes into a folder of the laptop.
 //! - [`contents`]: what is in a backup, with hashes, told by the backup itself.
 //! - [`source`]: services' snapshots on their way into a repository.
 //! - [`repository`]: making backups, listing them, proving them, getting them back.
 
+pub mod ahead;
 mod backend;
 pub mod code;
 pub mod contents;
 pub mod folder;
 pub mod repository;
+pub mod s3;
 pub mod source;
 pub mod store;
 pub mod wire;

@@ -2,19 +2,19 @@
 
 use crate::backend::{Backend, Flaw};
 use crate::code::Code;
-use crate::contents::{Contents, DATA, FORMAT, NAME};
+use crate::contents::{Contents, DATA, FORMAT, FileOf, NAME};
 use crate::source::{Source, Stream};
 use crate::store::{Kind, Store};
 use rustic_core::jiff;
 use rustic_core::repofile::{Chunker, Node, SnapshotFile};
 use rustic_core::{
-    BackupOptions, CheckOptions, ConfigOptions, Credentials, KeyOptions, LsOptions, OpenStatus,
-    ParentOptions, Repository as Rustic, RepositoryBackends, RepositoryOptions, RusticError,
-    SnapshotOptions, StringList,
+    BackupOptions, CheckOptions, ConfigOptions, Credentials, KeepOptions, KeyOptions, LsOptions,
+    OpenStatus, ParentOptions, PruneOptions, Repository as Rustic, RepositoryBackends,
+    RepositoryOptions, RusticError, SnapshotOptions, StringList,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -29,6 +29,16 @@ const PIECE_MAX: u64 = 512 << 10;
 /// Bytes of a pack of pieces. Some are in memory at once, on a board that has little; a repository of
 /// 10 GB has a thousand of them.
 const PACK: u64 = 8 << 20;
+/// Days, weeks and months of which [`Repository::forget`] leaves the newest backup: a mistake is noticed in days,
+/// a silent one in months.
+pub const DAYS: i32 = 7;
+/// See [`DAYS`].
+pub const WEEKS: i32 = 5;
+/// See [`DAYS`].
+pub const MONTHS: i32 = 12;
+/// Hours for which a pack is left alone after it was written, and after it was marked: a backup that was begun
+/// elsewhere, as by a card that was restored, may count on it.
+pub const LEAVE_H: i64 = 24;
 /// What snapshots of a box are marked with, so that a repository may hold other things too.
 const TAG: &str = "roost";
 
@@ -121,6 +131,14 @@ pub struct About {
     pub services: Vec<crate::contents::Service>,
 }
 
+/// What a repository is opened for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Use,
+    Begin,
+    Forget,
+}
+
 /// A repository that is open.
 pub struct Repository {
     rustic: Rustic<OpenStatus>,
@@ -134,7 +152,7 @@ impl Repository {
     /// # Errors
     /// [`Error::Nothing`], [`Error::WrongCode`], [`Error::Library`].
     pub fn open(store: Arc<dyn Store>, code: &Code) -> Result<Self, Error> {
-        Self::get(store, code, false)
+        Self::get(store, code, Wish::Use)
     }
 
     /// Opens the one in this store, or begins one.
@@ -142,15 +160,15 @@ impl Repository {
     /// # Errors
     /// [`Error::WrongCode`], [`Error::Library`].
     pub fn open_or_begin(store: Arc<dyn Store>, code: &Code) -> Result<Self, Error> {
-        Self::get(store, code, true)
+        Self::get(store, code, Wish::Begin)
     }
 
-    fn get(store: Arc<dyn Store>, code: &Code, begin: bool) -> Result<Self, Error> {
+    fn get(store: Arc<dyn Store>, code: &Code, wish: Wish) -> Result<Self, Error> {
         let (place, flaw) = (store.place(), Flaw::default());
         let begun = store
             .list(Kind::Config)
             .map_err(|error| Error::Library(error.to_string()))?;
-        let backend = Backend::new(store, flaw.clone());
+        let backend = Backend::new(store, flaw.clone(), wish == Wish::Forget);
         let backends = RepositoryBackends::new(Arc::new(backend), None);
         // The cache would be a second copy of the index, in a home that the box does not have.
         let rustic = Rustic::new(&RepositoryOptions::default().no_cache(true), &backends)?;
@@ -160,9 +178,9 @@ impl Repository {
             (true, None) => Error::WrongCode(place.clone()),
             (false, None) => error.into(),
         };
-        let rustic = match (begun.is_empty(), begin) {
-            (true, false) => return Err(Error::Nothing(place)),
-            (true, true) => rustic.init(&credentials, &KeyOptions::default(), &options()),
+        let rustic = match (begun.is_empty(), wish) {
+            (true, Wish::Use | Wish::Forget) => return Err(Error::Nothing(place)),
+            (true, Wish::Begin) => rustic.init(&credentials, &KeyOptions::default(), &options()),
             (false, _) => rustic.open(&credentials),
         };
         let rustic = rustic.map_err(told)?;
@@ -293,32 +311,152 @@ impl Repository {
     ) -> Result<(Backup, Contents), Error> {
         let snapshot = self.find(id)?;
         let indexed = self.rustic.to_indexed()?;
-        let root = indexed.node_from_snapshot_and_path(&snapshot, "")?;
-        let mut manifest = Vec::new();
-        let about = indexed.node_from_snapshot_and_path(&snapshot, NAME)?;
-        indexed.dump(&about, &mut manifest)?;
-        let contents = Contents::parse(&manifest).map_err(|why| {
-            Error::Differs(format!("the backup's list of files is of no use: {why}"))
-        })?;
+        let (contents, _) = contents(&indexed, &snapshot)?;
         let (all, mut done) = (contents.bytes(), 0);
-        for entry in indexed.ls(&root, &LsOptions::default())? {
-            let (path, node) = entry?;
-            let Some(below) = plain(&path) else {
-                return Err(Error::Differs(format!("{path:?} leads out of the backup")));
-            };
+        walk(&indexed, &snapshot, |below, node| {
             let to = into.join(below);
             if node.is_dir() {
-                fs::create_dir(&to).map_err(io_error("make", &to))?;
-            } else if node.is_file() && path != Path::new(NAME) {
-                let written = write(&indexed, &node, &to)?;
-                done += written;
-                seen(done, all);
-            } else if !node.is_file() {
-                return Err(Error::Differs(format!("{path:?} is no file")));
+                return fs::create_dir(&to).map_err(io_error("make", &to));
             }
-        }
+            done += write(&indexed, node, &to)?;
+            seen(done, all);
+            Ok(())
+        })?;
         compare(&contents, &into.join(DATA))?;
         Ok((Backup::of(&snapshot), contents))
+    }
+
+    /// Reads a backup back as [`Repository::restore`] does, and puts it nowhere: each file is hashed as it
+    /// comes, and compared with what the box wrote down when it made the backup. Beside these, gives
+    /// the SHA-256 of the list, for whoever has noted it elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`], [`Error::Differs`] with the first difference, [`Error::Library`].
+    pub fn prove(
+        self,
+        id: Option<&str>,
+        mut seen: impl FnMut(u64, u64),
+    ) -> Result<(Backup, Contents, String), Error> {
+        let snapshot = self.find(id)?;
+        let indexed = self.rustic.to_indexed()?;
+        let (contents, manifest) = contents(&indexed, &snapshot)?;
+        let mut left: BTreeMap<&str, &FileOf> = contents
+            .files
+            .iter()
+            .map(|file| (file.path.as_str(), file))
+            .collect();
+        let (all, mut done) = (contents.bytes(), 0);
+        walk(&indexed, &snapshot, |below, node| {
+            if node.is_dir() {
+                return Ok(());
+            }
+            let path = below.strip_prefix(DATA).ok().and_then(Path::to_str);
+            let Some(file) = path.and_then(|path| left.remove(path)) else {
+                return Err(Error::Differs(format!("{} did not go in", below.display())));
+            };
+            let mut hash = Hashing::default();
+            indexed.dump(node, &mut hash)?;
+            if hash.size != file.size || hex::encode(hash.hash.finalize()) != file.sha256 {
+                return Err(Error::Differs(format!("{} is not what went in", file.path)));
+            }
+            done += hash.size;
+            seen(done, all);
+            Ok(())
+        })?;
+        if let Some(path) = left.into_keys().next() {
+            return Err(Error::Differs(format!("{path} did not come back")));
+        }
+        let backup = Backup::of(&snapshot);
+        Ok((backup, contents, manifest))
+    }
+
+    /// Forgets old backups: the newest of each of the last [`DAYS`], [`WEEKS`] and [`MONTHS`] that have any stay,
+    /// and so does whatever is no backup of a box. Pieces that no backup needs any more are marked, and
+    /// removed by a later call, at the earliest `leave_h` hours after.
+    ///
+    /// Nobody may make a backup there meanwhile. `leave_h` is [`LEAVE_H`] but in tests. Tells how many backups
+    /// were forgotten.
+    ///
+    /// # Errors
+    /// [`Error::Nothing`], [`Error::WrongCode`], [`Error::Library`].
+    pub fn forget(store: Arc<dyn Store>, code: &Code, leave_h: i64) -> Result<usize, Error> {
+        let this = Self::get(store, code, Wish::Forget)?;
+        let done = || -> Result<usize, Error> {
+            let keep = KeepOptions::default()
+                .keep_daily(DAYS)
+                .keep_weekly(WEEKS)
+                .keep_monthly(MONTHS);
+            let judged = keep.apply(this.snapshots()?, &jiff::Zoned::now())?;
+            let gone: Vec<_> = judged
+                .into_iter()
+                .filter(|one| !one.keep)
+                .map(|one| one.snapshot.id)
+                .collect();
+            this.rustic.delete_snapshots(&gone)?;
+            let options = PruneOptions::default()
+                .keep_pack(jiff::Span::new().hours(leave_h))
+                .keep_delete(jiff::Span::new().hours(leave_h));
+            let plan = this.rustic.prune_plan(&options)?;
+            this.rustic.prune(&options, plan)?;
+            Ok(gone.len())
+        };
+        done().map_err(|error| match this.flaw.get() {
+            Some(why) => Error::Library(why),
+            None => error,
+        })
+    }
+}
+
+/// What is in a backup by its own word, and the SHA-256 of that.
+fn contents<S: rustic_core::IndexedFull>(
+    from: &Rustic<S>,
+    snapshot: &SnapshotFile,
+) -> Result<(Contents, String), Error> {
+    let mut manifest = Vec::new();
+    let about = from.node_from_snapshot_and_path(snapshot, NAME)?;
+    from.dump(&about, &mut manifest)?;
+    let contents = Contents::parse(&manifest)
+        .map_err(|why| Error::Differs(format!("the backup's list of files is of no use: {why}")))?;
+    Ok((contents, hex::encode(Sha256::digest(&manifest))))
+}
+
+/// Goes through a backup's files and folders, but for the list of them.
+fn walk<S: rustic_core::IndexedFull>(
+    from: &Rustic<S>,
+    snapshot: &SnapshotFile,
+    mut see: impl FnMut(&Path, &Node) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let root = from.node_from_snapshot_and_path(snapshot, "")?;
+    for entry in from.ls(&root, &LsOptions::default())? {
+        let (path, node) = entry?;
+        let Some(below) = plain(&path) else {
+            return Err(Error::Differs(format!("{path:?} leads out of the backup")));
+        };
+        if !node.is_dir() && !node.is_file() {
+            return Err(Error::Differs(format!("{path:?} is no file")));
+        }
+        if below != Path::new(NAME) {
+            see(below, &node)?;
+        }
+    }
+    Ok(())
+}
+
+/// Counts and hashes what is written to it.
+#[derive(Default)]
+struct Hashing {
+    hash: Sha256,
+    size: u64,
+}
+
+impl Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hash.update(bytes);
+        self.size += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

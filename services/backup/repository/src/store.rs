@@ -92,8 +92,9 @@ impl From<Name> for String {
     }
 }
 
-/// A place for a repository. Nothing in it is ever changed or removed through this: a box that somebody
-/// broke into can add to its backups, and destroy none.
+/// A place for a repository. Nothing in it is ever changed through this, and nothing is removed but by
+/// [`Store::remove`], which the laptop's folder does not have: a box that somebody broke into can add to
+/// the backups there, and destroy none.
 pub trait Store: Send + Sync + 'static {
     /// For people, e.g. a folder.
     fn place(&self) -> String;
@@ -113,4 +114,14 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// The place's.
     fn write(&self, kind: Kind, name: Name, pieces: &[Bytes]) -> io::Result<()>;
+    /// Removes a file that no backup needs any more. One that is not there is removed already.
+    ///
+    /// # Errors
+    /// The place's; `PermissionDenied` where nothing is ever removed, which is most places.
+    fn remove(&self, _: Kind, _: Name) -> io::Result<()> {
+        Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "nothing is removed from here",
+        ))
+    }
 }

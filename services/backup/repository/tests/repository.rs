@@ -219,7 +219,7 @@ fn a_service_that_breaks_off_makes_no_backup() {
             .unwrap()
             .list()
             .unwrap();
-        assert_eq!(list, [one.clone()]);
+        assert_eq!(list, std::slice::from_ref(&one));
     }
     Repository::open(store.clone(), &code)
         .unwrap()
@@ -340,4 +340,99 @@ fn the_proof_fails_on_any_difference() {
     insta::assert_snapshot!(told(&contents), @"services/dns/zone did not come back");
     std::fs::remove_file(data.join("services/dns/zoned")).unwrap();
     insta::assert_snapshot!(told(&contents), @"5 files came back, and 6 went in");
+}
+
+/// A disk from which files may be removed.
+struct Removing(Folder, std::path::PathBuf);
+
+impl Store for Removing {
+    fn place(&self) -> String {
+        self.0.place()
+    }
+    fn list(&self, kind: Kind) -> io::Result<Vec<(Name, u32)>> {
+        self.0.list(kind)
+    }
+    fn read(&self, kind: Kind, name: Name, part: Option<(u32, u32)>) -> io::Result<Bytes> {
+        self.0.read(kind, name, part)
+    }
+    fn write(&self, kind: Kind, name: Name, pieces: &[Bytes]) -> io::Result<()> {
+        self.0.write(kind, name, pieces)
+    }
+    fn remove(&self, kind: Kind, name: Name) -> io::Result<()> {
+        let digits = name.to_string();
+        let folder = self.1.join(kind.folder());
+        std::fs::remove_file(match kind {
+            Kind::Pack => folder.join(&digits[..2]).join(digits),
+            _ => folder.join(digits),
+        })
+    }
+}
+
+#[test]
+fn a_week_of_days_five_weeks_and_a_year_of_months_are_kept() {
+    const DAY: u64 = 86_400;
+    // Monday, 15 January 2024.
+    const BEGIN: u64 = 1_705_276_800;
+    let dir = tempfile::tempdir().unwrap();
+    let folder = Folder::new(dir.path());
+    let (store, code) = (
+        Arc::new(Removing(folder.clone(), dir.path().to_owned())),
+        Code::random().unwrap(),
+    );
+    // Once in each of 14 months, then on 20 days, on the last of them twice.
+    let days_begin = BEGIN + 14 * 31 * DAY;
+    let months = (0..14).map(|month| BEGIN + month * 31 * DAY);
+    let days = (0..20).map(|day| days_begin + day * DAY);
+    let newest = days_begin + 19 * DAY + 3600;
+    let mut made = Vec::new();
+    for made_s in months.chain(days).chain([newest]) {
+        let mut files = Files::new();
+        files.insert("services/mail/x".into(), noise(made_s, 60_000));
+        let about = About { made_s, ..about() };
+        let repository = Repository::open_or_begin(store.clone(), &code).unwrap();
+        let (backup, _) = repository
+            .back_up(about, streams(&files), |_, _| {})
+            .unwrap();
+        made.push(backup);
+    }
+    let before = bytes_in(&dir.path().join("data"));
+    let gone = Repository::forget(store.clone(), &code, 0).unwrap();
+    let open = || Repository::open(store.clone(), &code).unwrap();
+    let left = open().list().unwrap();
+    assert_eq!(left.len() + gone, made.len());
+    let at: Vec<u64> = left.iter().map(|one| one.made_s as u64).collect();
+    // Ten months before those of the days, the last Sunday and the last day of March (also the newest of
+    // its month), and seven days of April.
+    let kept: Vec<u64> = (4..14)
+        .map(|month| BEGIN + month * 31 * DAY)
+        .chain([6, 7, 13, 14, 15, 16, 17, 18].map(|day| days_begin + day * DAY))
+        .chain([newest])
+        .collect();
+    assert_eq!(at, kept);
+    // Only marked so far. The laptop's folder, which removes nothing, is refused.
+    assert!(bytes_in(&dir.path().join("data")) >= before);
+    assert!(Repository::forget(Arc::new(folder), &code, 0).is_err());
+    Repository::forget(store.clone(), &code, 0).unwrap();
+    let after = bytes_in(&dir.path().join("data"));
+    assert!(after < before * 3 / 4, "{after} of {before}");
+    open().check().unwrap();
+    for one in &left {
+        open().prove(Some(&one.id), |_, _| {}).unwrap();
+    }
+    // What has just been written is left alone, as in everyday life.
+    let about = About {
+        made_s: newest + 1,
+        ..about()
+    };
+    open()
+        .back_up(about, streams(&the_box()), |_, _| {})
+        .unwrap();
+    let kept = bytes_in(&dir.path().join("data"));
+    Repository::forget(
+        store.clone(),
+        &code,
+        roost_backup_repository::repository::LEAVE_H,
+    )
+    .unwrap();
+    assert!(bytes_in(&dir.path().join("data")) >= kept);
 }
