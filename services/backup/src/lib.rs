@@ -2,8 +2,13 @@
 //!
 //! - [`code`]: the recovery code, kept in the data folder.
 //! - [`collect`]: what the services hand over.
-//! - [`door`]: the socket for laptops, and what is done for them.
+//! - [`house`]: what the service knows and does: backups for laptops, and at the target by itself.
+//! - [`schedule`]: what of that is due when; [`clock`]: whether it can be told.
+//! - [`door`]: the sockets for laptops and for the portal.
 
+pub mod clock;
 pub mod code;
 pub mod collect;
 pub mod door;
+pub mod house;
+pub mod schedule;

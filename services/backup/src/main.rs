@@ -1,9 +1,9 @@
 //! The backup service: see the crate's README for the whole story.
 
 use anyhow::{Context, Result};
-use roost_backup::code;
 use roost_backup::collect::Box_;
-use roost_backup::door;
+use roost_backup::house::House;
+use roost_backup::{code, door};
 use roost_service::notifier::Notifier;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -33,8 +33,9 @@ fn run(notifier: &Notifier) -> Result<()> {
         format!("{DATA_ENV} is not set (init gives the service its data folder)")
     })?;
     let code = code::load_or_make(&data)?;
-    let what = Box_::look()?;
-    door::open(what, code)?;
+    let house = House::open(Box_::look()?, code, data);
+    door::open(&house)?;
+    house.keep()?;
     notifier.ready();
     println!("backup: ready");
     signals.forever().next();

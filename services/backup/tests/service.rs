@@ -1,24 +1,33 @@
 //! The program itself, with services that are played and a laptop's folder.
 
+#[path = "../repository/tests/moto/mod.rs"]
+mod moto;
+
+use moto::Moto;
 use roost_backup_repository::code::Code;
 use roost_backup_repository::folder::Folder;
 use roost_backup_repository::repository::Repository;
 use roost_backup_repository::wire::{Call, Ended, Wire, keep, line};
+use roost_service::backup::{Answer, Status, TARGET_FILE, Work};
+use roost_service::control::{BoxStatus, Response};
 use roost_service::snapshot::{Head, Held, write_line};
 use roost_service::spec::ServiceSpec;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// The program in a folder of its own, ended with it.
 struct Service {
     dir: tempfile::TempDir,
     child: Child,
+    /// Whether init says that a time server has set the clock.
+    clock: Arc<AtomicBool>,
 }
 
 impl Drop for Service {
@@ -41,6 +50,37 @@ fn play(folder: &Path, name: &str, sent: impl Fn() -> Vec<u8> + Send + 'static) 
     });
 }
 
+/// Init, which knows of the clock.
+fn play_init(socket: &Path, clock: Arc<AtomicBool>) {
+    let listener = UnixListener::bind(socket).unwrap();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let mut asked = String::new();
+            let _ = BufReader::new(&connection).read_line(&mut asked);
+            let status = Response::Status(BoxStatus {
+                name: "attic".into(),
+                version: "0.1.0+7".into(),
+                slot: 2,
+                trial_left_s: None,
+                uptime_s: 100.0,
+                rescue: None,
+                ready: true,
+                ready_after_s: Some(9.0),
+                clock_synced: clock.load(Ordering::SeqCst),
+                addresses: vec![],
+                memory_total: 1,
+                memory_available: 1,
+                data_total: 1,
+                data_free: 1,
+                data_written: 1,
+                services: vec![],
+            });
+            let _ = connection.write_all(&line(&status).unwrap());
+        }
+    });
+}
+
 fn held(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut held = Held::new(());
     for (path, bytes) in files {
@@ -55,6 +95,7 @@ impl Service {
     /// With the services `mail` and `dns`, which the caller plays.
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(AtomicBool::new(false));
         let at = |name: &str| dir.path().join(name);
         for folder in ["data", "run", "settings", "sockets"] {
             std::fs::create_dir(at(folder)).unwrap();
@@ -73,7 +114,16 @@ impl Service {
         std::fs::write(at("services.json"), serde_json::to_vec(&table).unwrap()).unwrap();
         std::fs::write(at("release.json"), r#"{"version":"0.1.0+7","number":7}"#).unwrap();
         std::fs::write(at("settings/chosen.json"), r#"{"domain":"example.org"}"#).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_backup"))
+        play_init(&at("control.sock"), clock.clone());
+        let child = Self::begin(dir.path());
+        let service = Self { dir, child, clock };
+        service.wait();
+        service
+    }
+
+    fn begin(dir: &Path) -> Child {
+        let at = |name: &str| dir.join(name);
+        Command::new(env!("CARGO_BIN_EXE_backup"))
             .env("ROOST_DATA", at("data"))
             .env("ROOST_RUN", at("run"))
             .env("ROOST_NAME", "attic")
@@ -81,15 +131,60 @@ impl Service {
             .env("ROOST_RELEASE", at("release.json"))
             .env("ROOST_CHOSEN", at("settings"))
             .env("ROOST_SOCKETS", at("sockets"))
+            .env("ROOST_CONTROL", at("control.sock"))
+            .env("ROOST_BACKUP_REST_S", "0")
             .spawn()
-            .unwrap();
-        let service = Self { dir, child };
+            .unwrap()
+    }
+
+    fn wait(&self) {
         let end = Instant::now() + Duration::from_secs(60);
-        while UnixStream::connect(service.at("run/laptops.sock")).is_err() {
-            assert!(Instant::now() < end, "the socket is not there");
+        let there = |name| UnixStream::connect(self.at(name)).is_ok();
+        while !there("run/laptops.sock") || !there("run/portal.sock") {
+            assert!(Instant::now() < end, "the sockets are not there");
             std::thread::sleep(Duration::from_millis(20));
         }
-        service
+    }
+
+    /// The plug is pulled and put back.
+    fn restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        for socket in ["laptops.sock", "portal.sock"] {
+            std::fs::remove_file(self.at("run").join(socket)).unwrap();
+        }
+        self.child = Self::begin(self.dir.path());
+        self.wait();
+    }
+
+    /// What the portal gets for a call.
+    fn ask(&self, call: &roost_service::backup::Call) -> Answer {
+        let mut socket = UnixStream::connect(self.at("run/portal.sock")).unwrap();
+        socket.write_all(&line(call).unwrap()).unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).unwrap();
+        assert!(!text.contains(Moto::secret().reveal()), "{text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn status(&self) -> Status {
+        match self.ask(&roost_service::backup::Call::Status) {
+            Answer::Status(status) => *status,
+            _ => panic!("no status"),
+        }
+    }
+
+    /// Waits until the service is through with something.
+    fn until(&self, what: impl Fn(&Status) -> bool) -> Status {
+        let end = Instant::now() + Duration::from_secs(240);
+        loop {
+            let status = self.status();
+            if status.running.is_none() && what(&status) {
+                return status;
+            }
+            assert!(Instant::now() < end, "{status:?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     fn at(&self, name: &str) -> std::path::PathBuf {
@@ -231,4 +326,129 @@ fn what_services_refuse_or_break_off_is_told() {
     let code = Code::parse(&words).unwrap();
     let repository = Repository::open(Arc::new(folder), &code).unwrap();
     assert_eq!(repository.list().unwrap(), []);
+}
+
+fn refused(answer: Answer) -> String {
+    match answer {
+        Answer::Refused { why, hint } => format!("{why}\n{}", hint.unwrap_or_default()),
+        _ => panic!("it worked"),
+    }
+}
+
+#[test]
+fn the_box_backs_up_to_its_target_by_itself_and_proves_it() {
+    use roost_service::backup::Call;
+    let Some(moto) = Moto::start() else { return };
+    let mut service = Service::start();
+    let sockets = service.at("sockets");
+    play(&sockets, "mail", || {
+        held(&[("mail.sqlite3", &[7; 300_000])])
+    });
+    play(&sockets, "dns", || held(&[("keys/ksk", b"secret")]));
+    let place = |place: &str| moto.target(place);
+    let set = |place: &str| Call::Set {
+        target: moto.target(place),
+        secret: Moto::secret(),
+    };
+    assert_eq!(service.status(), Status::default());
+    insta::assert_snapshot!(refused(service.ask(&Call::Now)), @"
+    no target is set
+    set one: `roost backup target set`, or the page Backups
+    ");
+    // Signatures have a time.
+    insta::assert_snapshot!(refused(service.ask(&set("s3://backups/attic"))), @"
+    the box's clock is not set yet
+    wait some minutes: requests are signed with the time, which the box asks time servers for
+    ");
+    service.clock.store(true, Ordering::SeqCst);
+    insta::assert_snapshot!(refused(service.ask(&set("s3://nobody/attic"))), @"
+    s3://nobody/attic is of no use: its files cannot be listed: there is no such bucket (404 NoSuchBucket)
+    look at the server's own page for the bucket and its access key
+    ");
+    assert_eq!(service.status(), Status::default());
+
+    // It is begun at once; proof and forgetting follow by themselves.
+    assert!(service.ask(&set("s3://backups/attic")) == Answer::Done);
+    let status = service.until(|status| status.made.is_some() || status.failure.is_some());
+    let made = status.made.unwrap();
+    assert_eq!((made.files, made.bytes), (3, 300_030));
+    assert_eq!(status.target.unwrap(), place("s3://backups/attic"));
+    let wait = status.next_at.unwrap() - made.at;
+    assert!((23 * 3600..25 * 3600).contains(&wait), "{wait}");
+    assert!(status.forgets);
+    let kept = service.at("data").join(TARGET_FILE);
+    let mode = std::fs::metadata(&kept).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(service.ask(&Call::Prove) == Answer::Done);
+    let status = service.until(|status| status.proof.is_some());
+    let proof = status.proof.unwrap();
+    assert_eq!((proof.fault, proof.files, proof.bytes), (None, 3, 300_030));
+
+    // All of it is known after a power cut, and what is due is done without being asked.
+    let state = service.at("data/state.json");
+    let text = std::fs::read_to_string(&state).unwrap();
+    let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    json["due_at"] = 1.into();
+    std::fs::write(&state, json.to_string()).unwrap();
+    service.restart();
+    let again = service.until(|status| status.made.as_ref().is_some_and(|new| new.id != made.id));
+    assert!(again.proof.is_some() && again.failure.is_none());
+
+    // Somebody empties the bucket: the proof notices, and the next backup says what is wrong.
+    let store = roost_backup_repository::s3::S3::new(
+        &place("s3://backups/attic"),
+        &Moto::secret(),
+        roost_backup_repository::s3::Patience::Short,
+    )
+    .unwrap();
+    use roost_backup_repository::store::{Kind, Store};
+    for kind in [Kind::Pack, Kind::Snapshot] {
+        for (name, _) in store.list(kind).unwrap() {
+            store.remove(kind, name).unwrap();
+        }
+    }
+    assert!(service.ask(&Call::Prove) == Answer::Done);
+    let status = service.until(|status| {
+        status
+            .proof
+            .as_ref()
+            .is_some_and(|proof| proof.fault.is_some())
+    });
+    assert_eq!(
+        status.proof.unwrap().fault.as_deref(),
+        Some("it is not there any more")
+    );
+
+    // Another place knows nothing of this one, until the server is away.
+    assert!(service.ask(&set("s3://backups/elsewhere")) == Answer::Done);
+    let status = service.until(|status| status.made.is_some());
+    assert_eq!(status.target.unwrap(), place("s3://backups/elsewhere"));
+    drop(moto);
+    insta::assert_snapshot!(refused(service.ask(&Call::Set {
+        target: roost_service::backup::Target::of("s3://backups", Some("http://127.0.0.1:1"), None, "A").unwrap(),
+        secret: Moto::secret(),
+    })), @"
+    s3://backups is of no use: its files cannot be listed: the server takes no connection
+    is the address right, and does the box reach the internet? `roost doctor` says more
+    ");
+    assert!(service.ask(&Call::Now) == Answer::Done);
+    // It tries for half a minute, in which it says what it does and takes no second order.
+    let end = Instant::now() + Duration::from_secs(20);
+    while service.status().running.is_none() {
+        assert!(Instant::now() < end, "it does not begin");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(service.status().running.unwrap().what, Work::Backup);
+    insta::assert_snapshot!(refused(service.ask(&Call::Now)), @"
+    the box is at it already
+    `roost backup status` says how far it is
+    ");
+    let status = service.until(|status| status.failure.is_some());
+    let failure = status.failure.unwrap();
+    assert_eq!(failure.times, 1);
+    insta::assert_snapshot!(failure.why, @"the server takes no connection");
+    assert!(status.next_at.unwrap() < failure.at + 3600);
+    assert!(service.ask(&Call::Remove) == Answer::Done);
+    assert_eq!(service.status(), Status::default());
+    assert!(!kept.exists());
 }

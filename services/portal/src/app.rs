@@ -48,6 +48,8 @@ pub struct Places {
     pub updater: PathBuf,
     /// Socket of the backup service for laptops.
     pub backup: PathBuf,
+    /// Socket of the backup service for the portal's own questions.
+    pub backup_door: PathBuf,
     /// Socket of mail for its owner's wishes.
     pub mail: PathBuf,
     /// Socket of the tunnel to the relay.

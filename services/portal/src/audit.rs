@@ -11,9 +11,11 @@
 //! the box went back to it, keeps such an entry as [`Event::Other`] and says that it has no words for
 //! it. A kind that is there never changes its fields; it gets a successor instead.
 
+mod backups;
 mod certificates;
 mod mail;
 
+pub use backups::BackupChange;
 pub use certificates::CertificateChange;
 pub use mail::{GB, MailChange, gigabytes};
 
@@ -134,6 +136,13 @@ pub enum Event {
     },
     /// A backup was asked for, or the code that opens backups: all that the box keeps, in other hands.
     BackedUp,
+    /// Where backups go was changed.
+    Backups {
+        /// What.
+        change: BackupChange,
+        /// Whether the backup service said that it is done; if it breaks off, nobody knows.
+        known: bool,
+    },
     /// A restart was asked for.
     Restarted,
     /// The other version was asked for.
@@ -224,6 +233,8 @@ impl Event {
             // They may do all that the owner may.
             Self::LaptopPaired { .. } | Self::PasskeyAdded { .. } => true,
             Self::PasskeyCopied { .. } => true,
+            // All mail goes there, if encrypted; and without a place, none is there on a bad day.
+            Self::Backups { .. } => true,
             // All mail passes there.
             Self::RelaySet { .. } => true,
             Self::FactoryReset => true,
@@ -272,6 +283,7 @@ impl fmt::Display for Actor {
 const TUNNEL: &str = "tunnel service";
 const NAME_SERVER: &str = "name server";
 const CERTIFICATES: &str = "certificate service";
+const BACKUPS: &str = "backup service";
 
 fn place(known_browser: bool) -> &'static str {
     if known_browser {
@@ -343,6 +355,9 @@ impl fmt::Display for Event {
             Self::LaptopPaired { laptop } => write!(f, "paired the laptop {laptop:?}"),
             Self::LaptopRevoked { laptop } => write!(f, "revoked the laptop {laptop:?}"),
             Self::BackedUp => f.write_str("fetched a backup, or the code that opens backups"),
+            Self::Backups { change, known } => {
+                write!(f, "{change}{}", unless_known(*known, BACKUPS))
+            }
             Self::Restarted => f.write_str("restarted the box"),
             Self::RolledBack => f.write_str("asked for the version from before"),
             Self::UpdateSent { version } => {
@@ -547,6 +562,23 @@ mod tests {
                 },
             ),
             (Actor::Laptop, Event::BackedUp),
+            (
+                Actor::Laptop,
+                Event::Backups {
+                    change: BackupChange::TargetSet {
+                        endpoint: "https://s3.example.net".into(),
+                        place: "s3://backups/attic".into(),
+                    },
+                    known: true,
+                },
+            ),
+            (
+                Actor::Owner,
+                Event::Backups {
+                    change: BackupChange::TargetRemoved,
+                    known: false,
+                },
+            ),
             (Actor::Laptop, Event::Restarted),
             (Actor::Owner, Event::RolledBack),
             (

@@ -38,6 +38,8 @@ const INIT_ENV: &str = "ROOST_INIT";
 const UPDATER_ENV: &str = "ROOST_UPDATER";
 /// Another socket of the backup service, for the same.
 const BACKUP_ENV: &str = "ROOST_BACKUP";
+/// And its socket for the portal's own questions.
+const BACKUP_DOOR_ENV: &str = "ROOST_BACKUP_DOOR";
 /// Another socket of the mail service, for the same.
 const MAIL_ENV: &str = "ROOST_MAIL";
 /// Another socket of the tunnel, for the same. The tunnel itself has a `ROOST_TUNNEL`, which is no socket.
@@ -241,6 +243,7 @@ fn places() -> Result<Places> {
         init: env(INIT_ENV).unwrap_or_else(|| control::SOCKET.into()),
         updater: env(UPDATER_ENV).unwrap_or_else(update::socket),
         backup: env(BACKUP_ENV).unwrap_or_else(backup::socket),
+        backup_door: env(BACKUP_DOOR_ENV).unwrap_or_else(backup::door),
         mail: env(MAIL_ENV).unwrap_or_else(mail::socket),
         tunnel: env(TUNNEL_ENV).unwrap_or_else(tunnel::socket),
         dns: env(DNS_ENV).unwrap_or_else(dns::socket),

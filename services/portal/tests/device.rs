@@ -173,6 +173,7 @@ impl Played {
             init: at("init.sock"),
             updater: at("updater.sock"),
             backup: at("backup.sock"),
+            backup_door: at("backup-door.sock"),
             mail: at("mail.sock"),
             tunnel: at("tunnel.sock"),
             dns: at("dns.sock"),

@@ -318,8 +318,14 @@ pub struct Status {
     pub failure: Option<Failure>,
     /// What the last proof has found.
     pub proof: Option<Proof>,
+    /// Why the last proof came to no end, until one does.
+    #[serde(default)]
+    pub proof_failure: Option<Failure>,
     /// When old backups were last forgotten.
     pub forgotten_at: Option<u64>,
+    /// Why that failed since, if it did.
+    #[serde(default)]
+    pub forget_failure: Option<Failure>,
     /// When the next backup is due; `None`: not known while the clock is not set.
     pub next_at: Option<u64>,
     /// What is under way.

@@ -382,15 +382,9 @@ impl Repository {
     pub fn forget(store: Arc<dyn Store>, code: &Code, leave_h: i64) -> Result<usize, Error> {
         let this = Self::get(store, code, Wish::Forget)?;
         let done = || -> Result<usize, Error> {
-            let keep = KeepOptions::default()
-                .keep_daily(DAYS)
-                .keep_weekly(WEEKS)
-                .keep_monthly(MONTHS);
-            let judged = keep.apply(this.snapshots()?, &jiff::Zoned::now())?;
-            let gone: Vec<_> = judged
-                .into_iter()
-                .filter(|one| !one.keep)
-                .map(|one| one.snapshot.id)
+            let gone: Vec<_> = old(this.snapshots()?)?
+                .iter()
+                .map(|snapshot| snapshot.id)
                 .collect();
             this.rustic.delete_snapshots(&gone)?;
             let options = PruneOptions::default()
@@ -405,6 +399,20 @@ impl Repository {
             None => error,
         })
     }
+}
+
+/// The backups that may be forgotten.
+fn old(all: Vec<SnapshotFile>) -> Result<Vec<SnapshotFile>, Error> {
+    let keep = KeepOptions::default()
+        .keep_daily(DAYS)
+        .keep_weekly(WEEKS)
+        .keep_monthly(MONTHS);
+    let judged = keep.apply(all, &jiff::Zoned::now())?;
+    Ok(judged
+        .into_iter()
+        .filter(|one| !one.keep)
+        .map(|one| one.snapshot)
+        .collect())
 }
 
 /// What is in a backup by its own word, and the SHA-256 of that.
@@ -555,5 +563,53 @@ fn hash(path: &Path) -> io::Result<(u64, String)> {
         }
         hash.update(&buffer[..count]);
         size += count as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_week_of_days_five_weeks_and_a_year_of_months_are_kept() {
+        const DAY: i64 = 86_400;
+        // Monday, 15 January 2024.
+        const BEGIN: i64 = 1_705_276_800;
+        // Once in each of 14 months, then on 20 days from Monday, 24 March 2025 on, on the last twice.
+        let days = BEGIN + 14 * 31 * DAY;
+        let newest = days + 19 * DAY + 3600;
+        let all: Vec<i64> = (0..14)
+            .map(|month| BEGIN + month * 31 * DAY)
+            .chain((0..20).map(|day| days + day * DAY))
+            .chain([newest])
+            .collect();
+        let snapshot = |at: &i64| {
+            let time = jiff::Timestamp::from_second(*at).unwrap();
+            let time = time.to_zoned(jiff::tz::TimeZone::UTC);
+            SnapshotFile {
+                time,
+                ..SnapshotFile::default()
+            }
+        };
+        let gone: Vec<i64> = old(all.iter().map(snapshot).collect())
+            .unwrap()
+            .iter()
+            .map(|snapshot| snapshot.time.timestamp().as_second())
+            .collect();
+        let left: Vec<i64> = all
+            .iter()
+            .copied()
+            .filter(|at| !gone.contains(at))
+            .collect();
+        // Ten months before those of the days, the last Sunday and the last day of March (the newest of
+        // its month), and seven days of April.
+        let kept: Vec<i64> = (4..14)
+            .map(|month| BEGIN + month * 31 * DAY)
+            .chain([6, 7, 13, 14, 15, 16, 17, 18].map(|day| days + day * DAY))
+            .chain([newest])
+            .collect();
+        assert_eq!(left, kept);
+        // The only one stays, however old it is.
+        assert!(old(vec![snapshot(&BEGIN)]).unwrap().is_empty());
     }
 }

@@ -7,7 +7,7 @@ use moto::Moto;
 use roost_backup_repository::ahead::Ahead;
 use roost_backup_repository::code::Code;
 use roost_backup_repository::contents::Contents;
-use roost_backup_repository::repository::{About, Backup, Error, Repository, compare};
+use roost_backup_repository::repository::{About, Backup, Error, LEAVE_H, Repository, compare};
 use roost_backup_repository::s3::{Patience, S3};
 use roost_backup_repository::source::Stream;
 use roost_backup_repository::store::{Kind, Name, Store};
@@ -213,7 +213,7 @@ fn old_backups_are_forgotten_and_what_they_alone_needed_goes() {
     let Some(moto) = Moto::start() else { return };
     let target = moto.target("s3://backups/attic");
     let (store, code) = (s3(&target), Code::random().unwrap());
-    // All on one day.
+    // All on one day, of which the newest stays, and the oldest of all while there are few.
     for hour in 0..4 {
         let file = noise(hour, 60_000);
         back_up(store.clone(), &code, BEGIN + hour * 3600, &file).unwrap();
@@ -223,13 +223,21 @@ fn old_backups_are_forgotten_and_what_they_alone_needed_goes() {
         packs.iter().map(|(_, size)| u64::from(*size)).sum()
     };
     let before = bytes();
-    assert_eq!(Repository::forget(store.clone(), &code, 0).unwrap(), 3);
+    assert_eq!(Repository::forget(store.clone(), &code, 0).unwrap(), 2);
     // Marked at first, then removed; what is left is whole.
     assert_eq!(Repository::forget(store.clone(), &code, 0).unwrap(), 0);
-    assert!(bytes() < before / 2, "{} of {before}", bytes());
+    assert!(bytes() < before * 3 / 4, "{} of {before}", bytes());
     let open = || Repository::open(store.clone(), &code).unwrap();
     open().check().unwrap();
     open().prove(None, |_, _| {}).unwrap();
+    // What has just been written is left alone, as in everyday life.
+    back_up(store.clone(), &code, BEGIN + 4 * 3600, &noise(9, 60_000)).unwrap();
+    let kept = bytes();
+    assert_eq!(
+        Repository::forget(store.clone(), &code, LEAVE_H).unwrap(),
+        1
+    );
+    assert!(bytes() >= kept, "{} of {kept}", bytes());
     // A key that may not remove says so, and nothing is half done.
     back_up(store.clone(), &code, BEGIN + 5 * 3600, b"x").unwrap();
     let policy = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*",

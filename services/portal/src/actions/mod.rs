@@ -1,6 +1,7 @@
 //! What pages and API do alike, one module a topic. Each reads, decides and saves in one change of
 //! the store, and tells what came of it.
 
+pub mod backups;
 pub mod certificates;
 pub mod dns;
 pub mod laptops;

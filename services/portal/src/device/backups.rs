@@ -1,14 +1,153 @@
-//! Backups: the backup service's own protocol is piped to laptops.
+//! Backups: the backup service's own protocol is piped to laptops; beside that, what it does by itself
+//! ([`crate::actions::backups`]).
 
-use super::fault::Fault;
+use super::fault::{Asked, Fault};
 use super::pipe::Who;
 use super::who::Owner;
-use crate::actions::updates;
+use crate::actions::{backups, updates};
 use crate::app::App;
+use axum::Json;
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::response::Response;
-use roost_service::backup;
+use roost_service::backup::{self, Secret, Status, Target};
+use serde::Deserialize;
 use std::sync::Arc;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// The paths about backups.
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(backups, open))
+        .routes(routes!(set_backup_target, remove_backup_target))
+        .routes(routes!(back_up_now))
+        .routes(routes!(prove_backup))
+}
+
+/// Where backups are to go.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewTarget {
+    /// The place.
+    target: Target,
+    /// The access key's secret half. No answer ever has it.
+    secret: Secret,
+}
+
+/// How backups stand.
+#[utoipa::path(
+    get,
+    path = "/backup",
+    tag = "backup",
+    responses(
+        (status = 200, body = Status),
+        (status = 401, description = "nobody is signed in", body = Fault),
+        (status = 403, description = "another site", body = Fault),
+        (status = 421, description = "not a name of the box", body = Fault),
+        (status = 500, description = "the card fails", body = Fault),
+        (status = 503, description = "the backup service does not answer", body = Fault),
+    )
+)]
+pub async fn backups(State(app): State<Arc<App>>, _: Owner) -> Result<Json<Status>, Fault> {
+    Ok(Json(backups::status(&app).await?))
+}
+
+/// Backs up to this place from now on.
+///
+/// The box lists it, writes a small file there and reads it back before it keeps anything. The first
+/// backup begins at once.
+#[utoipa::path(
+    put,
+    path = "/backup/target",
+    tag = "backup",
+    request_body = NewTarget,
+    responses(
+        (status = 204, description = "it works, and is kept"),
+        (status = 400, description = "not understood", body = Fault),
+        (status = 401, description = "nobody is signed in", body = Fault),
+        (status = 403, description = "another site", body = Fault),
+        (status = 408, description = "too slow", body = Fault),
+        (status = 413, description = "too long", body = Fault),
+        (status = 415, description = "no JSON", body = Fault),
+        (status = 421, description = "not a name of the box", body = Fault),
+        (status = 422, description = "it is of no use; nothing was changed", body = Fault),
+        (status = 500, description = "the card fails", body = Fault),
+        (status = 503, description = "the backup service does not answer", body = Fault),
+    )
+)]
+pub async fn set_backup_target(
+    State(app): State<Arc<App>>,
+    owner: Owner,
+    Asked(asked): Asked<NewTarget>,
+) -> Result<StatusCode, Fault> {
+    backups::set(&app, asked.target, asked.secret, owner.who, owner.from).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Backs up to no place any more. What lies there stays.
+#[utoipa::path(
+    delete,
+    path = "/backup/target",
+    tag = "backup",
+    responses(
+        (status = 204, description = "it is forgotten, with its secret"),
+        (status = 401, description = "nobody is signed in", body = Fault),
+        (status = 403, description = "another site", body = Fault),
+        (status = 421, description = "not a name of the box", body = Fault),
+        (status = 422, description = "it cannot be done", body = Fault),
+        (status = 500, description = "the card fails", body = Fault),
+        (status = 503, description = "the backup service does not answer", body = Fault),
+    )
+)]
+pub async fn remove_backup_target(
+    State(app): State<Arc<App>>,
+    owner: Owner,
+) -> Result<StatusCode, Fault> {
+    backups::remove(&app, owner.who, owner.from).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Begins a backup at the target.
+#[utoipa::path(
+    post,
+    path = "/backup/now",
+    tag = "backup",
+    responses(
+        (status = 204, description = "it begins; GET /backup shows how far it is"),
+        (status = 401, description = "nobody is signed in", body = Fault),
+        (status = 403, description = "another site", body = Fault),
+        (status = 421, description = "not a name of the box", body = Fault),
+        (status = 422, description = "there is no target, or the box is at it already", body = Fault),
+        (status = 500, description = "the card fails", body = Fault),
+        (status = 503, description = "the backup service does not answer", body = Fault),
+    )
+)]
+pub async fn back_up_now(State(app): State<Arc<App>>, _: Owner) -> Result<StatusCode, Fault> {
+    backups::begin(&app).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Reads the newest backup at the target back, and compares it with what was noted when it was made.
+#[utoipa::path(
+    post,
+    path = "/backup/prove",
+    tag = "backup",
+    responses(
+        (status = 204, description = "it begins; GET /backup shows what was found"),
+        (status = 401, description = "nobody is signed in", body = Fault),
+        (status = 403, description = "another site", body = Fault),
+        (status = 421, description = "not a name of the box", body = Fault),
+        (status = 422, description = "there is no backup, or the box is at it already", body = Fault),
+        (status = 500, description = "the card fails", body = Fault),
+        (status = 503, description = "the backup service does not answer", body = Fault),
+    )
+)]
+pub async fn prove_backup(State(app): State<Arc<App>>, _: Owner) -> Result<StatusCode, Fault> {
+    backups::prove(&app).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
 
 /// Fetch a backup, or the code that opens backups.
 ///

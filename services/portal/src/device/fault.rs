@@ -1,5 +1,6 @@
 //! How the API refuses.
 
+use crate::actions::backups;
 use crate::actions::certificates;
 use crate::actions::dns;
 use crate::actions::mail::No;
@@ -223,6 +224,22 @@ impl From<dns::NotDone> for Fault {
             dns::NotDone::Store(error) => error.into(),
             dns::NotDone::Refused { why } => {
                 Self::unusable("dns_refused", "the name server refuses").because(why)
+            }
+        }
+    }
+}
+
+impl From<backups::NotDone> for Fault {
+    fn from(not: backups::NotDone) -> Self {
+        match not {
+            backups::NotDone::NoAnswer(error) => Self::of_service(&error),
+            backups::NotDone::Store(error) => error.into(),
+            backups::NotDone::Refused { why, hint } => {
+                let fault = Self::unusable("backup_refused", "the backup service refuses");
+                Self {
+                    hint,
+                    ..fault.because(why)
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The checks, a file for each group or two. Nothing here asks anybody: all of it decides by [`super::facts`].
 
 pub mod access;
+pub mod backups;
 pub mod card;
 pub mod certificates;
 pub mod clock;

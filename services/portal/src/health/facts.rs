@@ -70,6 +70,8 @@ pub struct Facts {
     pub queue: Told<Queue>,
     /// Texts of the domains' policies on encrypted delivery.
     pub policies: BTreeMap<String, String>,
+    /// How backups stand.
+    pub backups: Told<backup::Status>,
     /// Where updates stand.
     pub updates: Told<UpdateStatus>,
     /// How the portal is locked.

@@ -14,7 +14,7 @@ use super::facts::{
     Access, Answer, Facts, Listing, Port25, Queue, RelaySays, Shown, Told, key, reverse,
 };
 use crate::actions::outside::{check_lists, try_port25};
-use crate::actions::{certificates, dns, logs, mail, relay as way, updates};
+use crate::actions::{backups, certificates, dns, logs, mail, relay as way, updates};
 use crate::app::App;
 use crate::outside::blocklists::{ListState, PublicAddress};
 use crate::outside::port25::PortState;
@@ -112,7 +112,8 @@ async fn near(app: &Arc<App>) -> Facts {
         within(NEAR, updates),
         within(NEAR, resolver),
     );
-    let (tunnel, outside, dns, certificates, overview, queue, policies, access) = tokio::join!(
+    let (backups, tunnel, outside, dns, certificates, overview, queue, policies, access) = tokio::join!(
+        within(NEAR, backups::status(app)),
         within(NEAR, way::status(app)),
         outside(app),
         within(NEAR, dns::status(app)),
@@ -151,6 +152,7 @@ async fn near(app: &Arc<App>) -> Facts {
         mail: overview,
         queue,
         policies: policies.unwrap_or_default(),
+        backups,
         updates,
         access,
     }

@@ -3,7 +3,7 @@
 //! of `docs/doctor.md`.
 
 use super::checks::{
-    access, card, certificates, clock, dns, machine, mail, network, ports, records, relay,
+    access, backups, card, certificates, clock, dns, machine, mail, network, ports, records, relay,
     reputation, tunnel, updates,
 };
 use super::facts::Facts;
@@ -57,6 +57,7 @@ pub const GROUPS: &[Group] = &[
     group("Outbound mail", reputation::CHECKS),
     group("Mail records", records::CHECKS),
     group("Mail", mail::CHECKS),
+    group("Backups", backups::CHECKS),
     group("Updates", updates::CHECKS),
     group("Access", access::CHECKS),
 ];

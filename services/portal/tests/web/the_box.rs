@@ -99,6 +99,7 @@ impl TheBox {
             init: path("init.sock"),
             updater: path("updater.sock"),
             backup: path("backup.sock"),
+            backup_door: path("backup-door.sock"),
             mail: path("mail.sock"),
             tunnel: path("tunnel.sock"),
             dns: path("dns.sock"),

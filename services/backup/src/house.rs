@@ -1,0 +1,556 @@
+//! What the service knows, and what it does: backups for laptops, and backups, proofs and forgetting at the
+//! target that the box writes to by itself. When these are due is [`crate::schedule`]'s.
+
+use crate::clock::Clock;
+use crate::collect::Box_;
+use crate::schedule::{FIRST, State, again, between};
+use anyhow::{Context, Result};
+use roost_backup_repository::ahead::Ahead;
+use roost_backup_repository::code::Code;
+use roost_backup_repository::contents::Contents;
+use roost_backup_repository::repository::{Backup, Error, LEAVE_H, Repository};
+use roost_backup_repository::s3::{Patience, S3};
+use roost_backup_repository::store::{Kind, Store};
+use roost_service::backup::{
+    Answer, Call, Kept, Made, Proof, Running, Secret, Status, TARGET_FILE, Target, Work,
+};
+use roost_service::files;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+/// What is kept over restarts.
+const STATE_FILE: &str = "state.json";
+/// Another rest after a start, in seconds, for tests.
+const REST_ENV: &str = "ROOST_BACKUP_REST_S";
+/// How often it is looked whether something is due.
+const TICK: Duration = Duration::from_secs(60);
+/// Why nothing can be done at a target.
+const NO_CLOCK: &str = "the box's clock is not set yet";
+
+/// The service.
+pub struct House {
+    /// What the box is.
+    pub what: Box_,
+    /// Its recovery code.
+    pub code: Code,
+    data: PathBuf,
+    clock: Clock,
+    /// Held while a backup is made or read: two at a time would only be slower.
+    turn: Mutex<()>,
+    inner: Mutex<Inner>,
+    /// Somebody wants something of the keeper.
+    bell: Condvar,
+}
+
+struct Inner {
+    target: Option<Kept>,
+    state: State,
+    running: Option<Running>,
+    /// What somebody has asked for.
+    wanted: Option<Work>,
+    /// When the schedule begins.
+    from: Instant,
+}
+
+/// Why something was not done.
+#[derive(Debug)]
+pub struct Fault {
+    /// What went wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl Fault {
+    fn new(message: impl Into<String>, hint: &str) -> Self {
+        Self {
+            message: message.into(),
+            hint: Some(hint.to_owned()),
+        }
+    }
+}
+
+impl From<Fault> for Answer {
+    fn from(fault: Fault) -> Self {
+        Self::Refused {
+            why: fault.message,
+            hint: fault.hint,
+        }
+    }
+}
+
+impl House {
+    /// With what an earlier start has kept in this folder.
+    pub fn open(what: Box_, code: Code, data: PathBuf) -> Arc<Self> {
+        let rest = std::env::var(REST_ENV).ok();
+        let rest = rest.and_then(|text| text.parse().ok());
+        let rest = Duration::from_secs(rest.unwrap_or_else(|| between(FIRST, chance())));
+        let inner = Inner {
+            target: load(&data.join(TARGET_FILE)),
+            state: load(&data.join(STATE_FILE)).unwrap_or_default(),
+            running: None,
+            wanted: None,
+            from: Instant::now() + rest,
+        };
+        Arc::new(Self {
+            what,
+            code,
+            data,
+            clock: Clock::new(),
+            turn: Mutex::new(()),
+            inner: Mutex::new(inner),
+            bell: Condvar::new(),
+        })
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // Nothing is half done in it when a thread panics.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.turn.try_lock() {
+            Ok(turn) => Some(turn),
+            Err(TryLockError::Poisoned(turn)) => Some(turn.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Changes what is kept, and writes it down. What cannot be written holds until the next start.
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut inner = self.inner();
+        change(&mut inner.state);
+        if let Err(error) = save(&self.data.join(STATE_FILE), &inner.state) {
+            println!("backup: how backups stand cannot be kept: {error}");
+        }
+    }
+
+    /// Answers the portal.
+    pub fn answer(&self, call: Call) -> Answer {
+        let done = match call {
+            Call::Status => return Answer::Status(Box::new(self.status())),
+            Call::Code => {
+                return Answer::Code {
+                    words: self.code.as_str().to_owned(),
+                };
+            }
+            Call::Set { target, secret } => self.set(target, secret),
+            Call::Remove => self.remove(),
+            Call::Now => self.want(Work::Backup),
+            Call::Prove => self.want(Work::Proof),
+        };
+        match done {
+            Ok(()) => Answer::Done,
+            Err(fault) => fault.into(),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let is_set = self.clock.now().is_some();
+        let inner = self.inner();
+        let state = inner.state.clone();
+        Status {
+            target: inner.target.as_ref().map(|kept| kept.target.clone()),
+            forgets: inner.target.as_ref().is_some_and(|kept| kept.removes),
+            made: state.made,
+            failure: state.failure,
+            proof: state.proof,
+            proof_failure: state.proof_failure,
+            forgotten_at: state.forgotten_at,
+            forget_failure: state.forget_failure,
+            next_at: state.due_at.filter(|_| is_set && inner.target.is_some()),
+            running: inner.running.clone(),
+            fetched: state.fetched,
+        }
+    }
+
+    /// Tries a target, and keeps it only if it works.
+    fn set(&self, target: Target, secret: Secret) -> Result<(), Fault> {
+        let no_use = "look at the server's own page for the bucket and its access key";
+        if self.clock.now().is_none() {
+            let hint = "wait some minutes: requests are signed with the time, which the box asks time servers for";
+            return Err(Fault::new(NO_CLOCK, hint));
+        }
+        let store = S3::new(&target, &secret, Patience::Short)
+            .map_err(|error| Fault::new(error.to_string(), no_use))?;
+        let removes = store.try_out().map_err(|error| {
+            let hint = match error.kind() {
+                io::ErrorKind::TimedOut
+                | io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::ConnectionReset => {
+                    "is the address right, and does the box reach the internet? `roost doctor` says more"
+                }
+                io::ErrorKind::PermissionDenied => {
+                    "the key needs the rights to list the bucket, to read and to write; to remove only if the box shall forget old backups"
+                }
+                _ => no_use,
+            };
+            Fault::new(format!("{target} is of no use: {error}"), hint)
+        })?;
+        let kept = Kept {
+            target,
+            secret,
+            removes,
+        };
+        let mut inner = self.inner();
+        save(&self.data.join(TARGET_FILE), &kept).map_err(not_kept)?;
+        let place = |target: &Target| (target.endpoint.clone(), target.to_string());
+        let is_same = inner
+            .target
+            .as_ref()
+            .is_some_and(|before| place(&before.target) == place(&kept.target));
+        println!("backup: backs up to {} from now on", kept.target);
+        inner.target = Some(kept);
+        inner.wanted = Some(Work::Backup);
+        drop(inner);
+        if !is_same {
+            self.change(|state| *state = state.at_another_target());
+        }
+        self.bell.notify_all();
+        Ok(())
+    }
+
+    fn remove(&self) -> Result<(), Fault> {
+        let mut inner = self.inner();
+        files::remove(&self.data.join(TARGET_FILE)).map_err(not_kept)?;
+        (inner.target, inner.wanted) = (None, None);
+        drop(inner);
+        println!("backup: backs up to no target any more");
+        self.change(|state| *state = state.at_another_target());
+        Ok(())
+    }
+
+    fn want(&self, work: Work) -> Result<(), Fault> {
+        let is_set = self.clock.now().is_some();
+        let mut inner = self.inner();
+        if inner.target.is_none() {
+            let hint = "set one: `roost backup target set`, or the page Backups";
+            return Err(Fault::new("no target is set", hint));
+        }
+        if !is_set {
+            return Err(Fault::new(NO_CLOCK, "try again in some minutes"));
+        }
+        if work == Work::Proof && inner.state.made.is_none() {
+            let hint = "make one first: `roost backup now`";
+            return Err(Fault::new("there is no backup yet", hint));
+        }
+        if inner.running.is_none() {
+            inner.wanted = Some(work);
+            drop(inner);
+            self.bell.notify_all();
+            return Ok(());
+        }
+        let hint = "`roost backup status` says how far it is";
+        Err(Fault::new("the box is at it already", hint))
+    }
+
+    /// Does what is due, for ever, in a thread of its own.
+    ///
+    /// # Errors
+    /// When that cannot be started.
+    pub fn keep(self: &Arc<Self>) -> Result<()> {
+        let this = self.clone();
+        std::thread::Builder::new()
+            .name("keeper".to_owned())
+            .spawn(move || {
+                loop {
+                    let busy = this.look();
+                    let inner = this.inner();
+                    if inner.wanted.is_none() || busy {
+                        // Whoever rings, or nobody: it is looked again.
+                        drop(this.bell.wait_timeout(inner, TICK));
+                    }
+                }
+            })
+            .context("start a thread")?;
+        Ok(())
+    }
+
+    /// Does what is due now. Tells whether somebody else is at it.
+    fn look(self: &Arc<Self>) -> bool {
+        let now = self.clock.now();
+        let (kept, work) = {
+            let inner = self.inner();
+            let (Some(kept), Some(now)) = (inner.target.clone(), now) else {
+                return true;
+            };
+            let scheduled = || {
+                let due = inner.state.due(now, kept.removes);
+                due.filter(|_| inner.from <= Instant::now())
+            };
+            let Some(work) = inner.wanted.or_else(scheduled) else {
+                return false;
+            };
+            (kept, work)
+        };
+        let Some(now) = now else { return true };
+        let Some(turn) = self.turn() else { return true };
+        {
+            let mut inner = self.inner();
+            inner.wanted = None;
+            inner.running = Some(Running {
+                what: work,
+                read: 0,
+                of: 0,
+            });
+        }
+        match work {
+            Work::Backup => self.back_up_there(&kept, now),
+            Work::Proof => self.prove(&kept, now),
+            Work::Forgetting => self.forget(&kept, now),
+        }
+        drop(turn);
+        self.inner().running = None;
+        false
+    }
+
+    /// Keeps what came of something, unless the owner has chosen another target meanwhile.
+    fn came_of(&self, kept: &Kept, change: impl FnOnce(&mut State)) {
+        let is_same = self.inner().target.as_ref() == Some(kept);
+        if is_same {
+            self.change(change);
+        }
+    }
+
+    fn store(kept: &Kept) -> Result<Arc<dyn Store>, Fault> {
+        let store = S3::new(&kept.target, &kept.secret, Patience::Long)
+            .map_err(|error| Fault::new(error.to_string(), "set the target again"))?;
+        Ok(Arc::new(store))
+    }
+
+    fn back_up_there(self: &Arc<Self>, kept: &Kept, now: u64) {
+        println!("backup: begins, at {}", kept.target);
+        let this = self.clone();
+        let seen = move |read, of| this.progress(read, of);
+        let done = Self::store(kept).and_then(|store| self.make(store, now, seen));
+        let at = self.clock.now().unwrap_or(now);
+        match done {
+            Ok((backup, contents)) => {
+                let made = made(&backup, &contents, now);
+                self.came_of(kept, |state| state.was_made(made, chance()));
+            }
+            Err(Fault { message, hint }) => {
+                println!("backup: none was made: {message}");
+                self.came_of(kept, |state| {
+                    state.was_not_made(at, message, hint, chance());
+                });
+            }
+        }
+    }
+
+    fn progress(&self, read: u64, of: u64) {
+        if let Some(running) = &mut self.inner().running {
+            (running.read, running.of) = (read, of);
+        }
+    }
+
+    /// Reads the newest backup back, and compares it with what was noted when it was made: by itself, and
+    /// here.
+    fn prove(self: &Arc<Self>, kept: &Kept, now: u64) {
+        let Some(made) = self.inner().state.made.clone() else {
+            return;
+        };
+        println!(
+            "backup: reads {} back from {}",
+            short(&made.id),
+            kept.target
+        );
+        let store = Self::store(kept);
+        let proven = store
+            .as_ref()
+            .map_err(|fault| fault.message.clone())
+            .and_then(|store| {
+                let ahead = Arc::new(Ahead::new(store.clone()));
+                let proven = Repository::open(ahead, &self.code).and_then(|repository| {
+                    repository.prove(Some(&made.id), |read, of| self.progress(read, of))
+                });
+                match proven {
+                    Ok((_, _, manifest)) if manifest != made.manifest => Ok(Some(
+                        "its list of files is not the one that the box made".to_owned(),
+                    )),
+                    Ok(_) => Ok(None),
+                    Err(Error::Unknown(_) | Error::Nothing(_)) => {
+                        Ok(Some("it is not there any more".to_owned()))
+                    }
+                    // Whether it is the backup, or the way to it.
+                    Err(error) => match store.list(Kind::Config) {
+                        Ok(_) => Ok(Some(error.to_string())),
+                        Err(error) => Err(error.to_string()),
+                    },
+                }
+            });
+        let at = self.clock.now().unwrap_or(now);
+        match proven {
+            Ok(fault) => {
+                match &fault {
+                    None => println!("backup: {} came back whole", short(&made.id)),
+                    Some(fault) => println!("backup: {} is not sound: {fault}", short(&made.id)),
+                }
+                let (files, bytes) = match &fault {
+                    None => (made.files, made.bytes),
+                    Some(_) => (0, 0),
+                };
+                let proof = Proof {
+                    at,
+                    id: made.id,
+                    files,
+                    bytes,
+                    fault,
+                };
+                self.came_of(kept, |state| {
+                    state.proof = Some(proof);
+                    state.proof_failure = None;
+                });
+            }
+            Err(why) => {
+                println!("backup: nothing was proven: {why}");
+                self.came_of(kept, |state| {
+                    state.proof_failure = Some(again(state.proof_failure.as_ref(), at, why, None));
+                });
+            }
+        }
+    }
+
+    fn forget(&self, kept: &Kept, now: u64) {
+        let done = Self::store(kept)
+            .and_then(|store| Repository::forget(store, &self.code, LEAVE_H).map_err(told));
+        match done {
+            Ok(gone) => {
+                println!("backup: {gone} old backups were forgotten");
+                self.came_of(kept, |state| {
+                    state.forgotten_at = Some(now);
+                    state.forget_failure = None;
+                });
+            }
+            Err(Fault { message, hint }) => {
+                println!("backup: old backups were not forgotten: {message}");
+                self.came_of(kept, |state| {
+                    let failure = again(state.forget_failure.as_ref(), now, message, hint);
+                    state.forget_failure = Some(failure);
+                });
+            }
+        }
+    }
+
+    /// Makes a backup in this place, if nobody else is at it.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn back_up(
+        &self,
+        store: Arc<dyn Store>,
+        now_s: u64,
+        seen: impl Fn(u64, u64) + Send + Sync + 'static,
+    ) -> Result<(Backup, Contents), Fault> {
+        let Some(_turn) = self.turn() else {
+            return Err(Fault::new(
+                "another backup is being made",
+                "run the same command again when it has ended",
+            ));
+        };
+        self.make(store, now_s, seen)
+    }
+
+    fn make(
+        &self,
+        store: Arc<dyn Store>,
+        now_s: u64,
+        seen: impl Fn(u64, u64) + Send + Sync + 'static,
+    ) -> Result<(Backup, Contents), Fault> {
+        let repository = Repository::open_or_begin(store, &self.code).map_err(told)?;
+        // After the repository is open: nobody has to hold still for that.
+        let streams = self.what.collect().map_err(|error| {
+            Fault::new(
+                format!("{error:#}"),
+                "see `roost status` and `roost logs`; if it does not come back, restart the box",
+            )
+        })?;
+        let about = self.what.about(now_s);
+        let (backup, contents) = repository.back_up(about, streams, seen).map_err(told)?;
+        println!(
+            "backup: made {}: {} files, {} bytes, of which {} are new",
+            short(&backup.id),
+            contents.files.len(),
+            contents.bytes(),
+            backup.added
+        );
+        Ok((backup, contents))
+    }
+
+    /// Notes that a laptop has one.
+    pub fn was_fetched(&self, backup: &Backup, contents: &Contents) {
+        // The laptop's clock is the one in the backup; the box's is better, if it is set.
+        let at = self.clock.now().unwrap_or(contents.made_s);
+        let fetched = made(backup, contents, at);
+        self.change(|state| state.fetched = Some(fetched));
+    }
+}
+
+fn made(backup: &Backup, contents: &Contents, at: u64) -> Made {
+    Made {
+        at,
+        id: backup.id.clone(),
+        files: contents.files.len() as u64,
+        bytes: contents.bytes(),
+        added: backup.added,
+        manifest: hex::encode(Sha256::digest(contents.to_json())),
+    }
+}
+
+fn short(id: &str) -> &str {
+    id.get(..8).unwrap_or_default()
+}
+
+fn told(error: Error) -> Fault {
+    let hint = match &error {
+        Error::WrongCode(_) => Some(
+            "this place has the backups of another box, or of this one from before a factory reset; \
+             choose another",
+        ),
+        Error::NotWhole(_) => Some("try the same again: what was sent already is not sent again"),
+        _ => None,
+    };
+    Fault {
+        message: error.to_string(),
+        hint: hint.map(str::to_owned),
+    }
+}
+
+fn not_kept(error: io::Error) -> Fault {
+    Fault::new(
+        format!("it cannot be written down: {error}"),
+        "the card may be full or failing: `roost doctor` says more",
+    )
+}
+
+/// A random number; without random bytes, always the same.
+fn chance() -> u64 {
+    getrandom::u64().unwrap_or_default()
+}
+
+/// What is kept in a file. A damaged one is told in the log, and is as none.
+fn load<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            println!("backup: {} cannot be read: {error}", path.display());
+            return None;
+        }
+    };
+    let parsed = serde_json::from_slice(&text);
+    if parsed.is_err() {
+        // Without its words: they may have a secret in them.
+        println!("backup: {} is damaged", path.display());
+    }
+    parsed.ok()
+}
+
+fn save(path: &Path, what: &impl Serialize) -> io::Result<()> {
+    files::write(path, &serde_json::to_vec(what)?)
+}
