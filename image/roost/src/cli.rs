@@ -11,8 +11,9 @@ mod page;
 mod relay;
 
 pub use backup::{
-    BackupArgs, BackupCheckArgs, BackupCodeArgs, BackupCommand, BackupListArgs, CodeSource,
-    RestoreArgs,
+    BackupArgs, BackupCheckArgs, BackupCodeArgs, BackupCommand, BackupListArgs, BackupNowArgs,
+    BackupStatusArgs, BackupTargetCommand, BackupTargetRemoveArgs, BackupTargetSetArgs, BucketArgs,
+    CodeSource, RestoreArgs,
 };
 pub use certificates::{
     CertificatesAgreeArgs, CertificatesArgs, CertificatesCommand, CertificatesOneArgs,

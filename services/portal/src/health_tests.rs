@@ -4,6 +4,7 @@ use super::facts::*;
 use super::table::{GROUPS, decide};
 use crate::time::Wall;
 use proptest::prelude::*;
+use roost_service::backup;
 use roost_service::certificates::{self, CertificateStatus, Choice, Failure, Role, TlsKey};
 use roost_service::control::{BoxStatus, ServiceStatus};
 use roost_service::dns::{self, Delegation, DelegationState, Dmarc, DmarcState, Record};
@@ -48,6 +49,30 @@ fn outcome(from: u64, to: u64, at: u64) -> Outcome {
         took_s: 90,
         rolled_back: None,
     }
+}
+
+fn backup_made(at: u64) -> backup::Made {
+    backup::Made {
+        at,
+        id: "3f".repeat(32),
+        files: 40,
+        bytes: 1_000_000,
+        added: 4000,
+        manifest: "5a".repeat(32),
+    }
+}
+
+fn backup_failed(times: u32) -> Option<backup::Failure> {
+    Some(backup::Failure {
+        at: NOW - 600,
+        times,
+        why: "the server takes no connection".into(),
+        hint: None,
+    })
+}
+
+fn backups(facts: &mut Facts) -> &mut backup::Status {
+    facts.backups.as_mut().unwrap()
 }
 
 fn shown(greeting: &str) -> Told<Shown> {
@@ -312,6 +337,20 @@ fn well() -> Facts {
                 .to_owned(),
         )]
         .into(),
+        backups: Ok(backup::Status {
+            target: backup::Target::of("s3://backups/attic", None, None, "AKIA1").ok(),
+            forgets: true,
+            made: Some(backup_made(NOW - 7200)),
+            proof: Some(backup::Proof {
+                at: NOW - 3 * DAY,
+                id: "3f".repeat(32),
+                files: 40,
+                bytes: 1_000_000,
+                fault: None,
+            }),
+            next_at: Some(NOW + 79_200),
+            ..backup::Status::default()
+        }),
         updates: Ok(UpdateStatus {
             running: version(14),
             other: Some(version(13)),
@@ -358,6 +397,7 @@ fn dark() -> Facts {
         mail: no(),
         queue: no(),
         policies: BTreeMap::new(),
+        backups: no(),
         updates: no(),
         access: no(),
         ..well()
@@ -1047,6 +1087,65 @@ const CASES: &[(&str, Level, Change)] = &[
         f.mail.as_mut().unwrap().accounts[0].used = u64::MAX
     }),
     ("mail-filter", Level::Note, |f| f.spam_filter = false),
+    ("backup-made", Level::Warning, |f| {
+        backups(f).made = None;
+    }),
+    ("backup-made", Level::Warning, |f| {
+        backups(f).made = Some(backup_made(NOW - 4 * DAY));
+    }),
+    ("backup-made", Level::Failed, |f| {
+        backups(f).made = Some(backup_made(NOW - 15 * DAY));
+    }),
+    ("backup-made", Level::Ok, |f| {
+        backups(f).made = Some(backup_made(NOW - 15 * DAY));
+        backups(f).fetched = Some(backup_made(NOW - DAY));
+    }),
+    // A laptop's alone, which somebody has to think of.
+    ("backup-made", Level::Ok, |f| {
+        *backups(f) = backup::Status {
+            fetched: Some(backup_made(NOW - 6 * DAY)),
+            ..backup::Status::default()
+        };
+    }),
+    ("backup-made", Level::Note, |f| {
+        *backups(f) = backup::Status {
+            fetched: Some(backup_made(NOW - 10 * DAY)),
+            ..backup::Status::default()
+        };
+    }),
+    ("backup-made", Level::Warning, |f| {
+        *backups(f) = backup::Status {
+            fetched: Some(backup_made(NOW - 100 * DAY)),
+            ..backup::Status::default()
+        };
+    }),
+    ("backup-made", Level::Unknown, |f| f.now = None),
+    ("backup-last", Level::Note, |f| {
+        backups(f).failure = backup_failed(1);
+    }),
+    ("backup-last", Level::Warning, |f| {
+        backups(f).failure = backup_failed(4);
+    }),
+    ("backup-last", Level::Unknown, |f| backups(f).target = None),
+    ("backup-proof", Level::Failed, |f| {
+        backups(f).proof.as_mut().unwrap().fault =
+            Some("services/mail/mail.sqlite3 is not what went in".into());
+    }),
+    ("backup-proof", Level::Warning, |f| {
+        backups(f).proof.as_mut().unwrap().at = NOW - 15 * DAY;
+        backups(f).proof_failure = backup_failed(9);
+    }),
+    ("backup-proof", Level::Note, |f| backups(f).proof = None),
+    ("backup-proof", Level::Warning, |f| {
+        backups(f).proof = None;
+        backups(f).made = Some(backup_made(NOW - 2 * DAY));
+    }),
+    ("backup-proof", Level::Warning, |f| {
+        backups(f).proof = None;
+        backups(f).proof_failure = backup_failed(1);
+    }),
+    ("backup-proof", Level::Unknown, |f| backups(f).target = None),
+    ("backup-proof", Level::Unknown, |f| backups(f).made = None),
     ("update-last", Level::Warning, |f| {
         updates(f).last.as_mut().unwrap().rolled_back = Some(Reason {
             summary: "mail did not work within 8 minutes".into(),

@@ -1,6 +1,7 @@
 //! `roost backup`: what a box keeps, in a folder of the owner's own; `roost restore`: a new card from it.
 //!
 //! - [`pull`]: the laptop's end of a backup: it keeps what the box gives.
+//! - [`target`]: where the box backs up to by itself, and how that goes.
 //! - [`restore`]: a card from a backup; [`fill`]: files into the data file system of an image.
 //!
 //! Encryption happens on the box, before anything leaves it; the laptop needs the code only to list,
@@ -9,9 +10,11 @@
 mod fill;
 mod pull;
 pub mod restore;
+mod target;
 
 use crate::cli::{
-    BackupArgs, BackupCheckArgs, BackupCodeArgs, BackupCommand, BackupListArgs, CodeSource,
+    BackupArgs, BackupCheckArgs, BackupCodeArgs, BackupCommand, BackupListArgs,
+    BackupTargetCommand, BucketArgs, CodeSource,
 };
 use crate::device::Device;
 use crate::device::link::Link;
@@ -21,10 +24,14 @@ use crate::error::Failure;
 use crate::password::{can_ask, no_answer};
 use crate::store::disk_failure;
 use crate::ui::{Ui, size};
+use roost_backup_repository::ahead::Ahead;
 use roost_backup_repository::code::{Code, WORDS};
 use roost_backup_repository::folder::Folder;
 use roost_backup_repository::repository::{Backup, Error, Repository};
+use roost_backup_repository::s3::{Patience, S3};
+use roost_backup_repository::store::Store;
 use roost_backup_repository::wire::{Call, Ended};
+use roost_service::backup::{S3 as S3_SCHEME, Secret, Target, Work};
 use roost_service::stamp;
 use serde::Serialize;
 use std::io::Read;
@@ -41,6 +48,18 @@ pub fn run(args: &BackupArgs, ui: &Ui) -> Result<(), Failure> {
         (Some(BackupCommand::List(args)), _) => list(args, ui),
         (Some(BackupCommand::Check(args)), _) => check(args, ui),
         (Some(BackupCommand::Code(args)), _) => code(args, ui),
+        (Some(BackupCommand::Target(args)), _) => match &args.command {
+            BackupTargetCommand::Set(args) => target::set(args, ui),
+            BackupTargetCommand::Show(args) => target::show(args, ui),
+            BackupTargetCommand::Remove(args) => target::remove(args, ui),
+        },
+        (Some(BackupCommand::Now(args)), _) => target::now(args, Work::Backup, ui),
+        (Some(BackupCommand::Prove(args)), _) => target::now(args, Work::Proof, ui),
+        (Some(BackupCommand::Status(args)), _) => target::status(args, ui),
+        (None, Some(folder)) if is_bucket(folder) => Err(Failure::usage(
+            "a laptop fetches backups into a folder, not into a bucket",
+        )
+        .hint("the box writes there by itself: roost backup target set")),
         (None, Some(folder)) => take(args, folder, ui),
         (None, None) => Err(Failure::usage("which folder?")
             .hint("name the folder for the backups: roost backup FOLDER")),
@@ -114,7 +133,7 @@ struct Listed {
 }
 
 fn list(args: &BackupListArgs, ui: &Ui) -> Result<(), Failure> {
-    let (repository, _) = open(&args.folder, &args.code, ui)?;
+    let (repository, ..) = open(&args.folder, &args.bucket, &args.code, ui)?;
     let backups = repository.list().map_err(told(&args.folder))?;
     let mut text = String::new();
     for backup in &backups {
@@ -150,7 +169,7 @@ struct Proven {
 }
 
 fn check(args: &BackupCheckArgs, ui: &Ui) -> Result<(), Failure> {
-    let (repository, _) = open(&args.folder, &args.code, ui)?;
+    let (repository, ..) = open(&args.folder, &args.bucket, &args.code, ui)?;
     let told = || told(&args.folder);
     let step = ui.step("read every byte");
     repository.check().map_err(told())?;
@@ -261,8 +280,8 @@ fn code_from(source: &CodeSource, ui: &Ui) -> Result<Code, Failure> {
     Code::parse(&text).map_err(|e| Failure::usage("this is no recovery code").because(e))
 }
 
-/// The words of a file; the page of `roost backup code` will do.
-fn read_code(path: &Path) -> Result<String, Failure> {
+/// A short text of a file.
+fn read_short(path: &Path, what: &str) -> Result<String, Failure> {
     let mut text = String::new();
     let read = if path == Path::new("-") {
         std::io::stdin().take(MAX_CODE).read_to_string(&mut text)
@@ -270,12 +289,14 @@ fn read_code(path: &Path) -> Result<String, Failure> {
         std::fs::File::open(path).and_then(|file| file.take(MAX_CODE).read_to_string(&mut text))
     };
     read.map_err(|e| {
-        Failure::usage(format!(
-            "cannot read the recovery code from {}",
-            path.display()
-        ))
-        .because(e)
+        Failure::usage(format!("cannot read {what} from {}", path.display())).because(e)
     })?;
+    Ok(text)
+}
+
+/// The words of a file; the page of `roost backup code` will do.
+fn read_code(path: &Path) -> Result<String, Failure> {
+    let text = read_short(path, "the recovery code")?;
     // A page has numbered words, and sentences around them.
     let numbered: Vec<&str> = text
         .split_whitespace()
@@ -303,27 +324,88 @@ fn read_code(path: &Path) -> Result<String, Failure> {
     Ok(words.join(" "))
 }
 
-fn open(folder: &Path, source: &CodeSource, ui: &Ui) -> Result<(Repository, Code), Failure> {
-    let place = Folder::new(folder);
-    if !place.is_begun() {
-        return Err(told(folder)(Error::Nothing(folder.display().to_string())));
-    }
+/// Whether it is a bucket that is named, and no folder.
+fn is_bucket(place: &Path) -> bool {
+    place
+        .to_str()
+        .is_some_and(|text| text.starts_with(S3_SCHEME))
+}
+
+/// The bucket that is meant, and what opens it.
+fn bucket(place: &str, args: &BucketArgs, ui: &Ui) -> Result<(Target, Secret), Failure> {
+    let Some(key_id) = &args.key_id else {
+        return Err(Failure::usage("the name of the access key is needed")
+            .hint("the server's page for the bucket has it: --key-id KEY"));
+    };
+    let target = Target::of(
+        place,
+        args.endpoint.as_deref(),
+        args.region.as_deref(),
+        key_id,
+    )
+    .map_err(|e| Failure::usage(e.to_string()))?;
+    let text = match &args.secret_file {
+        Some(path) => read_short(path, "the secret key")?,
+        None if can_ask(ui) => dialoguer::Password::new()
+            .with_prompt(format!("Secret key of {key_id}"))
+            .interact()
+            .map_err(no_answer)?,
+        None => {
+            return Err(Failure::usage("the secret key is needed")
+                .hint("put it into a file, and name that: --secret-file FILE"));
+        }
+    };
+    let secret = text
+        .parse()
+        .map_err(|why: &str| Failure::usage("this is no secret key").because(why))?;
+    Ok((target, secret))
+}
+
+/// Opens the backups in a folder or a bucket; of a bucket, tells which and with what key.
+fn open(
+    place: &Path,
+    args: &BucketArgs,
+    source: &CodeSource,
+    ui: &Ui,
+) -> Result<(Repository, Code, Option<(Target, Secret)>), Failure> {
+    let (store, of): (Arc<dyn Store>, _) = if is_bucket(place) {
+        let (target, secret) = bucket(&place.to_string_lossy(), args, ui)?;
+        let store =
+            S3::new(&target, &secret, Patience::Long).map_err(|e| Failure::usage(e.to_string()))?;
+        (
+            Arc::new(Ahead::new(Arc::new(store))),
+            Some((target, secret)),
+        )
+    } else {
+        let folder = Folder::new(place);
+        if !folder.is_begun() {
+            return Err(told(place)(Error::Nothing(place.display().to_string())));
+        }
+        (Arc::new(folder), None)
+    };
     let code = code_from(source, ui)?;
-    let repository = Repository::open(Arc::new(place), &code).map_err(told(folder))?;
-    Ok((repository, code))
+    let repository = Repository::open(store, &code).map_err(told(place))?;
+    Ok((repository, code, of))
 }
 
 /// An error of a repository as a command's.
 fn told(folder: &Path) -> impl FnOnce(Error) -> Failure {
+    let in_bucket = is_bucket(folder);
     let folder = folder.display().to_string();
     move |error| {
         let failure = Failure::new(format!("cannot use the backups in {folder}"));
         let hint = match &error {
+            Error::Nothing(_) if in_bucket => {
+                "is the prefix the one that the box has? `roost backup target show`, or its page Backups, says"
+            }
             Error::Nothing(_) => "make one first: roost backup FOLDER",
             Error::WrongCode(_) => {
                 "use the code of the box that made them; one from before a factory reset opens only what is from before"
             }
             Error::Unknown(_) => "see which there are: roost backup list FOLDER",
+            Error::Library(_) if in_bucket => {
+                "look at address, region and key of the bucket; `restic check` looks at it too"
+            }
             Error::Differs(_) | Error::Library(_) => {
                 "the disk may have lost something: make a new backup in another folder while the box runs; `restic check` looks at this one too"
             }

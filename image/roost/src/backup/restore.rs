@@ -21,6 +21,7 @@ use roost_backup_repository::contents::{Contents, FileOf};
 use roost_backup_repository::repository::Backup;
 use roost_board::layout::SECTOR;
 use roost_board::mbr::Mbr;
+use roost_service::backup::{Kept, TARGET_FILE};
 use roost_service::card::{self, Card};
 use roost_service::snapshot::CARD;
 use roost_service::spec::ServiceSpec;
@@ -28,8 +29,9 @@ use roost_service::update::PORTAL;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The image in the working folder.
 const RESTORED: &str = "restored.img";
@@ -57,7 +59,7 @@ pub fn run(args: &RestoreArgs, ui: &Ui) -> Result<(), Failure> {
     let workspace = Workspace::find()?;
     let lock = Lock::load(&workspace.lock())?;
     let table = services::specs(&workspace)?;
-    let (repository, code) = open(&args.folder, &args.code, ui)?;
+    let (repository, code, bucket) = open(&args.folder, &args.bucket, &args.code, ui)?;
     let sdk = sdk::ensure(&lock, &workspace, crate::debian::host_mirror, false, ui)?;
 
     let beside = path.parent().filter(|parent| *parent != Path::new(""));
@@ -78,6 +80,21 @@ pub fn run(args: &RestoreArgs, ui: &Ui) -> Result<(), Failure> {
     if table.iter().any(|spec| spec.name == BACKUP) {
         add(work, &mut contents, CODE, code.as_str().as_bytes())?;
     }
+    let mut goes_on = "";
+    if let Some((target, secret)) = bucket
+        && table.iter().any(|spec| spec.name == BACKUP)
+    {
+        // Whether the key may remove files is found out when the box first tries.
+        let kept = Kept {
+            target,
+            secret,
+            removes: true,
+        };
+        let kept = serde_json::to_vec(&kept).expect("a target is plain data");
+        let name = format!("services/{BACKUP}/{TARGET_FILE}");
+        add(work, &mut contents, &name, &kept)?;
+        goes_on = " It backs up to the same\nbucket again by itself.";
+    }
 
     let step = ui.step("put it into the image");
     copy(&image, work)?;
@@ -87,14 +104,19 @@ pub fn run(args: &RestoreArgs, ui: &Ui) -> Result<(), Failure> {
     join(&image, work)?;
     step.done(size(bytes));
 
+    // All that the box keeps, in clear: it loses its name, so that it goes with this program however
+    // that ends.
     let restored = work.join(RESTORED);
+    let open = File::open(&restored).map_err(|e| disk_failure("read", &restored, e))?;
+    std::fs::remove_file(&restored).map_err(|e| disk_failure("remove", &restored, e))?;
+    let restored = PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()));
     let personal = || Personal::again(&contents.name, &card);
     let written = onto(&restored, args.device.as_deref(), args.yes, personal, ui)?;
     let name = written.name();
     let text = format!(
         "{name} is {} again, as it was on {} (backup {}): {files} files, {}.\n\n\
          Put it into a Pi and switch that on. Name, certificate, paired computers, accounts and\n\
-         passwords are those of before.\n\n\
+         passwords are those of before.{goes_on}\n\n\
          THE OLD CARD MUST NOT RUN AGAIN. Both are the same box: they would take each other's\n\
          place at the relay, and mail would arrive now here, now there.",
         plain(&written.personal.name),

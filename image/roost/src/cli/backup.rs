@@ -15,6 +15,10 @@ Examples:
   roost backup check ~/roost-backups      prove that the newest one comes back whole
   roost restore ~/roost-backups           a new card from the newest one
 
+The box can also back up by itself, once a day, to a bucket of an S3 server of yours:
+  roost backup target set s3://backups/attic --endpoint https://s3.example.net --key-id KEY
+  roost backup status                     how that goes, and when a backup was last proven
+
 A backup has everything: mail, accounts, passwords' hashes, keys and settings. It is encrypted with
 the recovery code, which the box has made. WITHOUT THE CODE A BACKUP IS LOST, and nobody can help.
 The folder has the format of restic; restic opens it with the code's twelve words as the password."
@@ -40,6 +44,108 @@ pub enum BackupCommand {
     Check(BackupCheckArgs),
     /// Show the recovery code of a box
     Code(BackupCodeArgs),
+    /// Choose where the box backs up to by itself
+    Target(BackupTargetArgs),
+    /// Have the box back up to its target now
+    Now(BackupNowArgs),
+    /// Have the box read the newest backup at its target back, and compare it
+    ///
+    /// It does so once a week by itself. Nothing is written to its card for that.
+    Prove(BackupNowArgs),
+    /// Show how the box's own backups stand: the newest, the next, what failed, what was proven
+    Status(BackupStatusArgs),
+}
+
+/// What to do about the target.
+#[derive(Debug, Clone, Args)]
+pub struct BackupTargetArgs {
+    /// What.
+    #[command(subcommand)]
+    pub command: BackupTargetCommand,
+}
+
+/// What to do about the target.
+#[derive(Debug, Clone, Subcommand)]
+pub enum BackupTargetCommand {
+    /// Back up to this bucket from now on; the box tries it before it keeps it
+    Set(BackupTargetSetArgs),
+    /// Show where the box backs up to
+    Show(BackupStatusArgs),
+    /// Back up to no target any more; what lies there stays
+    Remove(BackupTargetRemoveArgs),
+}
+
+/// How to get into a bucket.
+#[derive(Debug, Clone, Default, Args)]
+pub struct BucketArgs {
+    /// Address of the S3 server, e.g. https://s3.example.net [default: Amazon's, for the region]
+    #[arg(long, value_name = "URL", value_hint = clap::ValueHint::Url)]
+    pub endpoint: Option<String>,
+    /// Region of the bucket [default: the one in the server's name, or us-east-1]
+    #[arg(long, value_name = "NAME")]
+    pub region: Option<String>,
+    /// Name of the access key
+    #[arg(long, value_name = "KEY")]
+    pub key_id: Option<String>,
+    /// Read the secret key from this file (- for standard input) [default: asked for]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub secret_file: Option<PathBuf>,
+}
+
+/// Options of `roost backup target set`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  roost backup target set s3://backups/attic --region eu-central-1 --key-id AKIAIOSFODNN7EXAMPLE
+  roost backup target set s3://backups/attic --endpoint https://s3.example.net --key-id KEY --secret-file key.txt
+
+The key needs the rights to list the bucket, to read and to write. Without the right to remove, whoever
+breaks into the box cannot destroy a backup; then old ones are never forgotten, and the bucket grows.
+With it, the newest of seven days, five weeks and twelve months are kept.")]
+pub struct BackupTargetSetArgs {
+    /// The place: s3://BUCKET/PREFIX; each box has a prefix of its own
+    #[arg(value_name = "PLACE")]
+    pub place: String,
+    /// How to get in.
+    #[command(flatten)]
+    pub bucket: BucketArgs,
+    /// Which box.
+    #[command(flatten)]
+    pub which: BoxArgs,
+}
+
+/// Options of `roost backup target remove`.
+#[derive(Debug, Clone, Args)]
+pub struct BackupTargetRemoveArgs {
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Which box.
+    #[command(flatten)]
+    pub which: BoxArgs,
+}
+
+/// Options of `roost backup now` and `roost backup prove`.
+#[derive(Debug, Clone, Args)]
+pub struct BackupNowArgs {
+    /// Do not wait until it has ended
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Which box.
+    #[command(flatten)]
+    pub which: BoxArgs,
+}
+
+/// Options of `roost backup status` and `roost backup target show`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  roost backup status
+  roost backup status --json | jq -r .proof.at")]
+pub struct BackupStatusArgs {
+    /// Which box.
+    #[command(flatten)]
+    pub which: BoxArgs,
 }
 
 /// Whence the recovery code comes.
@@ -53,9 +159,12 @@ pub struct CodeSource {
 /// Options of `roost backup list`.
 #[derive(Debug, Clone, Args)]
 pub struct BackupListArgs {
-    /// The folder with the backups
+    /// The folder with the backups, or the box's target: s3://BUCKET/PREFIX
     #[arg(value_name = "FOLDER", value_hint = clap::ValueHint::DirPath)]
     pub folder: PathBuf,
+    /// How to get into a bucket.
+    #[command(flatten)]
+    pub bucket: BucketArgs,
     /// The code.
     #[command(flatten)]
     pub code: CodeSource,
@@ -64,9 +173,12 @@ pub struct BackupListArgs {
 /// Options of `roost backup check`.
 #[derive(Debug, Clone, Args)]
 pub struct BackupCheckArgs {
-    /// The folder with the backups
+    /// The folder with the backups, or the box's target: s3://BUCKET/PREFIX
     #[arg(value_name = "FOLDER", value_hint = clap::ValueHint::DirPath)]
     pub folder: PathBuf,
+    /// How to get into a bucket.
+    #[command(flatten)]
+    pub bucket: BucketArgs,
     /// The backup that is got back, by the begin of its name [default: the newest]
     #[arg(long, value_name = "NAME")]
     pub backup: Option<String>,
@@ -93,13 +205,18 @@ Examples:
   roost restore ~/roost-backups                         choose a card, and write it
   roost restore ~/roost-backups /dev/sdb --backup 3f2a
   roost restore ~/roost-backups card.img --yes --code-file code.txt
+  roost restore s3://backups/attic --endpoint https://s3.example.net --key-id KEY
 
 The new card is the same box: name, certificate, paired laptops, accounts, mail and keys. Two boxes with
-the same keys must never run at once: the old card stays out for good.")]
+the same keys must never run at once: the old card stays out for good. A card from a bucket backs up to
+it again by itself, with the key that it was restored with.")]
 pub struct RestoreArgs {
-    /// The folder with the backups
+    /// The folder with the backups, or the box's target: s3://BUCKET/PREFIX
     #[arg(value_name = "FOLDER", value_hint = clap::ValueHint::DirPath)]
     pub folder: PathBuf,
+    /// How to get into a bucket.
+    #[command(flatten)]
+    pub bucket: BucketArgs,
     /// The card, e.g. /dev/sdb; or a file, which is made [default: chosen from a list]
     #[arg(value_name = "DEVICE", value_hint = clap::ValueHint::AnyPath)]
     pub device: Option<PathBuf>,

@@ -44,16 +44,17 @@ pub async fn status(app: &App) -> Result<Status, NotDone> {
     }
 }
 
-/// The words of the recovery code. That somebody has seen it is noted first.
+/// The words of the recovery code. That somebody sees them is in the log before they do.
 ///
 /// # Errors
 /// [`NotDone`].
 pub async fn code(app: &Arc<App>, who: Actor, from: IpAddr) -> Result<Zeroizing<String>, NotDone> {
+    let Answer::Code { words } = ask(app, &Call::Code).await? else {
+        return Err(strange());
+    };
+    let words = Zeroizing::new(words);
     note(app, who, from, Event::BackedUp).await?;
-    match ask(app, &Call::Code).await? {
-        Answer::Code { words } => Ok(Zeroizing::new(words)),
-        _ => Err(strange()),
-    }
+    Ok(words)
 }
 
 /// Has a target tried, and used from then on.

@@ -5,7 +5,7 @@ use roost_service::control::BoxStatus;
 use roost_service::dns::{Check, Record};
 use roost_service::mail::{Overview, QueuedMessage};
 use roost_service::update::UpdateStatus;
-use roost_service::{certificates, dns, resolver, tunnel};
+use roost_service::{backup, certificates, dns, resolver, tunnel};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

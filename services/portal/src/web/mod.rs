@@ -7,6 +7,7 @@
 
 mod activity;
 mod assets;
+mod backups;
 mod certificates;
 mod checks;
 pub mod closed;
@@ -102,6 +103,7 @@ pub fn router(app: Arc<App>) -> Router {
             "/certificates",
             get(certificates::show).post(certificates::change),
         )
+        .route("/backups", get(backups::show).post(backups::change))
         .route("/health", get(checks::show).post(checks::look_now))
         .route("/dns", get(dns::show))
         .route("/dns/zone", get(dns::zone).post(dns::change))

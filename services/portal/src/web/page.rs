@@ -28,6 +28,7 @@ pub const MENU: &[(&str, &[Place])] = &[
             place("/relay", "Relay"),
             place("/dns", "DNS"),
             place("/certificates", "Certificates"),
+            place("/backups", "Backups"),
             place("/updates", "Updates"),
             place("/logs", "Logs"),
             place("/laptops", "Laptops"),

@@ -6,8 +6,9 @@ use super::page::{
 };
 use super::visit::{Fields, Order, Signed, TOKEN, Visit};
 use super::{health, page};
-use crate::actions::pairing;
+use crate::actions::{backups, pairing};
 use crate::app::{App, Shown};
+use crate::audit::Actor;
 use crate::cookie::Cookie;
 use crate::csrf::FormToken;
 use crate::pairing::{Refusal as No, View};
@@ -266,9 +267,27 @@ pub async fn welcome(State(app): Shell, signed: Signed) -> Result<Response, Trou
         None => html! {},
     });
     let progress = health::progress(&app).await;
+    // Until the password was taken, and not again: whoever comes by later finds it on the page Backups.
+    let is_new = app.shown(&signed.session, |shown| shown.is_some());
+    let code = match is_new {
+        true => backups::code(&app, Actor::Owner, signed.place.from)
+            .await
+            .ok(),
+        false => None,
+    };
     let content = html! {
         (note(Tone::Good, html! { p { strong { "This box is yours." } " You are signed in in this browser." } }))
         (password)
+        @if let Some(code) = &code {
+            section.card {
+                h2 { "Your recovery code" }
+                p {
+                    "It opens every backup of this box. Write the words on paper, and keep that away from the box: without them a "
+                    "backup is lost. The page " a href="/backups" { "Backups" } " shows them again, and sets where backups go."
+                }
+                (super::backups::words(code))
+            }
+        }
         section.card {
             h2 { "What the box is doing" }
             (live_progress(&progress))

@@ -38,7 +38,8 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-const NO_TARGET: &str = "the box has no target of its own; `roost backup check` proves a laptop's backups";
+const NO_TARGET: &str =
+    "the box has no target of its own; `roost backup check` proves a laptop's backups";
 
 fn status(facts: &Facts) -> Result<&Status, Verdict> {
     facts.backups.as_ref().map_err(unknown)

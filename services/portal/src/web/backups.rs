@@ -1,0 +1,372 @@
+//! Backups: how they stand, where they go, and the code that opens them.
+
+use super::page::{
+    self, Field, Kind, Page, Tone, Trouble, badge, fault, note, sentence, sentence_with_code, token,
+};
+use super::visit::{Fields, Order, Signed};
+use super::words::{bytes, times};
+use crate::actions::backups::{self, NotDone};
+use crate::app::App;
+use crate::audit::Actor;
+use crate::time::Wall;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use maud::{Markup, html};
+use roost_service::backup::{Failure, Made, SERVICE, Secret, Status, Target, Work};
+use std::sync::Arc;
+
+type Shell = State<Arc<App>>;
+
+/// What is said above the page after an order, and what was typed.
+#[derive(Default)]
+struct Say {
+    above: Option<Markup>,
+    typed: Option<Typed>,
+}
+
+/// The fields of a target, but for its secret, which is typed anew each time.
+struct Typed {
+    place: String,
+    endpoint: String,
+    region: String,
+    key_id: String,
+}
+
+impl Typed {
+    fn of(fields: &Fields) -> Self {
+        let text = |name| fields.get(name).trim().to_owned();
+        Self {
+            place: text("place"),
+            endpoint: text("endpoint"),
+            region: text("region"),
+            key_id: text("key_id"),
+        }
+    }
+
+    fn before(target: Option<&Target>) -> Self {
+        Self {
+            place: target.map(ToString::to_string).unwrap_or_default(),
+            endpoint: target.map(|of| of.endpoint.clone()).unwrap_or_default(),
+            region: target.map(|of| of.region.clone()).unwrap_or_default(),
+            key_id: target.map(|of| of.key_id.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+/// GET /backups: a piece of it for a script.
+pub async fn show(State(app): Shell, headers: HeaderMap, signed: Signed) -> Response {
+    let status = backups::status(&app).await;
+    if headers.contains_key("x-roost-poll") {
+        return page::piece(&stand(&status));
+    }
+    show_page(&app, &signed, &status, &Say::default())
+}
+
+fn show_page(app: &App, signed: &Signed, status: &Result<Status, NotDone>, say: &Say) -> Response {
+    let content = html! {
+        @if let Some(above) = &say.above { (above) }
+        p.lead {
+            "A backup has everything: mail, accounts, keys and settings, encrypted before it leaves the box. With it and the "
+            "recovery code, a new card is the same box again; without the code nobody can open it."
+        }
+        div.cards {
+            section.card {
+                h2 { "Now" }
+                div aria-live="polite" data-poll="/backups" data-every="5" { (stand(status)) }
+                noscript { p { a href="/backups" { "Look again" } } }
+                @if let Ok(Status { target: Some(_), made, .. }) = status {
+                    (order(signed, "now", html! { button { "Back up now" } }))
+                    @if made.is_some() {
+                        (order(signed, "prove", html! {
+                            p { "The box reads the newest backup back once a week by itself. That takes as long as a restore would." }
+                            button.quiet { "Prove it now" }
+                        }))
+                    }
+                }
+            }
+            @if let Ok(status) = status {
+                (target(signed, status, say.typed.as_ref()))
+                section.card {
+                    h2 { "Recovery code" }
+                    p {
+                        "Twelve words that open every backup of this box. Write them on paper, and keep that away from the box and "
+                        "from the backups."
+                    }
+                    (order(signed, "code", html! {
+                        label.check { input type="checkbox" name="sure" value="yes" required; span { "Nobody looks at my screen" } }
+                        button.quiet { "Show the code" }
+                    }))
+                    p.detail { "That it was shown is noted in the activity." }
+                }
+                section.card {
+                    h2 { "On a laptop" }
+                    p { "A paired laptop fetches backups into a folder of its own, e.g. on a USB disk, where this box can remove none:" }
+                    p { code { "roost backup FOLDER" } }
+                    @if let Some(fetched) = &status.fetched { p { "The newest was fetched on " (Wall(fetched.at)) "." } }
+                    p { "A new card from any of them: " code { "roost restore" } "." }
+                }
+            }
+        }
+    };
+    Page::new(app, signed, "/backups", "Backups").show(content)
+}
+
+/// How backups stand.
+fn stand(status: &Result<Status, NotDone>) -> Markup {
+    let status = match status {
+        Ok(status) => status,
+        Err(why) => {
+            return html! {
+                p { (badge(Tone::Bad, "does not answer")) " " (sentence(why)) }
+                p { a href={ "/logs?service=" (SERVICE) } { "Its log" } " says more." }
+            };
+        }
+    };
+    let (tone, word) = match (status.newest(), &status.target) {
+        (None, _) => (Tone::Bad, "no backup yet"),
+        (Some(_), None) => (Tone::Warning, "by hand only"),
+        (Some(_), Some(_)) if sound(status) => (Tone::Good, "backed up"),
+        (Some(_), Some(_)) => (Tone::Warning, "look"),
+    };
+    html! {
+        p {
+            (badge(tone, word)) " "
+            @match &status.target {
+                Some(target) => { "Once a day to " code { (target) } "." }
+                None => "If the card fails, what was not backed up by a laptop is lost.",
+            }
+        }
+        @if let Some(running) = &status.running {
+            p {
+                @match running.what {
+                    Work::Backup => "A backup is being made",
+                    Work::Proof => "The newest backup is being read back",
+                    Work::Forgetting => "Old backups are being removed",
+                }
+                @if running.of > 0 { ": " (bytes(running.read)) " of " (bytes(running.of)) }
+                "."
+            }
+        }
+        dl {
+            @if let Some(made) = &status.made { dt { "Newest" } dd { (of(made)) } }
+            @if let Some(next) = status.next_at { dt { "Next" } dd { (Wall(next)) } }
+            @if status.target.is_some() {
+                @match &status.proof {
+                    Some(proof) if proof.fault.is_none() => {
+                        dt { "Proven" } dd { (Wall(proof.at)) ": " (proof.files) " files came back as they went in" }
+                    }
+                    Some(proof) => { dt { "Proven" } dd { "not: it was tried on " (Wall(proof.at)) } }
+                    None => { dt { "Proven" } dd { "not yet" } }
+                }
+                dt { "Old ones" }
+                dd {
+                    @if status.forgets {
+                        "seven days, five weeks and twelve months are kept"
+                        @if let Some(at) = status.forgotten_at { "; last looked through on " (Wall(at)) }
+                    } @else { "all are kept: the access key may not remove any" }
+                }
+            }
+        }
+        @if let Some(failure) = &status.failure { (failed("The last backup failed", failure)) }
+        @if let Some(fault) = status.proof.as_ref().and_then(|proof| proof.fault.as_ref()) {
+            p { strong { "The newest backup did not come back as it went in." } " " (sentence(fault)) }
+            p { strong { "What to do: " } "Back up to another prefix; what is damaged would be used again at this one." }
+        }
+        @if let Some(failure) = &status.proof_failure { (failed("Reading it back came to no end", failure)) }
+        @if let Some(failure) = &status.forget_failure { (failed("Old ones were not removed", failure)) }
+    }
+}
+
+/// Whether nothing is to be looked at.
+fn sound(status: &Status) -> bool {
+    let faulty = status
+        .proof
+        .as_ref()
+        .is_some_and(|proof| proof.fault.is_some());
+    status.made.is_some() && status.failure.is_none() && status.proof_failure.is_none() && !faulty
+}
+
+fn of(made: &Made) -> Markup {
+    html! { (Wall(made.at)) ": " (made.files) " files, " (bytes(made.bytes)) ", of which " (bytes(made.added)) " were new" }
+}
+
+fn failed(what: &str, failure: &Failure) -> Markup {
+    html! {
+        p { strong { (what) ", " (times(failure.times)) "." } " " (sentence(&failure.why)) }
+        @if let Some(hint) = &failure.hint { p { strong { "What to do: " } (sentence_with_code(hint)) } }
+    }
+}
+
+fn order(signed: &Signed, what: &str, content: Markup) -> Markup {
+    html! {
+        form method="post" action="/backups" {
+            (token(&signed.form))
+            input type="hidden" name="do" value=(what);
+            (content)
+        }
+    }
+}
+
+/// Where the box backs up to.
+fn target(signed: &Signed, status: &Status, typed_wrong: Option<&Typed>) -> Markup {
+    let before;
+    let typed = match typed_wrong {
+        Some(typed) => typed,
+        None => {
+            before = Typed::before(status.target.as_ref());
+            &before
+        }
+    };
+    let field = |name, label, help, value, required| {
+        Field {
+            name,
+            label,
+            help: Some(help),
+            value,
+            required,
+            ..Field::default()
+        }
+        .show()
+    };
+    let form = order(
+        signed,
+        "set",
+        html! {
+            (field("place", "Place", "Bucket and prefix, e.g. `s3://backups/attic`. Each box has a prefix of its own.", &typed.place, true))
+            (field("endpoint", "Address of the server", "E.g. `https://s3.example.net`. Amazon’s needs none.", &typed.endpoint, false))
+            (field("region", "Region", "If the server has several.", &typed.region, false))
+            (field("key_id", "Access key", "Its name, e.g. `AKIAIOSFODNN7EXAMPLE`.", &typed.key_id, true))
+            (Field { name: "secret", label: "Secret key", help: Some("It is kept on the box alone, and never shown again."), kind: Kind::Password, ..Field::default() }.show())
+            button { "Try it, and use it" }
+        },
+    );
+    html! {
+        section.card {
+            h2 { "Where the box backs up to" }
+            @match &status.target {
+                None => {
+                    p { "To a bucket of an S3 server of your own: Amazon’s, another provider’s, or one at a friend’s home. The box tries it before it keeps it." }
+                    (form)
+                }
+                Some(target) => {
+                    dl {
+                        dt { "Place" } dd { code { (target) } }
+                        dt { "Server" } dd { (target.endpoint) }
+                        dt { "Region" } dd { (target.region) }
+                        dt { "Access key" } dd { code { (target.key_id) } }
+                    }
+                    @if target.is_open() {
+                        p { (badge(Tone::Warning, "not encrypted on the way")) " Backups themselves are; but whoever listens can see when there is one, and repeat what the box has asked for a few minutes." }
+                    }
+                    details open[typed_wrong.is_some()] { summary { "Another place, or another key" } (form) }
+                    details {
+                        summary { "Use it no more" }
+                        (order(signed, "remove", html! {
+                            p { "What lies there stays. The box makes no backups by itself from then on." }
+                            label.check { input type="checkbox" name="sure" value="yes" required; span { "I am sure" } }
+                            button.danger { "Use it no more" }
+                        }))
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The words of the code, to be written down.
+pub fn words(code: &str) -> Markup {
+    html! {
+        ol.words #recovery-code { @for word in code.split(' ') { li { (word) } } }
+    }
+}
+
+/// POST /backups
+pub async fn change(State(app): Shell, order: Order) -> Result<Response, Trouble> {
+    let from = order.by.place.from;
+    let fields = &order.fields;
+    let owner = Actor::Owner;
+    let mut typed = None;
+    let sure = fields.get("sure") == "yes";
+    let good = |text: &str| Ok(note(Tone::Good, html! { p { (text) } }));
+    let result = match fields.get("do") {
+        "set" => {
+            let given = typed.insert(Typed::of(fields));
+            match chosen(given, &fields.secret("secret")) {
+                Ok((target, secret)) => match backups::set(&app, target, secret, owner, from).await
+                {
+                    Ok(()) => good("It works, and is kept. The first backup begins now."),
+                    Err(not) => Err(not),
+                },
+                Err(not) => Err(not),
+            }
+        }
+        "remove" if sure => match backups::remove(&app, owner, from).await {
+            Ok(()) => good("The box makes no backups by itself any more."),
+            Err(not) => Err(not),
+        },
+        "now" => match backups::begin(&app).await {
+            Ok(()) => good("A backup is being made; see below how far it is."),
+            Err(not) => Err(not),
+        },
+        "prove" => match backups::prove(&app).await {
+            Ok(()) => good("The newest backup is being read back; see below what is found."),
+            Err(not) => Err(not),
+        },
+        "code" if sure => match backups::code(&app, owner, from).await {
+            Ok(code) => Ok(note(
+                Tone::Good,
+                html! {
+                    p { strong { "The recovery code of this box." } " Write it on paper; this page shows it until you leave." }
+                    (words(&code))
+                },
+            )),
+            Err(not) => Err(not),
+        },
+        _ => {
+            let status = backups::status(&app).await;
+            return Ok(show_page(&app, &order.by, &status, &Say::default()));
+        }
+    };
+    let (code, say) = match result {
+        Ok(above) => {
+            let above = Some(above);
+            (StatusCode::OK, Say { above, typed: None })
+        }
+        Err(NotDone::Store(error)) => return Err(error.into()),
+        Err(not) => {
+            let (code, hint) = match &not {
+                NotDone::Refused { hint, .. } => (StatusCode::UNPROCESSABLE_ENTITY, hint.clone()),
+                _ => (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    Some(
+                        "it may be starting: try again in a minute; the page Logs says more"
+                            .to_owned(),
+                    ),
+                ),
+            };
+            let above = Some(fault(&not, hint.as_deref()));
+            (code, Say { above, typed })
+        }
+    };
+    let status = backups::status(&app).await;
+    let mut page = show_page(&app, &order.by, &status, &say);
+    *page.status_mut() = code;
+    Ok(page)
+}
+
+/// What was typed, as the service wants it.
+fn chosen(typed: &Typed, secret: &str) -> Result<(Target, Secret), NotDone> {
+    let refused = |why: String| NotDone::Refused { why, hint: None };
+    let target = Target::of(
+        &typed.place,
+        Some(&typed.endpoint),
+        Some(&typed.region),
+        &typed.key_id,
+    )
+    .map_err(|error| refused(error.to_string()))?;
+    let secret = secret
+        .parse()
+        .map_err(|why| refused(format!("this is no secret key: {why}")))?;
+    Ok((target, secret))
+}
