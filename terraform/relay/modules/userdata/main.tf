@@ -66,28 +66,30 @@ locals {
     ] : [],
   )
   scripts_as_they_are = ["key", "health", "setup", "dns-watch"]
-  # Comments and empty lines stay here: EC2 takes 16 KB of user data.
+  # Comments, empty lines and tabs in front stay here: EC2 takes 16 KB of user data.
   comment = "/(?m)^[ \t]*((#([^!].*)?|//.*))?\n/"
+  tabs    = "/(?m)^\t+/"
   files = [
     for source in local.sources : {
       path        = source[0]
       permissions = source[2]
-      content = replace(
+      content = replace(replace(
         contains(local.scripts_as_they_are, source[1])
         ? file("${path.module}/files/${source[1]}")
         : templatefile("${path.module}/files/${source[1]}", local.values),
-        local.comment, ""
+        local.comment, ""), local.tabs, ""
       )
     }
   ]
 
-  # Written by hand, as yamlencode's quotes and indents take a kilobyte; a test reads it back.
+  # Written by hand, as yamlencode's quotes and indents take a kilobyte; a test reads it back. 0644 is what
+  # cloud-init takes where nothing is said.
   user_data = join("", concat(
     ["#cloud-config\n# Roost relay. The reasons are in terraform/relay/modules/userdata/files.\n"],
     ["disable_root: true\nssh_pwauth: false\nruncmd: [[${local.scripts}/setup]]\nwrite_files:\n"],
     [
       for file in local.files :
-      "- path: ${file.path}\n  permissions: '${file.permissions}'\n  content: |\n${replace(file.content, "/(?m)^(.)/", "   $1")}"
+      "-\n path: ${file.path}\n${file.permissions == "0644" ? "" : " permissions: '${file.permissions}'\n"} content: |\n${replace(file.content, "/(?m)^(.)/", "  $1")}"
     ],
   ))
 

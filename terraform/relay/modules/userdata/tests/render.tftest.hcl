@@ -19,7 +19,7 @@ run "user_data_reads_back_as_the_files" {
     error_message = "cloud-init knows its own only by the first line"
   }
   assert {
-    condition     = [for file in yamldecode(output.user_data).write_files : { path = file.path, permissions = file.permissions, content = file.content }] == output.files
+    condition     = [for file in yamldecode(output.user_data).write_files : { path = file.path, permissions = try(file.permissions, "0644"), content = file.content }] == output.files
     error_message = "what was written by hand is read otherwise"
   }
   assert {
