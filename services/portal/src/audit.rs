@@ -162,6 +162,11 @@ pub enum Event {
         /// Whether the tunnel service said that it is done; if it breaks off, nobody knows.
         known: bool,
     },
+    /// This card serves again, though another with the same keys had taken its place.
+    TakenOver {
+        /// Whether the tunnel service said that it is done; if it breaks off, nobody knows.
+        known: bool,
+    },
     /// A domain has other records of the owner's own.
     RecordsSet {
         /// The domain.
@@ -262,6 +267,7 @@ impl Event {
             | Self::RolledBack
             | Self::UpdateSent { .. }
             | Self::RelayRemoved { .. }
+            | Self::TakenOver { .. }
             | Self::RecordsSet { .. }
             | Self::KeyReplaced { .. }
             | Self::DmarcSet { .. } => false,
@@ -368,6 +374,13 @@ impl fmt::Display for Event {
             }
             Self::RelayRemoved { known } => {
                 write!(f, "removed the relay{}", unless_known(*known, TUNNEL))
+            }
+            Self::TakenOver { known } => {
+                let unless = unless_known(*known, TUNNEL);
+                write!(
+                    f,
+                    "had this card serve in place of another with the same keys{unless}"
+                )
             }
             Self::RecordsSet { domain, known } => {
                 let unless = unless_known(*known, NAME_SERVER);
@@ -591,6 +604,8 @@ mod tests {
             (Actor::Laptop, Event::RelaySet { known: false }),
             (Actor::Laptop, Event::RelayRemoved { known: true }),
             (Actor::Owner, Event::RelayRemoved { known: false }),
+            (Actor::Laptop, Event::TakenOver { known: true }),
+            (Actor::Owner, Event::TakenOver { known: false }),
             (
                 Actor::Owner,
                 Event::RecordsSet {

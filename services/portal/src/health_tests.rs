@@ -11,7 +11,7 @@ use roost_service::dns::{self, Delegation, DelegationState, Dmarc, DmarcState, R
 use roost_service::health::{Checked, Health, Level};
 use roost_service::mail::{self, Overview, QueuedMessage, QueuedReceiver};
 use roost_service::resolver::{self, Way};
-use roost_service::tunnel::{self, State};
+use roost_service::tunnel::{self, Guard, Replaced, State};
 use roost_service::update::{self, Outcome, Phase, Reason, UpdateStatus, Version};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -180,6 +180,7 @@ fn well() -> Facts {
             receive_loss: Some(0.0),
             rejected: Default::default(),
             send_fault: None,
+            guard: Some(Guard::Held),
         }),
         outside: vec![ADDRESS.parse().unwrap(), "2001:db8:25::1".parse().unwrap()],
         relay: Some(Ok(RelaySays {
@@ -412,6 +413,12 @@ fn of<'a>(health: &'a Health, id: &str) -> &'a Checked {
 
 fn machine(facts: &mut Facts) -> &mut BoxStatus {
     facts.machine.as_mut().unwrap()
+}
+
+fn replaced(tunnel: &mut tunnel::Status) {
+    tunnel.state = State::Replaced;
+    tunnel.guard = Some(Guard::Replaced(Replaced { by: 2, at_s: 3 }));
+    tunnel.summary = "another card serves in place of this one; this one has stood down".into();
 }
 
 fn the_tunnel(facts: &mut Facts) -> &mut tunnel::Status {
@@ -661,6 +668,25 @@ const CASES: &[(&str, Level, Change)] = &[
     }),
     ("tunnel-up", Level::Warning, |f| {
         the_tunnel(f).state = State::Unconfigured
+    }),
+    ("tunnel-up", Level::Failed, |f| {
+        let tunnel = the_tunnel(f);
+        (tunnel.state, tunnel.guard) = (State::Down, Some(Guard::Waiting));
+        tunnel.summary = "connected to the relay; this card serves soon".into();
+    }),
+    ("tunnel-up", Level::Failed, |f| replaced(the_tunnel(f))),
+    ("tunnel-alone", Level::Failed, |f| replaced(the_tunnel(f))),
+    ("tunnel-alone", Level::Warning, |f| {
+        the_tunnel(f).guard = Some(Guard::Waiting)
+    }),
+    ("tunnel-alone", Level::Warning, |f| {
+        the_tunnel(f).guard = Some(Guard::Asking)
+    }),
+    ("tunnel-alone", Level::Note, |f| {
+        the_tunnel(f).guard = Some(Guard::Absent)
+    }),
+    ("tunnel-alone", Level::Unknown, |f| {
+        the_tunnel(f).guard = None
     }),
     ("tunnel-loss", Level::Note, |f| {
         the_tunnel(f).probe_loss = Some(0.02)

@@ -3,6 +3,8 @@
 //!
 //! A `door` (feature of this crate) at [`socket`], with [`Call`] and [`Answer`]. The portal may ask
 //! anything, the name server [`Call::Outside`] alone.
+//!
+//! [`Generation`] says which of several cards with the same keys this is; `roost restore` writes it, too.
 
 use crate::mail::Secret;
 use serde::{Deserialize, Serialize};
@@ -34,6 +36,9 @@ pub enum Call {
     Clear,
     /// Where the internet reaches the box.
     Outside,
+    /// Be the one that serves, though another card with the same keys has taken this one's place: that one
+    /// stands down.
+    TakeOver,
 }
 
 /// What comes back.
@@ -208,6 +213,100 @@ fn keep_closed() -> bool {
     true
 }
 
+/// Name of [`Generation`]'s file, as JSON, in the tunnel service's data folder.
+pub const GENERATION: &str = "generation.json";
+/// Bytes of [`Generation::instance`], each two hexadecimal digits.
+pub const INSTANCE: usize = 16;
+
+/// Which of the cards with one box's keys this is. The relay lets the one with the highest number serve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generation {
+    /// 1 for a card that was never restored. Otherwise when it was made or made to take over, in seconds
+    /// since 1970, or one more than the number that it had to exceed, whichever is more: so the card that
+    /// was restored last has the highest, whichever backup it is from.
+    pub number: u64,
+    /// Tells cards with the same number apart: random, in hexadecimal digits.
+    pub instance: String,
+    /// Public key of a relay that is known to remember who may serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<String>,
+    /// The card that has taken this one's place, for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<Replaced>,
+}
+
+/// A card that has taken another's place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// Its number.
+    pub by: u64,
+    /// When that was noticed, in seconds since 1970.
+    pub at_s: u64,
+}
+
+impl Generation {
+    /// A card's first.
+    pub fn first(instance: [u8; INSTANCE]) -> Self {
+        Self {
+            number: 1,
+            instance: hex(instance),
+            relay: None,
+            replaced: None,
+        }
+    }
+
+    /// Of a card that is restored at `now_s` (seconds since 1970) from a backup of one with `before`, if
+    /// that had any.
+    pub fn restored(before: Option<&Self>, instance: [u8; INSTANCE], now_s: u64) -> Self {
+        let first = Self::first(instance);
+        let number = before.map_or(first.number, |before| before.number);
+        Self {
+            number: after(number, now_s),
+            relay: before.and_then(|before| before.relay.clone()),
+            ..first
+        }
+    }
+
+    /// The same card, which takes back its place at `now_s`.
+    pub fn taken_over(&self, now_s: u64) -> Self {
+        let highest = self.replaced.as_ref().map_or(0, |replaced| replaced.by);
+        Self {
+            number: after(highest.max(self.number), now_s),
+            replaced: None,
+            ..self.clone()
+        }
+    }
+}
+
+/// The relay's shell counts with 64 bits and a sign, JSON elsewhere with 53.
+const HIGHEST: u64 = 1 << 53;
+
+fn after(number: u64, now_s: u64) -> u64 {
+    number.saturating_add(1).max(now_s).min(HIGHEST)
+}
+
+fn hex(bytes: [u8; INSTANCE]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether somebody sees to it that no other card with the same keys serves at the same time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guard {
+    /// The relay was not asked yet, or does not answer.
+    Asking,
+    /// The relay says that it is this one.
+    Held,
+    /// It says so, but the one before may not have noticed yet; this one serves in some seconds.
+    Waiting,
+    /// The relay does not remember who may serve.
+    Absent,
+    /// The relay says that it is another, and this one has stood down.
+    Replaced(Replaced),
+    /// This card cannot say which it is, and stands down.
+    Unreadable,
+}
+
 /// How the tunnel stands. Fields may be added; a reader skips those that it does not know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -249,6 +348,9 @@ pub struct Status {
     pub rejected: Rejected,
     /// Why the last datagram could not be sent, if it could not.
     pub send_fault: Option<String>,
+    /// Whether somebody sees to it that no second card serves; `None` while there is no relay.
+    #[serde(default)]
+    pub guard: Option<Guard>,
 }
 
 /// Whether packets get through.
@@ -257,10 +359,12 @@ pub struct Status {
 pub enum State {
     /// There is no relay yet.
     Unconfigured,
-    /// The relay does not answer.
+    /// The relay does not answer, or has not said yet that this box may serve.
     Down,
-    /// It does.
+    /// They do.
     Up,
+    /// Another card with this box's keys has taken its place: there is no tunnel, and nobody tries.
+    Replaced,
 }
 
 /// What went one way, as IP packets within the tunnel.
@@ -305,6 +409,53 @@ mod tests {
         assert!(tunnel.keep_port_25_closed);
         let again = serde_json::to_string(&tunnel).unwrap();
         assert_eq!(serde_json::from_str::<Tunnel>(&again).unwrap(), tunnel);
+    }
+
+    #[test]
+    fn a_later_card_has_the_higher_number() {
+        let random = |byte| [byte; INSTANCE];
+        let first = Generation::first(random(1));
+        assert_eq!(first.instance, "01".repeat(INSTANCE));
+        let may = Generation::restored(Some(&first), random(2), 1_777_777_777);
+        assert_eq!(may.number, 1_777_777_777);
+        // From the backup of the first again, by a laptop whose clock is right, and by one that has none.
+        let june = Generation::restored(None, random(3), 1_780_000_000);
+        assert!(june.number > may.number);
+        let unset = Generation::restored(Some(&may), random(4), 0);
+        assert_eq!(unset.number, may.number + 1);
+        // What has replaced a card is outranked by it, and what belongs to the card stays.
+        let replaced = Generation {
+            relay: Some("key".into()),
+            replaced: Some(Replaced {
+                by: june.number,
+                at_s: 5,
+            }),
+            ..first
+        };
+        let over = replaced.taken_over(0);
+        assert_eq!((over.number, &over.replaced), (june.number + 1, &None));
+        assert_eq!(
+            (&over.instance, &over.relay),
+            (&replaced.instance, &replaced.relay)
+        );
+        let again = Generation::restored(Some(&replaced), random(5), 9);
+        assert_eq!((&again.relay, &again.replaced), (&replaced.relay, &None));
+        let end = Generation {
+            number: u64::MAX,
+            ..over
+        };
+        assert_eq!(end.taken_over(u64::MAX).number, HIGHEST);
+    }
+
+    #[test]
+    fn a_generation_is_read_again_and_may_say_little() {
+        let little = r#"{"number": 1, "instance": "ab"}"#;
+        let read: Generation = serde_json::from_str(little).unwrap();
+        assert_eq!((&read.relay, &read.replaced), (&None, &None));
+        let guard = Guard::Replaced(Replaced { by: 7, at_s: 8 });
+        let text = serde_json::to_string(&guard).unwrap();
+        assert_eq!(text, r#"{"replaced":{"by":7,"at_s":8}}"#);
+        assert_eq!(serde_json::from_str::<Guard>(&text).unwrap(), guard);
     }
 
     #[test]

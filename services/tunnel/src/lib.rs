@@ -5,14 +5,18 @@
 //! - [`device`], [`socket`]: the TUN interface and the UDP socket.
 //! - [`backend`]: what carries packets; [`userspace`] does it itself, [`kernel`] lets the kernel.
 //! - [`netlink`], [`routing`]: addresses, routes and rules.
+//! - [`holder`], [`generation`], [`ask`]: which of several cards with the same keys serves.
 //! - [`run`]: the service, and what it answers who asks how it stands.
 //!
 //! Why it is as it is stands in the crate's README.
 
+pub mod ask;
 pub mod backend;
 pub mod config;
 pub mod device;
 pub mod endpoint;
+pub mod generation;
+pub mod holder;
 pub mod kernel;
 pub mod keys;
 pub mod netlink;

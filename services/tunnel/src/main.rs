@@ -5,10 +5,11 @@ use roost_service::notifier::Notifier;
 use roost_service::snapshot;
 use roost_service::tunnel::{self, Backend};
 use roost_tunnel::config::{self, Config};
+use roost_tunnel::generation::Kept;
 use roost_tunnel::kernel::Kernel;
 use roost_tunnel::keys::{self, PrivateKey};
 use roost_tunnel::routing::Routing;
-use roost_tunnel::run::{Door, Frame, HOUSE, Then, with_relay, without_relay};
+use roost_tunnel::run::{Door, Frame, HOUSE, Idle, Then, with_relay, without_tunnel};
 use roost_tunnel::userspace::Userspace;
 use std::path::{Path, PathBuf};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -53,12 +54,19 @@ async fn run(notifier: &Notifier) -> Result<()> {
     let place = std::env::var_os(CONFIG_ENV).map_or_else(|| data.join(CONFIG), PathBuf::from);
     let mut routing = Routing::new()?;
     // Before anything that may fail: mail must not leave by another way in the meantime.
-    let mut config = choose(&place, &mut routing)?;
+    match config::load(&place) {
+        Ok(None) => {}
+        Ok(Some(config)) => routing.guard(config.table)?,
+        Err(_) => routing.guard(tunnel::table())?,
+    }
+    let kept = Kept::load_or_make(&data).with_context(|| format!("keep {}", tunnel::GENERATION))?;
+    let mut config = choose(&place, &kept, &mut routing)?;
     let key = keys::load_or_make(&data)?;
     snapshot::open_folder(tunnel::SERVICE, &data)?;
     let mut frame = Frame {
         key: key.public(),
         place: &place,
+        kept,
         door: Door::of_service(&tunnel::socket(), HOUSE)?,
         notifier,
         stop: Box::pin(stopped(terminate, interrupt)),
@@ -74,38 +82,53 @@ async fn run(notifier: &Notifier) -> Result<()> {
                 routing.stop(keep)?;
                 ran?
             }
-            Err(summary) => {
+            Err(idle) => {
                 notifier.ready();
-                println!("tunnel: ready; {summary}");
-                without_relay(&mut frame, summary).await
+                println!("tunnel: ready; {}", idle.summary);
+                if idle.guard.is_some() {
+                    notifier.status(&idle.summary);
+                }
+                without_tunnel(&mut frame, idle).await
             }
         };
         if then == Then::Stop {
             println!("tunnel: stopping");
             return Ok(());
         }
-        println!("tunnel: another relay was chosen, or none");
-        config = choose(&place, &mut routing)?;
+        println!("tunnel: another relay was chosen or none, or another card has this one's place");
+        config = choose(&place, &frame.kept, &mut routing)?;
     }
 }
 
-/// What was chosen, and the guard that belongs to it; or why there is no relay.
-fn choose(place: &Path, routing: &mut Routing) -> Result<Result<Config, String>> {
+/// What was chosen, and the guard that belongs to it; or why there is no tunnel.
+fn choose(place: &Path, kept: &Kept, routing: &mut Routing) -> Result<Result<Config, Idle>> {
+    let idle = |summary: String| Idle {
+        summary,
+        guard: None,
+    };
     Ok(match config::load(place) {
-        Ok(Some(config)) => {
-            routing.start(&config)?;
-            Ok(config)
-        }
+        Ok(Some(config)) => match Idle::stood_down(kept) {
+            None => {
+                routing.start(&config)?;
+                Ok(config)
+            }
+            // No mail leaves by another way either: another box has the domain now.
+            Some(down) => {
+                routing.start(&config)?;
+                routing.stop(Some(config.table))?;
+                Err(down)
+            }
+        },
         Ok(None) => {
             routing.stop(None)?;
-            Err("there is no relay yet".into())
+            Err(idle("there is no relay yet".into()))
         }
         // The owner chooses again. There is a relay somewhere, and mail must not leave without it.
         Err(why) => {
             routing.guard(tunnel::table())?;
-            Err(format!(
+            Err(idle(format!(
                 "what was chosen cannot be used, set the relay again: {why}"
-            ))
+            )))
         }
     })
 }

@@ -8,7 +8,8 @@
 //!
 //! | Route in T | What it does |
 //! |---|---|
-//! | default through the interface, with the tunnel's address as source | gone with the interface |
+//! | the relay through the interface, with the tunnel's address as source | gone with the interface |
+//! | default through the interface, with the tunnel's address as source | the same; there only while the box may serve ([`crate::holder`]) |
 //! | default unreachable, with a worse metric | port 25 fails at once while there is no interface |
 //!
 //! The rules for port 25 and the unreachable routes are the **guard**. It is set before anything else
@@ -224,7 +225,19 @@ fn nowhere_routes(table: u32) -> [RouteMessage; 2] {
     FAMILIES.map(|family| route(family, table, RouteType::Unreachable, NOWHERE_METRIC))
 }
 
-/// Through the interface with `index`.
+/// To the relay through the interface with `index`.
+fn relay_route(config: &Config, index: u32) -> Option<RouteMessage> {
+    let relay = config.peer_address?;
+    let through = through_routes(&config.addresses, config.table, index);
+    let mut route = through.into_iter().next()?;
+    route.header.destination_prefix_length = 32;
+    route
+        .attributes
+        .push(RouteAttribute::Destination(RouteAddress::Inet(relay)));
+    Some(route)
+}
+
+/// Through the interface with `index`; IPv4 comes first.
 fn through_routes(addresses: &Addresses, table: u32, index: u32) -> Vec<RouteMessage> {
     addresses
         .iter()
@@ -286,7 +299,8 @@ impl Routing {
         Ok(())
     }
 
-    /// Gives the interface its addresses, switches it on and leads the routes through it.
+    /// Gives the interface its addresses, switches it on and leads the way to the relay through it, which
+    /// is no way to the internet yet ([`Routing::open`]).
     ///
     /// # Errors
     /// With what the kernel refused.
@@ -302,10 +316,39 @@ impl Routing {
         link.attributes.push(LinkAttribute::Mtu(u32::from(mtu)));
         let set = self.netlink.request(RouteNetlinkMessage::SetLink(link), 0);
         during(format!("switch {} on", config.interface), set)?;
-        for route in through_routes(&config.addresses, config.table, index) {
+        if let Some(route) = relay_route(config, index) {
             self.add_route(&route)?;
         }
         Ok(index)
+    }
+
+    /// Leads the way to the internet through the interface.
+    ///
+    /// # Errors
+    /// With what the kernel refused.
+    pub fn open(&mut self, config: &Config, index: u32) -> Result<(), Fault> {
+        for route in through_routes(&config.addresses, config.table, index) {
+            self.add_route(&route)?;
+        }
+        Ok(())
+    }
+
+    /// Takes it away again: nothing leaves by the relay, and nothing that came in is answered.
+    ///
+    /// # Errors
+    /// With what the kernel refused.
+    pub fn close(&mut self, config: &Config, index: u32) -> Result<(), Fault> {
+        for route in through_routes(&config.addresses, config.table, index) {
+            let v6 = route.header.address_family == AddressFamily::Inet6;
+            let gone = self
+                .netlink
+                .request(RouteNetlinkMessage::DelRoute(route), 0);
+            match gone {
+                Err(error) if v6 && no_ipv6(&error) => {}
+                gone => self.gone("remove a route", gone)?,
+            }
+        }
+        Ok(())
     }
 
     /// Changes how long a packet may be.

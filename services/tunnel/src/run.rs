@@ -1,20 +1,26 @@
 //! The service from start to stop, whichever back end carries the packets.
 
+use crate::ask;
 use crate::backend::{Backend, Health};
 use crate::config::{self, CAREFUL_MTU, Config};
 use crate::endpoint::Choice;
+use crate::generation::{self, Kept};
+use crate::holder::{Outcome, Said, Stand};
 use crate::keys::PublicKey;
 use crate::routing::Routing;
 use anyhow::{Context, Result};
 use roost_service::door::{self, House};
 use roost_service::files;
 use roost_service::notifier::Notifier;
-use roost_service::tunnel::{Answer, Call, MAX_LINE, Reached, Rejected, State, Status, Traffic};
+use roost_service::stamp;
+use roost_service::tunnel::{
+    Answer, Call, Generation, Guard, MAX_LINE, Reached, Rejected, Replaced, State, Status, Traffic,
+};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -55,13 +61,31 @@ struct Report<'a> {
     mtu: u16,
     /// Why the relay's name could not be looked up.
     resolver: Option<String>,
+    guard: Guard,
 }
 
 impl Report<'_> {
     /// Takes what the back end says; tells the log what has changed.
-    fn note(&mut self, health: &Health, notifier: &Notifier) {
-        let state = if health.up { State::Up } else { State::Down };
+    fn note(&mut self, health: &Health, guard: Guard, notifier: &Notifier) {
+        let serves = matches!(guard, Guard::Held | Guard::Absent);
+        let state = match health.up && serves {
+            true => State::Up,
+            false => State::Down,
+        };
+        let news = self.guard != guard;
+        self.guard = guard;
+        if news && self.guard == Guard::Absent {
+            println!(
+                "tunnel: the relay does not see to it that no other card with this box's keys serves"
+            );
+        }
         if state == self.state {
+            // Of a relay that does not answer, nothing new is said.
+            if news && health.up && !serves {
+                let summary = self.summary(health);
+                println!("tunnel: {summary}");
+                notifier.status(&summary);
+            }
             return;
         }
         self.state = state;
@@ -77,6 +101,12 @@ impl Report<'_> {
     fn summary(&self, health: &Health) -> String {
         let relay = &self.config.endpoint;
         match (health.up, health.endpoint, &self.resolver) {
+            (true, _, _) if self.guard == Guard::Asking => format!(
+                "connected to the relay {relay}, which has not said yet that no other card with this box's keys serves"
+            ),
+            (true, _, _) if self.guard == Guard::Waiting => format!(
+                "connected to the relay {relay}; this card serves as soon as the one before it has surely stopped, in about a minute"
+            ),
             (true, Some(endpoint), _) => format!("connected to the relay {relay} at {endpoint}"),
             (true, None, _) => format!("connected to the relay {relay}"),
             (false, None, Some(why)) => why.clone(),
@@ -109,6 +139,7 @@ impl Report<'_> {
             receive_loss: health.receive_loss,
             rejected: health.rejected,
             send_fault: health.send_fault.clone(),
+            guard: Some(self.guard.clone()),
         }
     }
 }
@@ -128,6 +159,8 @@ pub struct Frame<'a> {
     pub key: PublicKey,
     /// The file with what was chosen.
     pub place: &'a Path,
+    /// Which of the cards with the box's keys this is.
+    pub kept: Kept,
     /// Who may ask, if there is somebody.
     pub door: Option<Door>,
     /// How init hears of it.
@@ -152,7 +185,7 @@ impl Frame<'_> {
     }
 
     /// Answers; says whether something else was chosen.
-    fn answer(&self, asked: Asked, status: impl FnOnce() -> Status) -> bool {
+    fn answer(&mut self, asked: Asked, status: impl FnOnce() -> Status) -> bool {
         let done = match &asked.call {
             Call::Outside => {
                 let config = config::load(self.place).ok().flatten();
@@ -168,6 +201,13 @@ impl Frame<'_> {
             }
             Call::Set { tunnel } => config::save(self.place, tunnel),
             Call::Clear => files::remove(self.place).map_err(|e| format!("it stays: {e}")),
+            Call::TakeOver => match self.kept.now() {
+                Ok(Generation { replaced: None, .. }) => {
+                    Err("no other card has taken this one's place".into())
+                }
+                _ => (self.kept.take_over(now_s()))
+                    .map_err(|e| format!("it cannot be kept on the card: {e}")),
+            },
         };
         let chosen = done.is_ok();
         asked.answer(match done {
@@ -185,18 +225,84 @@ fn reached(config: Config) -> Option<Box<Reached>> {
     }))
 }
 
-/// While there is no relay that can be used: shows the key, and `summary`.
-pub async fn without_relay(frame: &mut Frame<'_>, summary: &str) -> Then {
+/// Seconds since 1970 by the box's clock.
+fn now_s() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
+/// Why there is no tunnel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idle {
+    /// In one sentence for people.
+    pub summary: String,
+    /// Whether the box has stood down, and before what; there is a relay then.
+    pub guard: Option<Guard>,
+}
+
+impl Idle {
+    /// A card that another one has replaced, or that cannot say which it is.
+    pub fn stood_down(kept: &Kept) -> Option<Self> {
+        let (summary, guard) = match kept.now() {
+            Ok(Generation { replaced: None, .. }) => return None,
+            Ok(Generation {
+                number,
+                replaced: Some(replaced),
+                ..
+            }) => (
+                in_words(*number, replaced),
+                Guard::Replaced(replaced.clone()),
+            ),
+            Err(why) => (
+                format!("this card cannot say which of the box's cards it is: {why}"),
+                Guard::Unreadable,
+            ),
+        };
+        Some(Self {
+            summary,
+            guard: Some(guard),
+        })
+    }
+}
+
+/// Before this nobody restored a card: such a number only counts.
+const FIRST_TIME: u64 = 1_600_000_000;
+
+/// What has happened to a card with this number.
+fn in_words(number: u64, replaced: &Replaced) -> String {
+    let time = |s| {
+        let text = stamp::utc(Duration::from_secs(s));
+        let (day, clock) = (text.get(..10).unwrap_or(""), text.get(11..16).unwrap_or(""));
+        format!("{day} {clock} UTC")
+    };
+    let at = time(replaced.at_s);
+    let which = match replaced.by {
+        by if by == number => "a copy of this card, started after it,".to_owned(),
+        by if by >= FIRST_TIME => {
+            format!("another card with this box's keys, made on {},", time(by))
+        }
+        _ => "another card with this box's keys".to_owned(),
+    };
+    format!("{which} serves in place of this one since {at}; this one has stood down")
+}
+
+/// While there is no tunnel: shows the key, and why.
+pub async fn without_tunnel(frame: &mut Frame<'_>, idle: &Idle) -> Then {
     let since = Instant::now();
     let key = frame.key.to_string();
+    let config = config::load(frame.place).ok().flatten();
+    let relay = config.filter(|_| idle.guard.is_some());
     while let Some(asked) = frame.next().await {
         let status = || Status {
             public_key: key.clone(),
-            state: State::Unconfigured,
-            summary: summary.into(),
+            state: match idle.guard {
+                None => State::Unconfigured,
+                Some(_) => State::Replaced,
+            },
+            summary: idle.summary.clone(),
             backend: None,
             addresses: Vec::new(),
-            relay: None,
+            relay: (relay.as_ref()).map(|config| config.endpoint.to_string()),
             endpoint: None,
             mtu: None,
             handshake_age_s: None,
@@ -210,6 +316,7 @@ pub async fn without_relay(frame: &mut Frame<'_>, summary: &str) -> Then {
             receive_loss: None,
             rejected: Rejected::default(),
             send_fault: None,
+            guard: idle.guard.clone(),
         };
         if frame.answer(asked, status) {
             return Then::Anew;
@@ -277,6 +384,87 @@ impl Finder {
     }
 }
 
+/// The question to the relay whether this box may serve.
+struct Turn {
+    stand: Stand,
+    /// The box's key, in hexadecimal digits.
+    key: String,
+    asking: Option<(Instant, JoinHandle<Said>)>,
+}
+
+impl Turn {
+    fn new(generation: &Generation, config: &Config, key: PublicKey) -> std::io::Result<Self> {
+        let now = Instant::now().into_std();
+        let relay = config.peer.to_string();
+        let mut stand = Stand::new(generation, &relay, generation::run()?, now);
+        if config.peer_address.is_none() {
+            stand.alone();
+        }
+        Ok(Self {
+            stand,
+            key: key.bytes().iter().map(|b| format!("{b:02x}")).collect(),
+            asking: None,
+        })
+    }
+
+    /// Asks when it is time.
+    fn look(&mut self, config: &Config) {
+        let Some(relay) = config.peer_address else {
+            return;
+        };
+        let now = Instant::now();
+        if self.asking.is_none() && self.stand.next() <= now.into_std() {
+            let (from, path) = (config.addresses.v4, self.stand.question(&self.key));
+            let said = tokio::spawn(async move { ask::ask(from, relay, &path).await });
+            self.asking = Some((now, said));
+        }
+    }
+
+    /// Waits for the answer to the question that is under way. Loses none when it is dropped.
+    async fn answer(&mut self) -> Outcome {
+        let Some((asked, said)) = &mut self.asking else {
+            return std::future::pending().await;
+        };
+        let (asked, said) = (*asked, said.await.unwrap_or(Said::Nothing));
+        self.asking = None;
+        (self.stand).hear(asked.into_std(), Instant::now().into_std(), &said)
+    }
+
+    fn guard(&self) -> Guard {
+        self.stand.guard(Instant::now().into_std())
+    }
+
+    fn serves(&self) -> bool {
+        self.stand.serves(Instant::now().into_std())
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some((_, asking)) = &self.asking {
+            asking.abort();
+        }
+    }
+}
+
+/// The way to the internet, which is open while the box may serve.
+struct Way {
+    index: u32,
+    open: bool,
+}
+
+impl Way {
+    fn set(&mut self, open: bool, config: &Config, routing: &mut Routing) -> Result<()> {
+        match (self.open, open) {
+            (false, true) => routing.open(config, self.index)?,
+            (true, false) => routing.close(config, self.index)?,
+            _ => {}
+        }
+        self.open = open;
+        Ok(())
+    }
+}
+
 /// Carries packets with `backend`, whose interface is there, until the end or another choice.
 ///
 /// # Errors
@@ -296,14 +484,23 @@ pub async fn with_relay<B: Backend>(
         connected: 0,
         mtu: config.mtu.unwrap_or(CAREFUL_MTU),
         resolver: None,
+        guard: Guard::Asking,
     };
-    let index = routing.connect(config, report.mtu)?;
+    let Ok(generation) = frame.kept.now() else {
+        return Ok(Then::Anew);
+    };
+    let mut turn = Turn::new(generation, config, frame.key).context("make a random number")?;
+    let mut way = Way {
+        index: routing.connect(config, report.mtu)?,
+        open: false,
+    };
     // Ready is not connected: mail must come up without the internet.
     frame.notifier.ready();
     println!("tunnel: ready");
     let mut finder = Finder::new();
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut was_up = false;
     loop {
         tokio::select! {
             error = backend.drive() => return Err(error).context("carry packets"),
@@ -312,7 +509,8 @@ pub async fn with_relay<B: Backend>(
                     return Ok(Then::Stop);
                 };
                 let health = backend.health()?;
-                report.note(&health, frame.notifier);
+                way.set(turn.serves(), config, routing)?;
+                report.note(&health, turn.guard(), frame.notifier);
                 if frame.answer(asked, || report.status(B::NAME, &health)) {
                     return Ok(Then::Anew);
                 }
@@ -328,14 +526,42 @@ pub async fn with_relay<B: Backend>(
                     backend.set_endpoint(endpoint)?;
                 }
             }
+            outcome = turn.answer() => {
+                match outcome {
+                    Outcome::Nothing => {}
+                    Outcome::Remembers => {
+                        println!("tunnel: the relay sees to it that no other card with this box's keys serves");
+                        if let Err(error) = frame.kept.remembers(config.peer.to_string()) {
+                            println!("tunnel: this cannot be kept on the card: {error}");
+                        }
+                    }
+                    Outcome::Replaced(by) => {
+                        way.set(false, config, routing)?;
+                        if let Err(error) = frame.kept.replaced(by, now_s()) {
+                            println!("tunnel: that this card was replaced cannot be kept on it: {error}");
+                        }
+                        return Ok(Then::Anew);
+                    }
+                }
+                way.set(turn.serves(), config, routing)?;
+                report.note(&backend.health()?, turn.guard(), frame.notifier);
+            }
             _ = looks.tick() => {
                 let health = backend.health()?;
-                report.note(&health, frame.notifier);
+                if health.up && !was_up {
+                    turn.stand.came_up(Instant::now().into_std());
+                }
+                was_up = health.up;
+                if health.up {
+                    turn.look(config);
+                }
+                way.set(turn.serves(), config, routing)?;
+                report.note(&health, turn.guard(), frame.notifier);
                 if let Some(endpoint) = finder.look(health.up) {
                     backend.set_endpoint(endpoint)?;
                 }
                 if let Some(mtu) = health.mtu.filter(|mtu| *mtu != report.mtu) {
-                    routing.set_mtu(index, mtu)?;
+                    routing.set_mtu(way.index, mtu)?;
                     report.mtu = mtu;
                     println!("tunnel: packets of up to {mtu} bytes pass");
                 }
@@ -367,6 +593,7 @@ mod tests {
             connected: 0,
             mtu: 1380,
             resolver: None,
+            guard: Guard::Held,
         }
     }
 
@@ -386,12 +613,25 @@ mod tests {
         said.push(report.summary(&health));
         health.up = true;
         said.push(report.summary(&health));
+        for guard in [Guard::Asking, Guard::Waiting] {
+            report.guard = guard;
+            said.push(report.summary(&health));
+        }
+        for (number, by) in [(1, 1_777_777_777), (7, 8), (7, 7)] {
+            let at_s = 1_780_000_000;
+            said.push(in_words(number, &Replaced { by, at_s }));
+        }
         insta::assert_snapshot!(said.join("\n"), @r"
         looking for the relay relay.example.org:51820
         relay.example.org cannot be looked up: no answer
         no answer from the relay relay.example.org:51820 at 192.0.2.1:51820
         nothing can be sent to the relay 192.0.2.1:51820: Network is unreachable (os error 101)
         connected to the relay relay.example.org:51820 at 192.0.2.1:51820
+        connected to the relay relay.example.org:51820, which has not said yet that no other card with this box's keys serves
+        connected to the relay relay.example.org:51820; this card serves as soon as the one before it has surely stopped, in about a minute
+        another card with this box's keys, made on 2026-05-03 03:09 UTC, serves in place of this one since 2026-05-28 20:26 UTC; this one has stood down
+        another card with this box's keys serves in place of this one since 2026-05-28 20:26 UTC; this one has stood down
+        a copy of this card, started after it, serves in place of this one since 2026-05-28 20:26 UTC; this one has stood down
         ");
     }
 
@@ -403,8 +643,14 @@ mod tests {
         let mut health = Health::default();
         for up in [true, true, false, true] {
             health.up = up;
-            report.note(&health, &notifier);
+            report.note(&health, Guard::Held, &notifier);
         }
+        for guard in [Guard::Asking, Guard::Waiting, Guard::Asking] {
+            report.note(&health, guard, &notifier);
+            assert_eq!(report.state, State::Down);
+        }
+        report.connected = 1;
+        report.note(&health, Guard::Absent, &notifier);
         assert_eq!((report.connected, report.state), (2, State::Up));
         health.sent.bytes = u64::MAX;
         health.received.bytes = u64::MAX;

@@ -2,6 +2,7 @@
 //! (`world/`). Needs Linux with user namespaces and `/dev/net/tun`, and the programs `unshare`, `ip`,
 //! `wg` and `wireguard-go`.
 
+mod two_boxes;
 mod world;
 
 use roost_service::tunnel::{Answer, Call as Asks, State};

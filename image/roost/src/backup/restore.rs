@@ -25,6 +25,7 @@ use roost_service::backup::{Kept, TARGET_FILE};
 use roost_service::card::{self, Card};
 use roost_service::snapshot::CARD;
 use roost_service::spec::ServiceSpec;
+use roost_service::tunnel::{self, Generation};
 use roost_service::update::PORTAL;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -32,11 +33,14 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The image in the working folder.
 const RESTORED: &str = "restored.img";
 /// Where the box keeps its recovery code (services/backup/src/code.rs).
 const CODE: &str = "services/backup/recovery-code";
+/// Which of the box's cards this is.
+const GENERATION: &str = "services/tunnel/generation.json";
 /// The service that does.
 const BACKUP: &str = roost_service::backup::SERVICE;
 
@@ -96,6 +100,11 @@ pub fn run(args: &RestoreArgs, ui: &Ui) -> Result<(), Failure> {
         goes_on = " It backs up to the same\nbucket again by itself.";
     }
 
+    if table.iter().any(|spec| spec.name == tunnel::SERVICE) {
+        let bytes = generation(work, &contents)?;
+        add(work, &mut contents, GENERATION, &bytes)?;
+    }
+
     let step = ui.step("put it into the image");
     copy(&image, work)?;
     fill::fill(work, &contents, &table, &|program, arguments| {
@@ -117,8 +126,9 @@ pub fn run(args: &RestoreArgs, ui: &Ui) -> Result<(), Failure> {
         "{name} is {} again, as it was on {} (backup {}): {files} files, {}.\n\n\
          Put it into a Pi and switch that on. Name, certificate, paired computers, accounts and\n\
          passwords are those of before.{goes_on}\n\n\
-         THE OLD CARD MUST NOT RUN AGAIN. Both are the same box: they would take each other's\n\
-         place at the relay, and mail would arrive now here, now there.",
+         THE OLD CARD MUST NOT RUN AGAIN. Both are the same box, and mail would arrive now here,\n\
+         now there. A relay sees to it: once this card has reached it, the old one stands down and\n\
+         says so. Without a relay nobody does.",
         plain(&written.personal.name),
         time(&backup),
         short(&backup.id),
@@ -195,6 +205,24 @@ fn add(work: &Path, contents: &mut Contents, name: &str, bytes: &[u8]) -> Result
     Ok(())
 }
 
+/// A file by which the relay lets this card serve in place of the one that the backup is from. What the
+/// backup has of it may be damaged, as the box's own may be: the time alone is enough then.
+fn generation(work: &Path, contents: &Contents) -> Result<Vec<u8>, Failure> {
+    let mut before = None;
+    if contents.files.iter().any(|file| file.path == GENERATION) {
+        let path = work.join(FILES).join(GENERATION);
+        let bytes = std::fs::read(&path).map_err(|e| disk_failure("read", &path, e))?;
+        before = serde_json::from_slice::<Generation>(&bytes).ok();
+    }
+    let mut instance = [0; tunnel::INSTANCE];
+    getrandom::fill(&mut instance).map_err(|e| Failure::new("no random numbers").because(e))?;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now_s = since.unwrap_or_default().as_secs();
+    let made = Generation::restored(before.as_ref(), instance, now_s);
+    serde_json::to_vec(&made)
+        .map_err(|e| Failure::new("cannot write which card this is").because(e))
+}
+
 /// The image and its data file system, each in a file of the working folder.
 fn copy(image: &Image, work: &Path) -> Result<(), Failure> {
     let (whole, data) = (work.join(RESTORED), work.join(IMAGE));
@@ -251,4 +279,45 @@ fn join(image: &Image, work: &Path) -> Result<(), Failure> {
     std::fs::remove_file(&data).map_err(|e| disk_failure("remove", &data, e))?;
     let files = work.join(FILES);
     std::fs::remove_dir_all(&files).map_err(|e| disk_failure("remove", &files, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use roost_backup_repository::contents::FORMAT;
+
+    fn made(before: Option<&[u8]>) -> Generation {
+        let work = tempfile::tempdir().unwrap();
+        let mut contents = Contents {
+            format: FORMAT,
+            name: "attic".into(),
+            version: "1".into(),
+            made_s: 0,
+            services: vec![],
+            files: vec![],
+        };
+        if let Some(bytes) = before {
+            add(work.path(), &mut contents, GENERATION, bytes).unwrap();
+        }
+        let bytes = generation(work.path(), &contents).unwrap();
+        add(work.path(), &mut contents, GENERATION, &bytes).unwrap();
+        assert_eq!(contents.files.len(), 1);
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    #[test]
+    fn a_new_card_comes_after_the_one_of_the_backup() {
+        // From before there were generations, or damaged.
+        let (none, damaged) = (made(None), made(Some(b"{")));
+        assert!(none.number > 1_700_000_000 && damaged.number >= none.number);
+        assert_ne!(none.instance, damaged.instance);
+        let far = br#"{"number": 5000000000, "instance": "ab", "relay": "k", "replaced": {"by": 9, "at_s": 1}}"#;
+        let far = made(Some(far));
+        assert_eq!((far.number, far.replaced), (5_000_000_001, None));
+        assert_eq!((far.instance.len(), far.relay.as_deref()), (32, Some("k")));
+        assert_eq!(
+            GENERATION,
+            format!("services/{}/{}", tunnel::SERVICE, tunnel::GENERATION)
+        );
+    }
 }

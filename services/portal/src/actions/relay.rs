@@ -130,6 +130,23 @@ pub async fn clear(app: &Arc<App>, who: Actor, from: IpAddr) -> Result<(), NotDo
     perform(app, Call::Clear, None, who, from, what).await
 }
 
+/// Has this card serve again, though another with the same keys has taken its place.
+///
+/// # Errors
+/// [`NotDone`]; it was not replaced, if the service refuses.
+pub async fn take_over(app: &Arc<App>, who: Actor, from: IpAddr) -> Result<(), NotDone> {
+    let answer = change(app, &Call::TakeOver).await;
+    let known = match &answer {
+        Ok(()) => true,
+        Err(NotDone::NoAnswer(no)) if no.may_have_been_done() => false,
+        Err(_) => return answer,
+    };
+    let what = Event::TakenOver { known };
+    app.change(move |store, now| store.audit_entry(&entry(now, who, from, what)))
+        .await?;
+    answer
+}
+
 /// Has the tunnel changed, and keeps the same in the store. The task is not the visitor's: nobody
 /// leaves the two different by hanging up.
 async fn perform(

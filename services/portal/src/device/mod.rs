@@ -79,6 +79,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(updates::roll_back))
         .routes(routes!(tunnel::tunnel_status))
         .routes(routes!(tunnel::set_relay, tunnel::remove_relay))
+        .routes(routes!(tunnel::take_over))
         .routes(routes!(outside::blocklists))
         .routes(routes!(outside::port25))
         .merge(backups::routes())

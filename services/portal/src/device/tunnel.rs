@@ -44,6 +44,8 @@ pub struct Tunnel {
     sent_bytes: u64,
     /// Bytes of IP packets from the relay.
     received_bytes: u64,
+    /// Whether the relay sees to it that no other card with this box's keys serves at the same time.
+    guarded: Option<bool>,
 }
 
 /// Whether packets get through.
@@ -52,10 +54,12 @@ pub struct Tunnel {
 pub enum TunnelState {
     /// There is no relay yet.
     Unconfigured,
-    /// The relay does not answer.
+    /// The relay does not answer, or has not said yet that this card may serve.
     Down,
-    /// It does.
+    /// They do.
     Up,
+    /// Another card with this box's keys serves in its place; nothing goes to the relay.
+    Replaced,
 }
 
 impl From<tunnel::Status> for Tunnel {
@@ -66,6 +70,7 @@ impl From<tunnel::Status> for Tunnel {
                 tunnel::State::Unconfigured => TunnelState::Unconfigured,
                 tunnel::State::Down => TunnelState::Down,
                 tunnel::State::Up => TunnelState::Up,
+                tunnel::State::Replaced => TunnelState::Replaced,
             },
             summary: status.summary,
             addresses: status.addresses.iter().map(ToString::to_string).collect(),
@@ -78,6 +83,13 @@ impl From<tunnel::Status> for Tunnel {
             probe_loss: status.probe_loss,
             sent_bytes: status.sent.bytes,
             received_bytes: status.received.bytes,
+            guarded: status.guard.and_then(|guard| match guard {
+                tunnel::Guard::Held | tunnel::Guard::Waiting | tunnel::Guard::Replaced(_) => {
+                    Some(true)
+                }
+                tunnel::Guard::Absent => Some(false),
+                tunnel::Guard::Asking | tunnel::Guard::Unreadable => None,
+            }),
         }
     }
 }
@@ -269,6 +281,28 @@ pub async fn set_relay(
 )]
 pub async fn remove_relay(State(app): State<Arc<App>>, owner: Owner) -> Result<StatusCode, Fault> {
     relay::clear(&app, owner.who, owner.from).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Have this card serve, though another with the same keys has taken its place.
+///
+/// That one stands down, and this one serves within about a minute.
+#[utoipa::path(
+    post,
+    path = "/relay/takeover",
+    tag = "relay",
+    responses(
+        (status = 204, description = "it is kept; the relay is told as soon as it answers"),
+        (status = 401, description = "nobody is signed in", body = Fault),
+        (status = 403, description = "another site", body = Fault),
+        (status = 421, description = "not a name of the box", body = Fault),
+        (status = 422, description = "no other card has taken its place", body = Fault),
+        (status = 500, description = "the card fails", body = Fault),
+        (status = 503, description = "the tunnel service does not answer", body = Fault),
+    )
+)]
+pub async fn take_over(State(app): State<Arc<App>>, owner: Owner) -> Result<StatusCode, Fault> {
+    relay::take_over(&app, owner.who, owner.from).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -6,7 +6,7 @@ use crate::actions::relay::Way;
 use crate::app::App;
 use maud::{Markup, html};
 use roost_service::control::ServiceStatus;
-use roost_service::tunnel::{SERVICE, State, Status};
+use roost_service::tunnel::{Guard, SERVICE, State, Status};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,6 +83,18 @@ pub fn way(way: &Way) -> Markup {
             },
             (State::Up, _) => {
                 p { (badge(Tone::Good, "connected")) " for " (since) "." }
+            },
+            (State::Down, _) if status.guard == Some(Guard::Waiting) => {
+                p { (badge(Tone::Warning, "takes over")) " " (sentence(&status.summary)) }
+                p { "Mail from outside waits with its senders meanwhile. Nothing is to be done." }
+            },
+            (State::Replaced, _) => {
+                p { (badge(Tone::Bad, "stood down")) " " (sentence(&status.summary)) }
+                p {
+                    "Both are the same box, and if both served, mail would arrive now here, now there. So none comes or goes "
+                    "here any more; what is here can be read. If the other is the one that you want, switch this one off for good, "
+                    "or give it a new card. If it is this one, say so on the page Relay."
+                }
             },
             (State::Down, _) => {
                 p { (badge(Tone::Bad, "not connected")) " for " (since) ". " (sentence(&status.summary)) }

@@ -110,6 +110,18 @@ async fn show_page(app: &Arc<App>, signed: &Signed, say: &Say) -> Result<Respons
                     }
                 }
             }
+            @if way.status.as_ref().is_ok_and(|status| status.state == tunnel::State::Replaced) {
+                section.card {
+                    h2 { "Serve again" }
+                    p { "This card takes back its place from the other with this box’s keys. That one stands down, and mail that it has taken stays there." }
+                    form method="post" action="/relay" {
+                        (token(&signed.form))
+                        input type="hidden" name="do" value="takeover";
+                        label.check { input type="checkbox" name="sure" value="yes" required; span { "I am sure" } }
+                        button { "Have this card serve" }
+                    }
+                }
+            }
             section.card {
                 h2 { @if has_one { "Use another relay" } @else { "Set the relay" } }
                 @if has_one { p { "It takes the place of the one from now. Connections through the tunnel are cut, and made anew within moments." } }
@@ -212,6 +224,10 @@ pub async fn change(State(app): Shell, order: Order) -> Result<Response, Trouble
         "remove" if order.fields.get("sure") == "yes" => {
             let done = relay::clear(&app, Actor::Owner, from).await;
             done.map(|()| "The relay is removed.")
+        }
+        "takeover" if order.fields.get("sure") == "yes" => {
+            let done = relay::take_over(&app, Actor::Owner, from).await;
+            done.map(|()| "This card takes back its place. It serves in about a minute, as soon as the other has surely stopped.")
         }
         "look" => {
             let way = relay::look(&app).await?;

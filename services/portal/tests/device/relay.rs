@@ -1,7 +1,7 @@
 //! What programs are told about the relay, and how they choose it.
 
 use super::*;
-use crate::played_tunnel::{PlayedTunnel, TEXT, UNFIT, up};
+use crate::played_tunnel::{PlayedTunnel, TEXT, UNFIT, replaced, up};
 use roost_service::tunnel::{Call, parse};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,14 +35,27 @@ async fn a_relay_is_shown_set_and_removed() {
             _ => shown += &told(&answer),
         }
     }
+    for status in [up(), replaced()] {
+        tunnel.lock().status = status;
+        for (method, path) in [("POST", "relay/takeover"), ("GET", "tunnel")] {
+            let to = format!("/api/v1/{path}");
+            let answer = conn.ask(method, &to, &[], None).await.unwrap();
+            shown += &format!("{method} {path}\n");
+            match answer.0 {
+                200..300 => shown += &format!("{} {:#}\n", answer.0, answer.1),
+                _ => shown += &told(&answer),
+            }
+        }
+    }
     tunnel.lock().status = up();
     let answer = conn.ask("GET", "/api/v1/tunnel", &[], None).await.unwrap();
     shown += &format!("{:#}\n", answer.1);
     insta::assert_snapshot!(shown);
-    assert_eq!(tunnel.lock().orders.len(), 4);
+    assert_eq!(tunnel.lock().orders.len(), 6);
     assert_eq!(
-        said(&mut conn).await[..3],
+        said(&mut conn).await[..4],
         [
+            "The owner's laptop had this card serve in place of another with the same keys.",
             "The owner's laptop removed the relay.",
             "The owner's laptop removed the relay.",
             "The owner's laptop set the relay.",
@@ -60,6 +73,7 @@ async fn strangers_learn_nothing_of_the_relay_and_change_nothing() {
         ("GET", "/api/v1/tunnel", None),
         ("PUT", "/api/v1/relay", Some(text)),
         ("DELETE", "/api/v1/relay", None),
+        ("POST", "/api/v1/relay/takeover", None),
     ] {
         let answer = played.anybody(method, path, body).await;
         // Without a browser's words about where it comes from, what changes something is foreign.

@@ -1,6 +1,8 @@
 //! The tunnel service, played: it answers on its socket, does what it is told, and remembers that.
 
-use roost_service::tunnel::{Answer, Backend, Call, Rejected, State, Status, Traffic};
+use roost_service::tunnel::{
+    Answer, Backend, Call, Guard, Rejected, Replaced, State, Status, Traffic,
+};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -46,6 +48,7 @@ pub fn unconfigured() -> Status {
         receive_loss: None,
         rejected: Rejected::default(),
         send_fault: None,
+        guard: None,
     }
 }
 
@@ -62,6 +65,29 @@ pub fn down() -> Status {
         since_s: 600,
         send_fault: Some("network is unreachable".into()),
         ..unconfigured()
+    }
+}
+
+/// One whose place another card has taken.
+pub fn replaced() -> Status {
+    Status {
+        state: State::Replaced,
+        summary: "another card with this box's keys serves in place of this one since 2026-05-28 20:26 UTC; this one has stood down".into(),
+        relay: Some("relay.example.org:51820".into()),
+        since_s: 600,
+        guard: Some(Guard::Replaced(Replaced { by: 2, at_s: 1_780_000_000 })),
+        ..unconfigured()
+    }
+}
+
+/// One that has taken another's place, which may not have noticed.
+pub fn taking_over() -> Status {
+    Status {
+        state: State::Down,
+        summary: "connected to relay.example.org; this card serves soon".into(),
+        since_s: 5,
+        guard: Some(Guard::Waiting),
+        ..up()
     }
 }
 
@@ -85,6 +111,7 @@ pub fn up() -> Status {
         rtt_ms: Some(23.4),
         probe_loss: Some(0.004),
         send_fault: None,
+        guard: Some(Guard::Held),
         ..down()
     }
 }
@@ -144,6 +171,13 @@ impl Tunnel {
             Call::Set { tunnel } => {
                 self.status = down();
                 self.status.relay = Some(tunnel.relay.endpoint);
+                Answer::Done
+            }
+            Call::TakeOver if self.status.state != State::Replaced => Answer::Refused {
+                why: "no other card has taken this one's place".into(),
+            },
+            Call::TakeOver => {
+                self.status = taking_over();
                 Answer::Done
             }
             Call::Clear => {

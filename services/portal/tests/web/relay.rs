@@ -2,7 +2,9 @@
 
 use crate::browser::Browser;
 use crate::pages::snapshot;
-use crate::played_tunnel::{PlayedTunnel, TEXT, UNFIT, down, unconfigured, up};
+use crate::played_tunnel::{
+    PlayedTunnel, TEXT, UNFIT, down, replaced, taking_over, unconfigured, up,
+};
 use crate::the_box::{PASSWORD, TheBox};
 use roost_service::tunnel::{Call, parse};
 use std::time::Duration;
@@ -39,6 +41,8 @@ async fn every_state_is_told_in_words() {
         ("relay_unconfigured", unconfigured()),
         ("relay_down", down()),
         ("relay_up", up()),
+        ("relay_replaced", replaced()),
+        ("relay_taking_over", taking_over()),
     ] {
         tunnel.lock().status = status;
         snapshot(name, &browser.get("/relay").await);
@@ -92,6 +96,34 @@ async fn a_relay_is_set_replaced_and_removed() {
     let activity = browser.get("/activity").await.text();
     assert_eq!(activity.matches("The owner set the relay. look").count(), 2);
     assert!(activity.contains("The owner removed the relay.\n"));
+}
+
+#[tokio::test]
+async fn a_card_that_was_replaced_serves_again_when_the_owner_is_sure() {
+    let (_the_box, tunnel, mut browser) = owner().await;
+    browser.get("/relay").await;
+    let sure = [("do", "takeover"), ("sure", "yes")];
+    let page = browser.post("/relay", &sure).await;
+    assert_eq!(page.status, 422);
+    assert!(
+        page.text().contains("no other card has taken"),
+        "{}",
+        page.text()
+    );
+    tunnel.lock().status = replaced();
+    let unsure = browser.post("/relay", &[("do", "takeover"), ("sure", "")]);
+    assert!(unsure.await.text().contains("stood down"));
+    let page = browser.post("/relay", &sure).await;
+    assert_eq!(page.status, 200);
+    let said = page.text();
+    assert!(
+        said.contains("This card takes back its place.") && said.contains("takes over"),
+        "{said}"
+    );
+    assert_eq!(tunnel.lock().orders, [Call::TakeOver, Call::TakeOver]);
+    let activity = browser.get("/activity").await.text();
+    let line = "had this card serve in place of another with the same keys";
+    assert_eq!(activity.matches(line).count(), 1, "{activity}");
 }
 
 #[tokio::test]

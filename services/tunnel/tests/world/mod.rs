@@ -6,11 +6,13 @@
 //!                                                                      "the rest of the world"
 //! ```
 //!
+//! A second home (`home2`, 10.0.3.2) may be there as well, with a card that has the same keys.
+//!
 //! The rest of the world can be reached both ways, by the tunnel and past it, so that a rule that is
 //! missing shows. All of it lives in namespaces of the test alone: nothing is left behind, and no
 //! privilege is needed but user namespaces and `/dev/net/tun`.
 
-use roost_service::tunnel::{Answer, Call as Asks, State, Status};
+use roost_service::tunnel::{Answer, Call as Asks, GENERATION, Generation, State, Status};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -142,6 +144,59 @@ pub struct World {
     pub tunnel: Option<Process>,
 }
 
+/// A box in the second home, with a card that has the keys of the first.
+pub struct Second {
+    pub folder: PathBuf,
+    tunnel: Option<Process>,
+}
+
+/// Lays a cable from a namespace to the internet.
+fn join(name: &str, v4: &str, v6: &str) {
+    let net = "internet";
+    run(&format!(
+        "ip link add eth0 netns {name} type veth peer name {name} netns {net}"
+    ));
+    for (ns, dev, last) in [(name, "eth0", 2), (net, name, 1)] {
+        // Otherwise this address comes by itself, a while later.
+        run(&format!("ip -n {ns} link set {dev} addrgenmode none"));
+        run(&format!(
+            "ip -n {ns} addr add fe80::{last}/64 dev {dev} nodad"
+        ));
+        run(&format!("ip -n {ns} addr add {v4}.{last}/24 dev {dev}"));
+        run(&format!(
+            "ip -n {ns} addr add {v6}:{last}/64 dev {dev} nodad"
+        ));
+        run(&format!("ip -n {ns} link set {dev} up"));
+    }
+    run(&format!("ip -n {name} route add default via {v4}.1"));
+    run(&format!("ip -n {name} route add default via {v6}:1"));
+}
+
+/// Starts the program of a box with the folder, in a namespace.
+fn start_in(home: &str, folder: &Path, services: &Path) -> Process {
+    let child = within(home, || {
+        Command::new(env!("CARGO_BIN_EXE_tunnel"))
+            .env("ROOST_DATA", folder.join("data"))
+            .env("ROOST_RUN", folder.join("run"))
+            .env("ROOST_SERVICES", services)
+            .env("RUST_BACKTRACE", "1")
+            .spawn()
+            .unwrap()
+    });
+    Process(child)
+}
+
+/// What the program with this folder answers.
+fn ask_in(folder: &Path, call: &Asks) -> Option<Answer> {
+    let mut stream = UnixStream::connect(folder.join("run/tunnel.sock")).ok()?;
+    let mut line = serde_json::to_vec(call).unwrap();
+    line.push(b'\n');
+    stream.write_all(&line).ok()?;
+    let mut line = String::new();
+    stream.read_to_string(&mut line).ok()?;
+    Some(serde_json::from_str(&line).unwrap())
+}
+
 impl World {
     pub fn new(name: &str) -> Self {
         let folder =
@@ -154,28 +209,8 @@ impl World {
             run(&format!("ip netns add {name}"));
             run(&format!("ip -n {name} link set lo up"));
         }
-        for (name, net, v4, v6) in [
-            ("home", "internet", "10.0.1", "2001:db8:1:"),
-            ("relay", "internet", "203.0.113", "2001:db8:2:"),
-        ] {
-            run(&format!(
-                "ip link add eth0 netns {name} type veth peer name {name} netns {net}"
-            ));
-            for (ns, dev, last) in [(name, "eth0", 2), (net, name, 1)] {
-                // Otherwise this address comes by itself, a while later.
-                run(&format!("ip -n {ns} link set {dev} addrgenmode none"));
-                run(&format!(
-                    "ip -n {ns} addr add fe80::{last}/64 dev {dev} nodad"
-                ));
-                run(&format!("ip -n {ns} addr add {v4}.{last}/24 dev {dev}"));
-                run(&format!(
-                    "ip -n {ns} addr add {v6}:{last}/64 dev {dev} nodad"
-                ));
-                run(&format!("ip -n {ns} link set {dev} up"));
-            }
-            run(&format!("ip -n {name} route add default via {v4}.1"));
-            run(&format!("ip -n {name} route add default via {v6}:1"));
-        }
+        join("home", "10.0.1", "2001:db8:1:");
+        join("relay", "203.0.113", "2001:db8:2:");
         within("internet", || {
             for switch in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
                 fs::write(Path::new("/proc/sys/net").join(switch), "1").unwrap();
@@ -288,17 +323,8 @@ impl World {
 
     /// Starts the box's program; it need not have a tunnel yet.
     pub fn start(&mut self) {
-        let folder = &self.folder;
-        let child = within("home", || {
-            Command::new(env!("CARGO_BIN_EXE_tunnel"))
-                .env("ROOST_DATA", folder.join("data"))
-                .env("ROOST_RUN", folder.join("run"))
-                .env("ROOST_SERVICES", folder.join("services.json"))
-                .env("RUST_BACKTRACE", "1")
-                .spawn()
-                .unwrap()
-        });
-        self.tunnel = Some(Process(child));
+        let services = self.folder.join("services.json");
+        self.tunnel = Some(start_in("home", &self.folder, &services));
         until("the box's program", PATIENCE, || self.status());
     }
 
@@ -333,13 +359,60 @@ impl World {
 
     /// What the box's program answers.
     pub fn ask(&self, call: &Asks) -> Option<Answer> {
-        let mut stream = UnixStream::connect(self.folder.join("run/tunnel.sock")).ok()?;
-        let mut line = serde_json::to_vec(call).unwrap();
-        line.push(b'\n');
-        stream.write_all(&line).ok()?;
-        let mut line = String::new();
-        stream.read_to_string(&mut line).ok()?;
-        Some(serde_json::from_str(&line).unwrap())
+        ask_in(&self.folder, call)
+    }
+
+    /// Has the relay remember who may serve, by its own script; each connection is one run of it, as
+    /// systemd does it there.
+    pub fn remember(&self) {
+        let env = self.folder.join("relay.env");
+        fs::write(&env, "RELAY4=127.0.0.1\nZONES=''\n").unwrap();
+        let state = self.folder.clone();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../terraform/relay/modules/userdata/files/health");
+        let listener = within("relay", || TcpListener::bind((RELAY4, 8077))).unwrap();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let stream = std::os::fd::OwnedFd::from(stream.unwrap());
+                let mut child = Command::new("sh")
+                    .arg(&script)
+                    .env("ROOST_ENV", &env)
+                    .env("STATE_DIRECTORY", &state)
+                    .stdin(stream.try_clone().unwrap())
+                    .stdout(stream)
+                    .spawn()
+                    .unwrap();
+                thread::spawn(move || child.wait());
+            }
+        });
+    }
+
+    /// A second home with a card that has this one's keys, and this generation.
+    pub fn second(&self, generation: &Generation) -> Second {
+        run("ip netns add home2");
+        run("ip -n home2 link set lo up");
+        join("home2", "10.0.3", "2001:db8:3:");
+        let folder = self.folder.join("second");
+        for sub in ["data", "run"] {
+            fs::create_dir_all(folder.join(sub)).unwrap();
+        }
+        for name in ["private.key", "tunnel.json"] {
+            let from = self.folder.join("data").join(name);
+            fs::copy(from, folder.join("data").join(name)).unwrap();
+        }
+        let text = serde_json::to_vec(generation).unwrap();
+        fs::write(folder.join("data").join(GENERATION), text).unwrap();
+        Second {
+            folder,
+            tunnel: None,
+        }
+    }
+
+    /// Starts the program of the second home.
+    pub fn start_second(&self, second: &mut Second) {
+        let services = self.folder.join("services.json");
+        second.tunnel = Some(start_in("home2", &second.folder, &services));
+        until("the second box's program", PATIENCE, || second.status());
     }
 
     /// All that the kernel has at home: addresses, rules, routes.
@@ -353,6 +426,16 @@ impl World {
         ]
         .map(run)
         .concat()
+    }
+}
+
+impl Second {
+    /// What its program says.
+    pub fn status(&self) -> Option<Status> {
+        match ask_in(&self.folder, &Asks::Status)? {
+            Answer::Status(status) => Some(*status),
+            other => panic!("{other:?}"),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::health::facts::{Facts, Told};
 use crate::health::table::Check;
 use crate::health::verdict::{Verdict, failed, note, ok, unknown, warning};
 use crate::web::{rounded, times};
-use roost_service::tunnel::{State, Status};
+use roost_service::tunnel::{Guard, State, Status};
 use std::time::Duration;
 
 /// In the order in which they are shown.
@@ -18,6 +18,16 @@ pub const CHECKS: &[Check] = &[
         to_do: "See whether the internet works at home, and whether the relay runs: `roost relay status`. Mail from \
                 outside waits with its senders meanwhile, for some days.",
         decide: up,
+    },
+    Check {
+        id: "tunnel-alone",
+        what: "No other card serves in this one's place",
+        how: "A card that was restored from a backup has this one's keys. The relay remembers which of them may serve, and \
+              the box asks it every 20 seconds. A note if the relay does not remember that, a warning while it does not \
+              say, failed if it is another card.",
+        to_do: "If this card is the one that is to serve: `roost relay takeover`. If it is the other, switch this one off \
+                for good.",
+        decide: alone,
     },
     Check {
         id: "tunnel-loss",
@@ -88,6 +98,13 @@ fn up(facts: &Facts) -> Verdict {
     match status.state {
         State::Unconfigured => warning("There is no relay yet.")
             .to_do("Make one with `roost relay apply`, or connect one that you have: `roost relay connect`."),
+        State::Replaced => failed(format!("{}.", capital(&status.summary)))
+            .to_do("See below, at `tunnel-alone`."),
+        State::Down if status.heard_s.is_some_and(|heard| heard < HEARD) => {
+            failed(format!("{}.", capital(&status.summary))).to_do(
+                "Wait a minute. If it stays, see whether the relay's programs run: `roost relay status`.",
+            )
+        }
         State::Down => failed(format!(
             "The relay has not answered for {since}. {}",
             status.summary
@@ -96,6 +113,47 @@ fn up(facts: &Facts) -> Verdict {
             "{} has answered for {since}.",
             status.relay.as_deref().unwrap_or("The relay")
         )),
+    }
+}
+
+/// Seconds since the relay was heard, below which it is known to answer.
+const HEARD: u64 = 30;
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
+}
+
+fn alone(facts: &Facts) -> Verdict {
+    let status = match set_up(&facts.tunnel) {
+        Ok(status) => status,
+        Err(not) => return not,
+    };
+    match &status.guard {
+        Some(Guard::Held) => ok("The relay says that it is this one."),
+        Some(Guard::Waiting) => {
+            warning("The relay says that it is this one; the one before may not have noticed yet.")
+                .to_do("Wait a minute.")
+        }
+        Some(Guard::Absent) => {
+            note("The relay does not remember who may serve: nobody would notice a second card with this one's keys.")
+                .to_do(
+                    "Write its programs anew: `roost relay apply`, or `roost relay script` on a machine of your own. \
+                     Until then, never let a card run from which you have restored another.",
+                )
+        }
+        Some(Guard::Replaced(_) | Guard::Unreadable) => {
+            failed(format!("{}.", capital(&status.summary)))
+        }
+        Some(Guard::Asking) if status.heard_s.is_some_and(|heard| heard < HEARD) => {
+            warning("The relay does not say who may serve.").to_do(
+                "Restart the relay in your cloud's console; if that does not help, write its programs anew: \
+                 `roost relay apply`.",
+            )
+        }
+        Some(Guard::Asking) | None => unknown("the relay has not been asked yet"),
     }
 }
 
