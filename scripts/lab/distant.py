@@ -12,6 +12,7 @@ from types import TracebackType
 
 from carrier import Carrier
 from namespaces import Machine, stop
+from relay import MODULE
 from waiting import wait_until
 
 #: This machine, as an emulated box sees it.
@@ -36,7 +37,7 @@ class DistantRelay:
         key.touch(mode=0o600)
         key.write_text(self.machine.run("wg", "genkey"))
         self.public_key = self.machine.run("wg", "pubkey", stdin=key.read_text()).strip()
-        self._program = self.machine.start("wireguard-go", "-f", self._interface, log=folder / "wireguard-go.log")
+        self._programs = [self.machine.start("wireguard-go", "-f", self._interface, log=folder / "wireguard-go.log")]
         settings = ("listen-port", str(PORT), "private-key", str(key))
 
         def set_up() -> bool:
@@ -60,6 +61,19 @@ class DistantRelay:
         """Lets the box with this key in."""
         self._wg("set", self._interface, "peer", public_key, "allowed-ips", f"{BOX}/32")
 
+    def remember(self, folder: Path) -> None:
+        """Has it say which box may serve, as a relay that Roost sets up does: by its script, for each who calls."""
+        folder.mkdir()
+        settings = folder / "relay.env"
+        settings.write_text(f"RELAY4={RELAY}\nZONES=''\n")
+        self._programs.append(
+            self.machine.start(
+                "systemd-socket-activate", "--listen", f"{RELAY}:8077", "--accept", "--inetd",
+                "-E", f"ROOST_ENV={settings}", "-E", f"STATE_DIRECTORY={folder}", "sh", str(MODULE / "files/health"),
+                log=folder / "health.log",
+            )
+        )  # fmt: skip
+
     def _wg(self, *words: str) -> str:
         return self.machine.run("wg", *words)
 
@@ -70,6 +84,6 @@ class DistantRelay:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Switches it off."""
         self._carrier.__exit__(kind, error, trace)
-        stop([self._program])
+        stop(self._programs)
         self.machine.__exit__(kind, error, trace)
         Path(f"/run/wireguard/{self._interface}.sock").unlink(missing_ok=True)

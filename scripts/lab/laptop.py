@@ -100,11 +100,11 @@ class Api:
         text, _, status = said.rpartition("\n")
         return int(status), json.loads(text) if text else None
 
-    def wait_state(self, state: str) -> dict[str, Any]:
+    def wait_state(self, state: str, timeout: float = TUNNEL_TIMEOUT) -> dict[str, Any]:
         """Waits for a state of the tunnel; gives all that the box says of it."""
 
         def there() -> dict[str, Any] | None:
             status, answer = self.call("GET", "tunnel")
             return answer if status == 200 and answer["state"] == state else None
 
-        return wait_until(f"a tunnel that is {state}", there, TUNNEL_TIMEOUT, interval=1.0)
+        return wait_until(f"a tunnel that is {state}", there, timeout, interval=1.0)

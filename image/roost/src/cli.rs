@@ -33,7 +33,7 @@ pub use moving::{ExportArgs, Format, ImportArgs, MailPortArgs};
 pub use relay::{
     BoxKeyArgs, ProjectArgs, RelayApplyArgs, RelayArgs, RelayCommand, RelayConnectArgs,
     RelayCostArgs, RelayDestroyArgs, RelayFinishArgs, RelayLookArgs, RelayPlanArgs,
-    RelayScriptArgs,
+    RelayScriptArgs, RelayTakeoverArgs,
 };
 use roost_bundle::{Hash, PublicKey};
 use std::path::PathBuf;

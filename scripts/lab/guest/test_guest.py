@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from conftest import BOX4, BOX6, MTU, RELAY4, RELAY6, SETUP_TIMEOUT, WIREGUARD, ZONE, World
-from guest import GREETING, HOST, OUTSIDE
+from guest import GREETING, HOST, OUTSIDE, Refused
 from servers import PATIENCE, Echo, call
 from waiting import wait_until
 
@@ -178,7 +178,23 @@ def test_bytes_arrive_as_they_were_sent(tunnel: World) -> None:
     sent = os.urandom(2 << 20)
     port = 8077
     tunnel.guest.run("systemctl", "stop", "roost-health.socket")
-    program = f"import socket;s=socket.create_server(('{RELAY4}',{port}));c=s.accept()[0];b=b''\nwhile len(b)<{len(sent)}:b+=c.recv(65536)\nc.sendall(b)"
+    # The box asks at this port from time to time whether it may serve; it gets no answer meanwhile.
+    program = f"""
+import socket, threading
+
+def echo(caller):
+    came = b""
+    while len(came) < {len(sent)}:
+        part = caller.recv(65536)
+        if not part:
+            return
+        came += part
+    caller.sendall(came)
+
+server = socket.create_server(("{RELAY4}", {port}))
+while True:
+    threading.Thread(target=echo, args=server.accept()[:1]).start()
+"""
     try:
         tunnel.guest.run("systemd-run", "--unit=lab-echo", "--collect", "python3", "-c", program)
         with tunnel.box.socket(socket.AF_INET, socket.SOCK_STREAM) as caller:
@@ -205,6 +221,20 @@ def test_the_relay_tells_the_box_how_it_is(tunnel: World) -> None:
     assert said["reboot_required"] is False
     assert said["uptime"] > 0  # type: ignore[operator]
     assert 0 < said["conntrack"] < said["conntrack_max"] == 65536  # type: ignore[operator]
+
+
+def test_the_relay_remembers_which_box_may_serve(tunnel: World) -> None:
+    """From one call to the next, each of which systemd gives a process of its own."""
+
+    def told() -> list[str]:
+        words = tunnel.guest.run("cat", "/var/lib/roost/holder").split()
+        assert len(words) == 6, words
+        return words
+
+    first = wait_until("the box's first call", told, SLOW, retry_on=(Refused, AssertionError))
+    assert first[1] == "1", first
+    later = wait_until("a later one", lambda: told() if told()[4] != first[4] else None, SLOW)
+    assert later[:4] == first[:4]
 
 
 @pytest.mark.parametrize("port", [22, 8077])

@@ -197,6 +197,30 @@ def test_the_decision_outlives_rules_that_are_loaded_again(running: World) -> No
     wait_for_box(running, True)
 
 
+def test_the_relay_says_which_box_may_serve(running: World) -> None:
+    """The rules are tested beside the tunnel; this is the script as it is rendered."""
+    wait_for_box(running, True)
+
+    def ask(path: str) -> dict[str, object]:
+        answer = running.relay.run(
+            "env", "STATE_DIRECTORY=/etc/roost", "/usr/local/lib/roost/health",
+            stdin=f"GET {path} HTTP/1.1\r\nHost: relay\r\n\r\n",
+        )  # fmt: skip
+        return dict(json.loads(answer.partition("\n\n")[2]))
+
+    first = {"generation": 1, "instance": "aa", "run": "a1"}
+    second = {"generation": 1800000000, "instance": "bb", "run": "b1"}
+    for path, holder in [
+        ("1/aa/a1/new", first), ("1/aa/a1/again", first), ("1/cc/c1/new", first),
+        ("1800000000/bb/b1/new", second), ("1/aa/a1/again", second), ("1800000000/bb/b1/again", second),
+    ]:  # fmt: skip
+        said = ask(f"/holder/{'0f' * 32}/{path}")["holder"]
+        assert isinstance(said, dict)
+        assert holder.items() <= said.items(), (path, said)
+        assert (said["quiet"] < 60) is (holder is second), said
+    assert "holder" not in ask("/")
+
+
 def test_the_box_can_read_how_the_relay_is(running: World) -> None:
     wait_for_box(running, True)
     answer = running.relay.run("/usr/local/lib/roost/health", stdin="GET / HTTP/1.1\r\nHost: relay\r\n\r\n")

@@ -208,8 +208,9 @@ Examples:
   roost restore s3://backups/attic --endpoint https://s3.example.net --key-id KEY
 
 The new card is the same box: name, certificate, paired laptops, accounts, mail and keys. Two boxes with
-the same keys must never run at once: the old card stays out for good. A card from a bucket backs up to
-it again by itself, with the key that it was restored with.")]
+the same keys must never serve at once. With a relay, the old card stands down for good as soon as the
+new one has reached it (`roost relay takeover` is the way back); without one, keep the old card out.
+A card from a bucket backs up to it again by itself, with the key that it was restored with.")]
 pub struct RestoreArgs {
     /// The folder with the backups, or the box's target: s3://BUCKET/PREFIX
     #[arg(value_name = "FOLDER", value_hint = clap::ValueHint::DirPath)]

@@ -58,6 +58,11 @@ pub enum RelayCommand {
     Script(RelayScriptArgs),
     /// Tell the box of a relay that was made by hand or by `roost relay script`
     Connect(RelayConnectArgs),
+    /// Have a card serve again whose place another with the same keys has taken
+    ///
+    /// A card that was restored from a backup takes the place of the one before, which stands down for
+    /// good. This gives the place back, and the other one stands down.
+    Takeover(RelayTakeoverArgs),
 }
 
 /// Whose relay.
@@ -214,6 +219,24 @@ pub struct RelayScriptArgs {
     /// Which box.
     #[command(flatten)]
     pub key: BoxKeyArgs,
+}
+
+/// Options of `roost relay takeover`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  roost relay takeover
+  roost relay takeover --yes --no-wait")]
+pub struct RelayTakeoverArgs {
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Do not wait until the box serves
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Which box.
+    #[command(flatten)]
+    pub which: BoxArgs,
 }
 
 /// Options of `roost relay connect`.

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// Between two looks at the tunnel.
 const EVERY: Duration = Duration::from_secs(2);
+/// Within this, the box does what it was told.
+const SETTLED: Duration = Duration::from_secs(5);
 /// A new machine updates itself and installs what it needs before it answers.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
@@ -26,7 +28,7 @@ const LIMIT: Duration = Duration::from_secs(15 * 60);
 pub struct Status {
     /// The box's WireGuard key.
     pub public_key: String,
-    /// `unconfigured`, `down` or `up`.
+    /// `unconfigured`, `down`, `up` or `replaced`.
     pub state: String,
     /// The same in a sentence.
     pub summary: String,
@@ -207,6 +209,20 @@ impl<'a> Home<'a> {
         Ok(())
     }
 
+    /// Has this card serve though another has taken its place.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] if the box refuses, or cannot be reached.
+    pub fn take_over(&mut self) -> Result<(), Failure> {
+        let step = self.ui.step("tell the box");
+        self.device
+            .api("POST", "/api/v1/relay/takeover", None)
+            .map_err(|e| self.device.failure("cannot change who serves at", e))?;
+        step.done("");
+        Ok(())
+    }
+
     /// Waits until packets get through.
     ///
     /// # Errors
@@ -224,6 +240,11 @@ impl<'a> Home<'a> {
                         None => "up".to_owned(),
                     });
                     return Ok(status);
+                }
+                Ok(status) if status.state == "replaced" && began.elapsed() > SETTLED => {
+                    return Err(Failure::new("this box has stood down")
+                        .because(plain(&status.summary))
+                        .hint("if this card is the one that is to serve: `roost relay takeover`"));
                 }
                 Ok(status) => status.summary,
                 Err(failure) => failure.in_a_line(),

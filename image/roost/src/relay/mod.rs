@@ -18,9 +18,10 @@ mod words;
 
 use crate::cli::{
     BoxKeyArgs, ProjectArgs, RelayArgs, RelayCommand, RelayConnectArgs, RelayDestroyArgs,
-    RelayPlanArgs, RelayScriptArgs,
+    RelayPlanArgs, RelayScriptArgs, RelayTakeoverArgs,
 };
 use crate::device::stop::Stop;
+use crate::device::words::plain;
 use crate::error::Failure;
 use crate::password::agreed;
 use crate::ui::Ui;
@@ -146,6 +147,7 @@ pub fn run(args: &RelayArgs, ui: &Ui) -> Result<(), Failure> {
         RelayCommand::Port25(args) => port25::run(args, ui),
         RelayCommand::Script(args) => script(args, ui),
         RelayCommand::Connect(args) => connect(args, ui),
+        RelayCommand::Takeover(args) => take_over(args, ui),
     }
 }
 
@@ -308,6 +310,42 @@ fn connect(args: &RelayConnectArgs, ui: &Ui) -> Result<(), Failure> {
     let status = home.wait_until_up()?;
     ui.result(
         format!("The box is connected to {endpoint}.\n"),
+        &Result {
+            tunnel: Some(status),
+        },
+    );
+    Ok(())
+}
+
+/// `roost relay takeover`.
+fn take_over(args: &RelayTakeoverArgs, ui: &Ui) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Result {
+        tunnel: Option<home::Status>,
+    }
+    let mut home = Home::of(&args.which, on_ctrl_c()?, ui)?;
+    let status = home.tunnel()?;
+    if status.state != "replaced" {
+        return Err(Failure::new(format!(
+            "{} has not stood down before another card",
+            home.name()
+        ))
+        .because(plain(&status.summary))
+        .hint("if two cards answer to this name, `--box` takes the address of the one that has"));
+    }
+    ui.info(format!("  {}.\n", plain(&status.summary)));
+    let no = "you said no; nothing was changed";
+    let question = "Have this card serve again? The other one stands down";
+    agreed(ui, question, args.yes, "taking a place back", no)?;
+    home.take_over()?;
+    if args.no_wait {
+        let text = "This card takes back its place, as soon as it reaches the relay.\n";
+        ui.result(text, &Result { tunnel: None });
+        return Ok(());
+    }
+    let status = home.wait_until_up()?;
+    ui.result(
+        "This card serves again, and the other one stands down.\n",
         &Result {
             tunnel: Some(status),
         },

@@ -144,6 +144,10 @@ fn tunnel_line(tunnel: &Status) -> String {
     match (tunnel.state.as_str(), tunnel.rtt_ms) {
         ("up", Some(ms)) => format!("up for {since}, {ms:.0} ms to the relay"),
         ("up", None) => format!("up for {since}"),
+        ("replaced", _) => format!(
+            "stood down for {since}: {} (`roost relay takeover` has this card serve again)",
+            plain(&tunnel.summary)
+        ),
         ("unconfigured", _) => "the box knows of no relay: `roost relay apply`".to_owned(),
         _ => format!("down for {since}: {}", plain(&tunnel.summary)),
     }
@@ -221,6 +225,11 @@ mod tests {
         one.relay.as_mut().unwrap().reverse_name = Some("mail.example.org.".into());
         one.port25.as_mut().unwrap().state = "open".into();
         one.blocklists.as_mut().unwrap().lists.remove(1);
+        text += "\n";
+        text += &render(&one, Some("mail.example.org"));
+        let tunnel = one.tunnel.as_mut().unwrap();
+        tunnel.state = "replaced".into();
+        tunnel.summary = "another card with this box's keys serves in place of this one".into();
         text += "\n";
         text += &render(&one, Some("mail.example.org"));
         one.tunnel = None;
