@@ -100,7 +100,7 @@ fn up(facts: &Facts) -> Verdict {
             .to_do("Make one with `roost relay apply`, or connect one that you have: `roost relay connect`."),
         State::Replaced => failed(format!("{}.", capital(&status.summary)))
             .to_do("See below, at `tunnel-alone`."),
-        State::Down if status.heard_s.is_some_and(|heard| heard < HEARD) => {
+        State::Down if is_heard(status) && waits(status) => {
             failed(format!("{}.", capital(&status.summary))).to_do(
                 "Wait a minute. If it stays, see whether the relay's programs run: `roost relay status`.",
             )
@@ -118,6 +118,15 @@ fn up(facts: &Facts) -> Verdict {
 
 /// Seconds since the relay was heard, below which it is known to answer.
 const HEARD: u64 = 30;
+
+fn is_heard(status: &Status) -> bool {
+    status.heard_s.is_some_and(|heard| heard < HEARD)
+}
+
+/// Whether the box would serve if the relay said so.
+fn waits(status: &Status) -> bool {
+    matches!(status.guard, Some(Guard::Asking | Guard::Waiting))
+}
 
 fn capital(text: &str) -> String {
     let mut letters = text.chars();
@@ -147,7 +156,7 @@ fn alone(facts: &Facts) -> Verdict {
         Some(Guard::Replaced(_) | Guard::Unreadable) => {
             failed(format!("{}.", capital(&status.summary)))
         }
-        Some(Guard::Asking) if status.heard_s.is_some_and(|heard| heard < HEARD) => {
+        Some(Guard::Asking) if is_heard(status) => {
             warning("The relay does not say who may serve.").to_do(
                 "Restart the relay in your cloud's console; if that does not help, write its programs anew: \
                  `roost relay apply`.",
