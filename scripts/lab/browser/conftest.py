@@ -4,7 +4,8 @@ Environment, for a box that runs and has no owner yet:
 `ROOST_URL` (e.g. `https://192.0.2.5`) and `ROOST_CODE` (its pairing code).
 
 Or, without a box: `ROOST_PORTAL`, the portal built for this machine. It is started with an empty
-folder; pages then say what does not answer.
+folder, and beside it the backup service that lies in the same folder; pages then say what else does not
+answer.
 
 `ROOST_PICTURES` is a folder for pictures of all pages, should somebody want to look at them.
 """
@@ -21,6 +22,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +54,34 @@ def free_ports() -> list[int]:
         for probe in (one, two):
             probe.bind(("", 0))
         return [probe.getsockname()[1] for probe in (one, two)]
+
+
+@contextmanager
+def backup_service(program: Path, folder: Path) -> Iterator[dict[str, Path]]:
+    """Runs the backup service; gives what tells the portal where it is. No time server has set its clock."""
+    run = folder / "backup-run"
+    for made in (run, folder / "backup", folder / "sockets"):
+        made.mkdir()
+    plain = {"description": "d", "program": "/bin/x", "required": False, "ready_timeout_s": 1, "stop_timeout_s": 1}
+    table = [{**plain, "name": "backup", "user": os.getuid() + 1}, {**plain, "name": "portal", "user": os.getuid()}]
+    (folder / "services.json").write_text(json.dumps(table))
+    (folder / "release.json").write_text(json.dumps({"version": "0.1.0+7"}))
+    env = {
+        "ROOST_DATA": folder / "backup", "ROOST_RUN": run, "ROOST_SERVICES": folder / "services.json", "ROOST_NAME": "roost",
+        "ROOST_RELEASE": folder / "release.json", "ROOST_CHOSEN": folder / "sockets", "ROOST_SOCKETS": folder / "sockets",
+        "ROOST_CONTROL": folder / "init.sock",
+    }  # fmt: skip
+    with (folder / "backup.log").open("wb") as log:
+        service = subprocess.Popen([program], env={k: str(v) for k, v in env.items()}, stdout=log, stderr=log)
+    try:
+        end = time.monotonic() + 20
+        while not (run / "portal.sock").exists():
+            assert service.poll() is None and time.monotonic() < end, (folder / "backup.log").read_text()
+            time.sleep(0.1)
+        yield {"ROOST_BACKUP": run / "laptops.sock", "ROOST_BACKUP_DOOR": run / "portal.sock"}
+    finally:
+        service.terminate()
+        service.wait(20)
 
 
 def answers(url: str) -> bool:
@@ -92,6 +122,8 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
         "ROOST_RESOLVER": folder / "resolver.sock", "ROOST_RESOLV_CONF": folder / "resolv.conf",
         "ROOST_PORTS": f"{https} {http}",
     }
+    beside = ExitStack()
+    run |= beside.enter_context(backup_service(Path(program).with_name("backup"), folder))
     url = f"https://127.0.0.1:{https}"
     with (folder / "log").open("wb") as log:
         portal = subprocess.Popen([program], env={k: str(v) for k, v in run.items()}, stdout=log, stderr=log)
@@ -104,6 +136,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     finally:
         portal.send_signal(signal.SIGTERM)
         portal.wait(20)
+        beside.close()
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ DOMAIN = "example.org"
 #: Not the one that the image of the lab has: for that no password is made.
 ACCOUNT = "carol"
 PAGES = [
-    "", "health", "relay", "dns", f"dns/zone?domain={DOMAIN}", "certificates", "updates", "logs", "laptops", "mail",
+    "", "health", "relay", "dns", f"dns/zone?domain={DOMAIN}", "certificates", "backups", "updates", "logs", "laptops", "mail",
     f"mail/account?name={ACCOUNT}", f"mail/programs?name={ACCOUNT}", "mail/domains", "mail/queue", "security", "activity", "reset", "progress",
 ]  # fmt: skip
 
@@ -59,6 +59,7 @@ def test_the_link_of_the_qr_code_leads_to_a_finished_box(page: Page, box: Box, l
     page.get_by_role("button", name="Finish").click()
     expect(page).to_have_url(f"{box.url}/welcome")
     expect(page.locator("#mail-password")).to_have_text(re.compile(r"^([0-9a-z]{5}-){3}[0-9a-z]{5}$"))
+    expect(page.locator("#recovery-code li")).to_have_count(12)
     look(page, "welcome")
     # It looks again by itself.
     with page.expect_response("**/progress", timeout=PATIENCE_MS) as answer:
@@ -66,6 +67,7 @@ def test_the_link_of_the_qr_code_leads_to_a_finished_box(page: Page, box: Box, l
     assert answer.value.ok
     page.get_by_role("button", name="I have it").click()
     expect(page.locator("#mail-password")).to_have_count(0)
+    expect(page.locator("#recovery-code")).to_have_count(0)
 
 
 def shown(path: str) -> str:
@@ -95,6 +97,37 @@ def test_the_box_is_examined(page: Page, box: Box, look: Look) -> None:
     # It is behind something that can be opened, and is open now.
     expect(page.locator(f"[id='{target}']")).to_be_in_viewport()
     look(page, "health-looked")
+
+
+def test_the_recovery_code_is_shown_to_whoever_confirms(page: Page, box: Box, look: Look) -> None:
+    page.goto(f"{box.url}/backups")
+    expect(page.locator("main")).to_contain_text("no backup yet")
+    expect(page.locator("#recovery-code")).to_have_count(0)
+    page.get_by_label("Nobody looks at my screen").check()
+    page.get_by_role("button", name="Show the code").click()
+    words = page.locator("#recovery-code li")
+    expect(words).to_have_count(12)
+    look(page, "backups-code")
+    page.goto(f"{box.url}/activity")
+    expect(page.locator("main")).to_contain_text("the code that opens backups")
+
+
+def test_a_target_that_does_not_work_is_told_and_its_secret_forgotten(page: Page, box: Box, look: Look) -> None:
+    page.goto(f"{box.url}/backups")
+    page.get_by_label("Place").fill("backups/attic")
+    page.get_by_label("Access key").fill("AKIA1")
+    page.get_by_label("Secret key").fill("wJalrXUtnFEMI")
+    page.get_by_role("button", name="Try it, and use it").click()
+    expect(page.get_by_role("alert")).to_contain_text("begins with s3://")
+    page.get_by_label("Place").fill("s3://backups/attic")
+    page.get_by_label("Address of the server").fill("http://127.0.0.1:1")
+    page.get_by_label("Secret key").fill("wJalrXUtnFEMI")
+    page.get_by_role("button", name="Try it, and use it").click()
+    # The box may have a clock, or none.
+    expect(page.get_by_role("alert")).to_contain_text(re.compile("takes no connection|clock is not set"))
+    expect(page.get_by_label("Place")).to_have_value("s3://backups/attic")
+    assert "wJalrXUtnFEMI" not in page.content()
+    look(page, "backups-refused")
 
 
 def test_a_missing_page_says_so(page: Page, box: Box, look: Look) -> None:

@@ -99,9 +99,9 @@ Examples:
   roost backup target set s3://backups/attic --region eu-central-1 --key-id AKIAIOSFODNN7EXAMPLE
   roost backup target set s3://backups/attic --endpoint https://s3.example.net --key-id KEY --secret-file key.txt
 
-The key needs the rights to list the bucket, to read and to write. Without the right to remove, whoever
-breaks into the box cannot destroy a backup; then old ones are never forgotten, and the bucket grows.
-With it, the newest of seven days, five weeks and twelve months are kept.")]
+The key needs the rights to list the bucket, to read and to write. With the right to remove, the newest
+of seven days, five weeks and twelve months are kept; without, all are, and the bucket grows. Whoever
+breaks into the box has the key: a bucket that keeps versions loses nothing even then.")]
 pub struct BackupTargetSetArgs {
     /// The place: s3://BUCKET/PREFIX; each box has a prefix of its own
     #[arg(value_name = "PLACE")]
