@@ -13,7 +13,7 @@ from conftest import Subject
 COMPRESSED_LIMIT = 80_000_000
 #: Everything in the root file system that may be executed.
 PROGRAMS = {
-    "bin/certificates", "bin/dns", "bin/e2fsck", "bin/init", "bin/mail", "bin/portal", "bin/resolver", "bin/tunnel",
+    "bin/backup", "bin/certificates", "bin/dns", "bin/e2fsck", "bin/init", "bin/mail", "bin/portal", "bin/resolver", "bin/tunnel",
     "bin/updater",
 }
 

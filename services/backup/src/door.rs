@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use roost_backup_repository::wire::{Ask, Call, MAX_CALL, Remote, line, read_line};
 use roost_service::spec::RUN_ENV;
 use roost_service::{backup, update};
-use rustix::net::sockopt::socket_peercred;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use std::io::{self, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -57,10 +57,15 @@ fn serve(
                     std::thread::sleep(BREATHER);
                     continue;
                 };
-                match socket_peercred(&connection) {
-                    Ok(peer) if peer.uid.as_raw() == portal => {}
-                    _ => {
-                        println!("backup: a stranger was not let in");
+                // Not by rustix, whose process numbers cannot be 0: that of another container is.
+                match getsockopt(&connection, PeerCredentials) {
+                    Ok(peer) if peer.uid() == portal => {}
+                    Ok(peer) => {
+                        println!("backup: user {} was not let in", peer.uid());
+                        continue;
+                    }
+                    Err(error) => {
+                        println!("backup: somebody was not let in: {error}");
                         continue;
                     }
                 }

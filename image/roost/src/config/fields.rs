@@ -102,6 +102,7 @@ pub static SECTIONS: &[Section] = &[
             "dns",
             "certificates",
             "resolver",
+            "backup",
         ],
         fields: &[&COMPONENT_PATH, &COMPONENT_SHA256],
     },

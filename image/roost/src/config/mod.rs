@@ -127,6 +127,8 @@ pub enum Component {
     Certificates,
     /// The box's own resolver.
     Resolver,
+    /// The backup service.
+    Backup,
 }
 
 impl Component {
@@ -141,6 +143,7 @@ impl Component {
             "dns" => Some(Self::Dns),
             "certificates" => Some(Self::Certificates),
             "resolver" => Some(Self::Resolver),
+            "backup" => Some(Self::Backup),
             _ => None,
         }
     }
