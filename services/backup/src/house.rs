@@ -199,11 +199,7 @@ impl House {
         };
         let mut inner = self.inner();
         save(&self.data.join(TARGET_FILE), &kept).map_err(not_kept)?;
-        let place = |target: &Target| (target.endpoint.clone(), target.to_string());
-        let is_same = inner
-            .target
-            .as_ref()
-            .is_some_and(|before| place(&before.target) == place(&kept.target));
+        let is_same = (inner.target.as_ref()).is_some_and(|before| same_place(before, &kept));
         println!("backup: backs up to {} from now on", kept.target);
         inner.target = Some(kept);
         inner.wanted = Some(Work::Backup);
@@ -311,7 +307,7 @@ impl House {
 
     /// Keeps what came of something, unless the owner has chosen another target meanwhile.
     fn came_of(&self, kept: &Kept, change: impl FnOnce(&mut State)) {
-        let is_same = self.inner().target.as_ref() == Some(kept);
+        let is_same = (self.inner().target.as_ref()).is_some_and(|now| same_place(now, kept));
         if is_same {
             self.change(change);
         }
@@ -500,6 +496,12 @@ fn made(backup: &Backup, contents: &Contents, at: u64) -> Made {
         added: backup.added,
         manifest: hex::encode(Sha256::digest(contents.to_json())),
     }
+}
+
+/// Whether two keys are for the same backups.
+fn same_place(one: &Kept, other: &Kept) -> bool {
+    let place = |kept: &Kept| (kept.target.endpoint.clone(), kept.target.to_string());
+    place(one) == place(other)
 }
 
 fn short(id: &str) -> &str {

@@ -94,7 +94,11 @@ impl Target {
     ) -> Result<Self, NoTarget> {
         let given = |text: Option<&str>| {
             let text = text.map(str::trim).filter(|text| !text.is_empty());
-            text.map(|text| text.trim_end_matches('/').to_owned())
+            // One slash at the end is what browsers show behind a host.
+            text.map(|text| match text.strip_suffix('/') {
+                Some(host) if !host.ends_with('/') => host.to_owned(),
+                _ => text.to_owned(),
+            })
         };
         let place = place.trim().strip_prefix(S3).ok_or(NoTarget::Scheme)?;
         let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));

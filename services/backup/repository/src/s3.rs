@@ -75,9 +75,10 @@ impl S3 {
             target.region.clone(),
         )
         .map_err(|_| no_endpoint())?;
-        let (connect, silence, rests) = match patience {
-            Patience::Long => (30, 120, &RESTS[..]),
-            Patience::Short => (4, 4, &[][..]),
+        let (connect, silence, whole, rests) = match patience {
+            Patience::Long => (30, 120, None, &RESTS[..]),
+            // A trial has four requests, and whoever waits for it does so for 20 s.
+            Patience::Short => (4, 4, Some(Duration::from_millis(4500)), &[][..]),
         };
         let silence = Some(Duration::from_secs(silence));
         let agent = ureq::Agent::config_builder()
@@ -87,6 +88,7 @@ impl S3 {
             .max_redirects_will_error(false)
             .user_agent("roost")
             .proxy(None)
+            .timeout_global(whole)
             .timeout_connect(Some(Duration::from_secs(connect)))
             .timeout_recv_response(silence)
             .timeout_per_read(silence)
