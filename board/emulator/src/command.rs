@@ -49,7 +49,7 @@ pub fn arguments(
         args.pair("-dtb", device_tree);
     }
     args.pair("-append", &loaded.command_line);
-    network(&mut args, forwards, options.lan_socket.as_deref());
+    network(&mut args, forwards, options);
     match options.machine {
         Machine::Virt => virt(&mut args, options),
         Machine::Raspi3b => raspi3b(&mut args, options),
@@ -114,12 +114,18 @@ fn drive(interface: &str, image: &Path) -> OsString {
 }
 
 /// The network that the guest's interface joins under the id `net`.
-fn network(args: &mut Arguments, forwards: &[Forward], lan_socket: Option<&Path>) {
-    let Some(socket) = lan_socket else {
+fn network(args: &mut Arguments, forwards: &[Forward], options: &Options) {
+    let Some(socket) = &options.lan_socket else {
         args.pair("-netdev", user_network("net", forwards));
         return;
     };
-    args.pair("-netdev", user_network("user", forwards) + ",ipv6=off");
+    let mut user = user_network("user", forwards) + ",ipv6=off";
+    if options.lan_only {
+        // A restricted network drops what is for elsewhere, but resets connections to its own
+        // addresses. So it is a small one, and the guest reaches the other host beside it.
+        user += ",restrict=on,net=10.0.2.0/27";
+    }
+    args.pair("-netdev", user);
     // Datagrams, as QEMU makes this socket at once. A stream's it makes later, and until then
     // the first frame (of a client that connects to a forward) crashes QEMU 10.
     let mut lan = value("dgram,id=lan,local.type=unix,local.path=", socket, "");
@@ -245,6 +251,18 @@ mod tests {
                  -netdev hubport,id=hub-lan,hubid=0,netdev=lan\n\
                  -netdev hubport,id=net,hubid=0\n"
             ),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn one_more_host_as_the_only_way_out() {
+        let mut options = Options::new(Machine::Virt, "card.img", "w");
+        options.lan_socket = Some("w/lan".into());
+        options.lan_only = true;
+        let line = line(&options, &[]);
+        assert!(
+            line.contains("-netdev user,id=user,ipv6=off,restrict=on,net=10.0.2.0/27\n"),
             "{line}"
         );
     }

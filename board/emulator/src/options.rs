@@ -121,6 +121,11 @@ pub struct Options {
     /// IPv6 is then left to that host: QEMU's own network would answer in its place,
     /// whoever a packet is addressed to.
     pub lan_socket: Option<PathBuf>,
+    /// Whether that host is the only way out: QEMU's own network then carries nothing but the
+    /// connections of [`Options::forwards`]. It would otherwise answer in the place of the host for
+    /// IPv4 as well. The guest has 10.0.2.15/24 as always, QEMU what is below 10.0.2.32, and the
+    /// host takes an address above.
+    pub lan_only: bool,
     /// Unix socket that QEMU makes for a second control channel (QMP), for tests that do to the
     /// machine what no guest can: pull its network cable.
     pub monitor_socket: Option<PathBuf>,
@@ -150,6 +155,7 @@ impl Options {
             forwards: Vec::new(),
             control_socket: None,
             lan_socket: None,
+            lan_only: false,
             monitor_socket: None,
             console: workdir.join("console.log"),
             qemu: CommandPrefix::default(),

@@ -480,6 +480,11 @@ pub struct RunArgs {
     /// network's IPv6 router.
     #[arg(long)]
     pub lan: bool,
+    /// That host is the only way out: the emulator carries nothing but the forwarded ports
+    ///
+    /// The host takes an address from 10.0.2.32 to 10.0.2.254; the box has 10.0.2.15/24.
+    #[arg(long, requires = "lan", hide = true)]
+    pub lan_only: bool,
     /// Have QEMU open a second control channel (QMP) at the Unix socket `monitor` in the state folder
     #[arg(long, hide = true)]
     pub monitor: bool,

@@ -107,6 +107,7 @@ pub fn run(args: &RunArgs, ui: &Ui) -> Result<(), Failure> {
     options.control_socket = control.clone();
     let lan = args.lan.then(|| state.join("lan"));
     options.lan_socket = lan.clone();
+    options.lan_only = args.lan_only;
     let monitor = args.monitor.then(|| state.join("monitor"));
     options.monitor_socket = monitor.clone();
     options.console = console.clone();
