@@ -72,10 +72,15 @@ def account(moto: str, folder: Path) -> Aws:
     """An empty account at moto, with an image of a machine."""
     urllib.request.urlopen(urllib.request.Request(f"{moto}/moto-api/reset", method="POST"), timeout=60)
     extra = folder / "extra.json"
-    return Aws(moto, extra, {
-        **ACCOUNT, "AWS_ENDPOINT_URL": moto, "ROOST_AWS_EXTRA": str(extra),
+    return Aws(moto, extra, environment(moto, extra))
+
+
+def environment(url: str, extra: Path) -> dict[str, str]:
+    """How Terraform, its stand-in provider and boto3 find an account."""
+    return {
+        **ACCOUNT, "AWS_ENDPOINT_URL": url, "ROOST_AWS_EXTRA": str(extra),
         "ROOST_AWS_SCHEMA": str(SCHEMA), "AWS_EC2_METADATA_DISABLED": "true",
-    })  # fmt: skip
+    }  # fmt: skip
 
 
 class Project:

@@ -2,15 +2,18 @@
 
     internet ── home ── the emulated network (`neighbour.py`)
 
-The emulator's own router takes every packet over IPv4 that leaves the emulated network for itself too, and
-then two answer. So only IPv6 is sure to get through here; of IPv4 it is counted who tries to send mail.
+A box of `roost run --lan --lan-only` has no other way out, and `Forwards` lead to its ports. Without the second
+option the emulator's own router takes every packet over IPv4 that leaves the emulated network for itself too, and
+then two answer: only IPv6 is sure to get through here then, and of IPv4 it is counted who tries to send mail.
 """
 
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -20,10 +23,14 @@ from waiting import wait_until
 
 #: What the world calls the home's router.
 LINE4, LINE6 = "192.0.2.10", "2001:db8:b::10"
-#: The router's address at home.
-ROUTER4 = "10.0.2.1"
-#: How `roost flash` makes the card of a box that lives here; the emulator's forwards lead to this address.
-CARD = ("--static", "10.0.2.15/24", "--gateway", ROUTER4, "--dns", OWN_ADDRESS)
+#: The router's address at home, and the box's.
+ROUTER4, BOX4 = "10.0.2.65", "10.0.2.15"
+#: How `roost flash` makes the card of a box that lives here.
+CARD = ("--static", f"{BOX4}/24", "--gateway", ROUTER4, "--dns", OWN_ADDRESS)
+#: Ports of the box that forwards lead to.
+PORTS = (25, 53, 110, 143, 443, 465, 587, 993, 995, 4190, 7625)
+#: Bytes that are carried at once.
+PIECE = 65_536
 #: Seconds until a program here runs.
 START_TIMEOUT = 30.0
 RULES = f"""
@@ -63,11 +70,39 @@ zone:
 """
 
 
+#: A provider's resolver behind a home's router; it knows a time server of the box's at home.
+UNBOUND = f"""
+server:
+  interface: {OWN_ADDRESS}
+  interface: {ROUTER4}
+  access-control: ::/0 allow
+  access-control: 0.0.0.0/0 allow
+  username: ""
+  chroot: ""
+  directory: "{{folder}}"
+  pidfile: "{{folder}}/unbound.pid"
+  use-syslog: no
+  logfile: ""
+  module-config: "iterator"
+  cache-max-ttl: 5
+  cache-max-negative-ttl: 5
+  local-data: "time.cloudflare.com. AAAA {OWN_ADDRESS}"
+remote-control:
+  control-enable: no
+forward-zone:
+  name: "."
+  forward-addr: {{resolver}}
+"""
+
+
 class Home:
     """The router, from a box's start on; ends with `with`."""
 
-    def __init__(self, internet: Machine, lan: str, records: str, folder: Path) -> None:
-        """Switches it on. Its name server knows `records`, lines of a zone file, and nothing else on earth."""
+    def __init__(self, internet: Machine, lan: str, records: str, folder: Path, resolver: str | None = None) -> None:
+        """Switches it on. Its name server knows `records`, lines of a zone file, and nothing else on earth.
+
+        With the address of a `resolver` it asks that one instead.
+        """
         folder.mkdir()
         self._open = ExitStack()
         with self._open:
@@ -82,8 +117,33 @@ class Home:
             self._machine.run("nft", "-f", "-", stdin=RULES)
             self._neighbour = self._open.enter_context(Neighbour(lan, within=self._machine.enter))
             self._join()
-            self._name_server(records, folder)
+            if resolver is None:
+                self._name_server(records, folder)
+            else:
+                self._forwarder(resolver, folder)
             self._open = self._open.pop_all()
+
+    @property
+    def machine(self) -> Machine:
+        """The router, where a computer at home stands as well."""
+        return self._machine
+
+    @property
+    def name_server(self) -> str:
+        """What computers at home ask for names."""
+        return OWN_ADDRESS
+
+    def announce(self) -> None:
+        """Tells the home's network again that this is its IPv6 router."""
+        self._neighbour.announce()
+
+    def plug(self, plugged: bool) -> None:
+        """The line works, or it does not."""
+        self._machine.run("ip", "link", "set", "wan", "up" if plugged else "down")
+        if plugged:
+            # They went with it.
+            self._machine.run("ip", "-4", "route", "replace", "default", "via", "192.0.2.1")
+            self._machine.run("ip", "-6", "route", "replace", "default", "via", "2001:db8:b::1")
 
     def _join(self) -> None:
         """Waits for the interface that the neighbour makes."""
@@ -100,7 +160,15 @@ class Home:
         (folder / "root.zone").write_text(ZONE + records)
         settings = folder / "knot.conf"
         settings.write_text(KNOT.format(folder=folder))
-        program = self._machine.start("/usr/sbin/knotd", "-c", str(settings), log=folder / "knot.log")
+        self._start("/usr/sbin/knotd", "-c", str(settings), log=folder / "knot.log")
+
+    def _forwarder(self, resolver: str, folder: Path) -> None:
+        settings = folder / "unbound.conf"
+        settings.write_text(UNBOUND.format(folder=folder, resolver=resolver))
+        self._start("/usr/sbin/unbound", "-d", "-c", str(settings), log=folder / "unbound.log")
+
+    def _start(self, *command: str, log: Path) -> None:
+        program = self._machine.start(*command, log=log)
         self._open.callback(stop, [program])
 
         def answers() -> bool:
@@ -125,3 +193,56 @@ class Home:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Switches it off."""
         self._open.close()
+
+
+class Forwards:
+    """Ports of this machine's loopback that lead to the box's at home, as the emulator's own do. Ends with `with`."""
+
+    def __init__(self, home: Home) -> None:
+        """Opens them; whoever comes while the box is off is turned away."""
+        self._home = home
+        self._listeners: list[socket.socket] = []
+        #: The box's ports, and this machine's.
+        self.ports: dict[int, int] = {}
+        for port in PORTS:
+            listener = socket.create_server(("127.0.0.1", 0))
+            self._listeners.append(listener)
+            self.ports[port] = listener.getsockname()[1]
+            threading.Thread(target=self._accept, args=(listener, port), daemon=True).start()
+
+    def _accept(self, listener: socket.socket, port: int) -> None:
+        # Closing the listener ends this.
+        with suppress(OSError):
+            while True:
+                caller, _ = listener.accept()
+                threading.Thread(target=self._carry, args=(caller, port), daemon=True).start()
+
+    def _carry(self, caller: socket.socket, port: int) -> None:
+        with caller, suppress(OSError):
+            with self._home.machine.inside():
+                box = socket.create_connection((BOX4, port), START_TIMEOUT)
+            with box:
+                box.settimeout(None)
+                back = threading.Thread(target=_pump, args=(box, caller), daemon=True)
+                back.start()
+                _pump(caller, box)
+                back.join()
+
+    def __enter__(self) -> Forwards:
+        """For `with`."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Closes them."""
+        for listener in self._listeners:
+            listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+
+
+def _pump(one: socket.socket, other: socket.socket) -> None:
+    """Carries bytes one way until there are no more."""
+    with suppress(OSError):
+        while piece := one.recv(PIECE):
+            other.sendall(piece)
+    with suppress(OSError):
+        other.shutdown(socket.SHUT_WR)

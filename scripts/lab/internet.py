@@ -8,10 +8,13 @@ Each machine is a network namespace; needs root, and terraform for the relay's f
 from __future__ import annotations
 
 import base64
+import ipaddress
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import namespaces
 import relay as relay_files
@@ -29,6 +32,17 @@ ZONE = "example.org"
 #: Name of the key of zone transfers, and one for tests.
 TRANSFER_KEY = "roost-relay"
 TRANSFER_SECRET = base64.b64encode(bytes(range(32))).decode()
+
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the world calls a relay: its addresses, and the second name server's."""
+
+    public4: str = PUBLIC4
+    public6: str = PUBLIC6
+    second6: str = SECOND6
+
 
 #: What the module that renders the user data is told.
 VARIABLES = {
@@ -58,21 +72,24 @@ def connect_client(client: Machine, internet: Machine) -> None:
     client.route("default", "2001:db8:c::1")
 
 
-def connect_relay(relay: Machine, internet: Machine) -> None:
-    """Lays the relay's cable and sets addresses, routes and the cloud's NAT."""
+def connect_relay(relay: Machine, internet: Machine, place: Place = Place()) -> None:
+    """Lays the relay's cable and sets addresses, routes and the cloud's NAT, in the place of those of a former relay."""
     cable(relay, "ens5", internet, "relay")
-    relay.address("ens5", f"{PRIVATE4}/24", f"{PUBLIC6}/64")
-    internet.address("relay", "10.76.0.1/24", "2001:db8:a::1/64")
+    relay.address("ens5", f"{PRIVATE4}/24", f"{place.public6}/64")
+    network = ipaddress.IPv6Interface(f"{place.public6}/64").network
+    internet.address("relay", "10.76.0.1/24", f"{network[1]}/64")
     relay.route("default", "10.76.0.1")
-    relay.route("default", "2001:db8:a::1")
+    relay.route("default", str(network[1]))
     internet.forward()
     # A cloud's router knows which machine has an address, and does not ask it.
     mac = relay.run("cat", "/sys/class/net/ens5/address").strip()
-    internet.run("ip", "neighbour", "add", SECOND6, "lladdr", mac, "dev", "relay")
+    internet.run("ip", "neighbour", "add", place.second6, "lladdr", mac, "dev", "relay")
     internet.run("nft", "-f", "-", stdin=f"""
+        table ip cloud {{ }}
+        delete table ip cloud
         table ip cloud {{
-            chain in {{ type nat hook prerouting priority dstnat; ip daddr {PUBLIC4} dnat to {PRIVATE4}; }}
-            chain out {{ type nat hook postrouting priority srcnat; ip saddr {PRIVATE4} oifname != "relay" snat to {PUBLIC4}; }}
+            chain in {{ type nat hook prerouting priority dstnat; ip daddr {place.public4} dnat to {PRIVATE4}; }}
+            chain out {{ type nat hook postrouting priority srcnat; ip saddr {PRIVATE4} oifname != "relay" snat to {place.public4}; }}
         }}""")
 
 
@@ -87,24 +104,21 @@ def enforce(relay: Machine) -> None:
     relay.run("nft", "-f", "/etc/roost/relay.nft")
 
 
-class Relay:
-    """The relay of one box, tunnel included: the kernel's WireGuard, or wireguard-go where the kernel has none."""
+class RelayMachine:
+    """A relay as its user data says, tunnel included: the kernel's WireGuard, or wireguard-go where the kernel has none."""
 
-    def __init__(self, internet: Machine, box_public_key: str, folder: Path) -> None:
-        """Makes it as its user data says, and switches it on."""
+    def __init__(self, internet: Machine, user_data: str, key: str, place: Place, folder: Path) -> None:
+        """Switches it on, with the private key that its script `key` would fetch from a store."""
         self._folder = folder
         self._programs: list[subprocess.Popen[bytes]] = []
-        self._outputs = relay_files.render({**VARIABLES, "box_public_key": box_public_key})
         files = folder / "files"
-        relay_files.write(str(self._outputs["user_data"]), files)
-        # The script `key` puts it there, from a store that is not here.
-        key = files / "etc/wireguard/roost.key"
-        key.touch(mode=0o600)
-        key.write_text(_wg("genkey"))
-        self.public_key = _wg("pubkey", stdin=key.read_text()).strip()
+        relay_files.write(user_data, files)
+        kept = files / "etc/wireguard/roost.key"
+        kept.touch(mode=0o600)
+        kept.write_text(key)
         self.machine = Machine("relay", files)
         try:
-            connect_relay(self.machine, internet)
+            connect_relay(self.machine, internet, place)
             enforce(self.machine)
             self.up()
         except BaseException:
@@ -123,6 +137,39 @@ class Relay:
         ):
             self._programs.append(self.machine.start(*command, log=self._folder / f"{name}.log"))
 
+    def zones(self) -> str:
+        """How its name server stands."""
+        return self.machine.run("sh", "-c", "knotc -c /etc/knot/knot.conf zone-status 2>&1", check=False)
+
+    def up(self) -> None:
+        """Brings its end of the tunnel up."""
+        self.machine.run("wg-quick", "up", "roost0")
+
+    def down(self) -> None:
+        """Takes its end of the tunnel away, and with it the program that it may have."""
+        self.machine.run("wg-quick", "down", "roost0", check=False)
+
+    def __enter__(self) -> Self:
+        """For `with`."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Switches it off."""
+        namespaces.stop(self._programs)
+        self.down()
+        self.machine.__exit__(kind, error, trace)
+
+
+class Relay(RelayMachine):
+    """The relay of one box, from user data that is rendered here."""
+
+    def __init__(self, internet: Machine, box_public_key: str, folder: Path) -> None:
+        """Makes it as its user data says, and switches it on."""
+        self._outputs = relay_files.render({**VARIABLES, "box_public_key": box_public_key})
+        key = _wg("genkey")
+        self.public_key = _wg("pubkey", stdin=key).strip()
+        super().__init__(internet, str(self._outputs["user_data"]), key, Place(), folder)
+
     @property
     def outside(self) -> dict[str, object]:
         """Where the internet reaches the box, and who has copies of its zones, as `roost relay apply` tells it."""
@@ -131,10 +178,6 @@ class Relay:
             "second_name_server": [PUBLIC4, SECOND6],
             "secondary": {"addresses": [RELAY4, RELAY6], "key": TRANSFER_KEY, "secret": TRANSFER_SECRET},
         }
-
-    def zones(self) -> str:
-        """How its name server stands."""
-        return self.machine.run("sh", "-c", "knotc -c /etc/knot/knot.conf zone-status 2>&1", check=False)
 
     @property
     def text(self) -> dict[str, object]:
@@ -149,24 +192,6 @@ class Relay:
             "address6": self._outputs["box_ipv6"],
             "mtu": int(MTU),
         }
-
-    def up(self) -> None:
-        """Brings its end of the tunnel up."""
-        self.machine.run("wg-quick", "up", "roost0")
-
-    def down(self) -> None:
-        """Takes its end of the tunnel away, and with it the program that it may have."""
-        self.machine.run("wg-quick", "down", "roost0", check=False)
-
-    def __enter__(self) -> Relay:
-        """For `with`."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Switches it off."""
-        namespaces.stop(self._programs)
-        self.down()
-        self.machine.__exit__(kind, error, trace)
 
 
 def _wg(command: str, stdin: str = "") -> str:

@@ -36,6 +36,15 @@ class Laptop:
         self.password.write_text(password)
         self.password.chmod(0o600)
 
+    @classmethod
+    def of(cls, roost: Path, folder: Path) -> Laptop:
+        """A computer that is there already, with its folder `config`."""
+        made = cls.__new__(cls)
+        made.name, made.folder, made._roost = folder.name, folder, roost
+        made.environment = {**os.environ, "XDG_CONFIG_HOME": str(folder / "config")}
+        made.password = folder / "admin-password"
+        return made
+
     def run(self, *arguments: str, expect: int | None = 0, wrap: Sequence[str] = ()) -> list[dict[str, Any]]:
         """Runs a command, as the last arguments of `wrap`; `expect` is its exit code, `None` for any. Gives its events."""
         done = subprocess.run(

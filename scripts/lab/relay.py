@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -63,6 +64,12 @@ def files(user_data: str) -> dict[str, tuple[str, int]]:
         entry["path"]: (entry["content"], int(entry.get("permissions", "0644"), 8))
         for entry in document["write_files"]
     }
+
+
+def environment(user_data: str) -> dict[str, str]:
+    """What the relay's scripts read."""
+    content, _ = files(user_data)["/etc/roost/relay.env"]
+    return dict(word.split("=", 1) for word in shlex.split(content))
 
 
 def write(user_data: str, folder: Path) -> None:

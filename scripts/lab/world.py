@@ -208,6 +208,7 @@ class World:
         self._programs: list[subprocess.Popen[bytes]] = []
         self._zones: list[Zone] = []
         self._delegations: dict[str, list[str]] = {}
+        self._pointers: dict[str, str] = {}
         self.machine = Machine("world")
         try:
             cable(self.machine, "eth0", internet, "world")
@@ -256,9 +257,9 @@ class World:
         self._publish_org()
 
     def reverse(self, addresses: Sequence[str], name: str) -> None:
-        """What a cloud is told: the name that an address has."""
-        pointers = [pointer_of(address) for address in addresses]
-        self._publish_root([f"{pointer} IN PTR {name}." for pointer in pointers])
+        """What a cloud is told: the name that an address has, until another."""
+        self._pointers |= {pointer_of(address): name for address in addresses}
+        self._publish_root([f"{pointer} IN PTR {its}." for pointer, its in self._pointers.items()])
 
     def _resolve(self) -> None:
         folder = self._folder / "unbound"

@@ -121,10 +121,9 @@ pub struct Options {
     /// IPv6 is then left to that host: QEMU's own network would answer in its place,
     /// whoever a packet is addressed to.
     pub lan_socket: Option<PathBuf>,
-    /// Whether that host is the only way out: QEMU's own network then carries nothing but the
-    /// connections of [`Options::forwards`]. It would otherwise answer in the place of the host for
-    /// IPv4 as well. The guest has 10.0.2.15/24 as always, QEMU what is below 10.0.2.32, and the
-    /// host takes an address above.
+    /// Whether that host is all that there is on the guest's network, over IPv4 too. QEMU then has no
+    /// network of its own, so [`Options::forwards`] must be empty: it would reset the others'
+    /// connections even if it is told to let nothing out (`restrict=on`, libslirp 4.8).
     pub lan_only: bool,
     /// Unix socket that QEMU makes for a second control channel (QMP), for tests that do to the
     /// machine what no guest can: pull its network cable.

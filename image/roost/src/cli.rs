@@ -480,9 +480,7 @@ pub struct RunArgs {
     /// network's IPv6 router.
     #[arg(long)]
     pub lan: bool,
-    /// That host is the only way out: the emulator carries nothing but the forwarded ports
-    ///
-    /// The host takes an address from 10.0.2.32 to 10.0.2.254; the box has 10.0.2.15/24.
+    /// Nobody but that host is on the box's network: no DHCP, no way out, no forwarded ports
     #[arg(long, requires = "lan", hide = true)]
     pub lan_only: bool,
     /// Have QEMU open a second control channel (QMP) at the Unix socket `monitor` in the state folder

@@ -93,6 +93,7 @@ pub fn run(args: &RunArgs, ui: &Ui) -> Result<(), Failure> {
     options.cpus = args.cpus;
     options.forwards = PORTS
         .iter()
+        .filter(|_| !args.lan_only)
         .map(|(port, _)| Forward {
             host_addr: Ipv4Addr::LOCALHOST,
             host_port: if args.port_offset == 0 {
@@ -484,6 +485,9 @@ fn welcome(
         Some((name, address)) => (name.as_str(), address.as_str()),
         None => ("NAME", "NAME@DOMAIN"),
     };
+    if forwards.is_empty() {
+        return "\nThe box answers on its own network alone. Ctrl-C shuts it down.".to_owned();
+    }
     let mut text = String::from("\nThe box answers on this machine (127.0.0.1):\n");
     for (port, what) in PORTS {
         if let Some(host) = forwards.get(port) {
