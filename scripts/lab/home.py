@@ -108,6 +108,8 @@ class Home:
         with self._open:
             self._machine = self._open.enter_context(Machine("home"))
             cable(self._machine, "wan", internet, "home")
+            # A line that is down for a while comes back with the address it had.
+            self._machine.sysctl("net/ipv6/conf/wan/keep_addr_on_down", "1")
             self._machine.address("wan", f"{LINE4}/24", f"{LINE6}/64")
             internet.address("home", "192.0.2.1/24", "2001:db8:b::1/64")
             internet.route(str(ANNOUNCED), LINE6)

@@ -109,6 +109,7 @@ class RelayMachine:
 
     def __init__(self, internet: Machine, user_data: str, key: str, place: Place, folder: Path) -> None:
         """Switches it on, with the private key that its script `key` would fetch from a store."""
+        self.place = place
         self._folder = folder
         self._programs: list[subprocess.Popen[bytes]] = []
         files = folder / "files"

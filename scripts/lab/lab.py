@@ -2,7 +2,7 @@
 
     world (root, org, resolver, ACME) ┐                      ┌─ relay, from the user data that the cloud was given
     cloud (AWS by moto) ──────────────┼── internet ──────────┤
-    strict (Postfix) ─────────────────┤   (1:1 NAT)          └─ home (router, NAT) ── box
+    strict (Postfix), exact (Exim) ───┤   (1:1 NAT)          └─ home (router, NAT) ── box
     phone ────────────────────────────┘                             └── desk, the owner's computer
 
 Needs root, terraform and what `scripts/setup test` installs.
@@ -23,6 +23,7 @@ from typing import Any
 
 import aws
 from cloud import Cloud
+from exact import ExactExim
 from home import Forwards, Home
 from internet import connect_client, why_not as _why_no_namespaces
 from namespaces import Machine
@@ -33,8 +34,9 @@ LAB = Path(__file__).resolve().parent
 CHECKOUT = LAB.parents[1]
 #: Playwright's Python.
 BROWSER = CHECKOUT / "build/tools/bin/python"
-#: Mail domain of the strict peer, and three bytes of its address.
+#: Mail domains of the two strict peers, and three bytes of their addresses.
 STRICT, STRICT_NETWORK = "strict.org", "198.51.102"
+EXACT, EXACT_NETWORK = "exact.org", "198.51.103"
 #: A blocklist that knows nobody but its test point (RFC 5782, section 5).
 BLOCKLIST = ("2.0.0.127.zen.spamhaus.org. A 127.0.0.2",)
 #: Seconds between two advertisements of the home's router.
@@ -70,12 +72,18 @@ class Lab:
             (files / "etc/resolv.conf").write_text(f"nameserver {RESOLVER}\n")
             self.phone = self._open.enter_context(Machine("phone", files))
             connect_client(self.phone, self.internet)
-            (folder / "strict").mkdir()
             self.strict = self._open.enter_context(StrictPostfix(self.internet, STRICT, STRICT_NETWORK, roots, folder / "strict"))
-            self.world.reverse([self.strict.address], self.strict.host)
-            self.world.publish([*self.strict.records(), *BLOCKLIST])
+            self.exact = self._open.enter_context(ExactExim(self.internet, EXACT, EXACT_NETWORK, folder / "exact"))
+            for peer in self.peers:
+                self.world.reverse([peer.address], peer.host)
+            self.world.publish([*(line for peer in self.peers for line in peer.records()), *BLOCKLIST])
             self.cloud = self._open.enter_context(Cloud(self.internet, folder / "cloud", self.world.reverse))
             self._open = self._open.pop_all()
+
+    @property
+    def peers(self) -> tuple[StrictPostfix, ExactExim]:
+        """The mail servers of others."""
+        return self.strict, self.exact
 
     def open_home(self, lan: str) -> tuple[Home, dict[int, int]]:
         """The home of a box whose network's socket is at `lan`, and forwards to the box's ports.
@@ -106,13 +114,13 @@ class Lab:
             text = text.replace(f"\n[{table}]\n", f"\n[{table}]\n{lines}\n")
         config.write_text(text)
 
-    def authority(self) -> dict[str, object]:
+    def authority(self, *, agreed: bool) -> dict[str, object]:
         """What a box is told instead of Let's Encrypt, whose part the world's authority plays."""
-        return {"directory": {"url": DIRECTORY}, "roots_pem": self.world.authority_file.read_text(), "terms_agreed": True}
+        return {"directory": {"url": DIRECTORY}, "roots_pem": self.world.authority_file.read_text(), "terms_agreed": agreed}
 
     def call(self, host: str, address: str, password: str, *action: str) -> str:
         """What `phone.py` prints."""
-        place = ("env", f"SSL_CERT_FILE={self.roots}")
+        place = ("env", f"SSL_CERT_FILE={self.roots}", f"REQUESTS_CA_BUNDLE={self.roots}")
         return self.phone.run(*place, "/usr/bin/python3", str(LAB / "phone.py"), host, address, password, *action).strip()
 
     def __enter__(self) -> Lab:

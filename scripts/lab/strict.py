@@ -1,7 +1,7 @@
 """Somebody else's mail server that refuses what is not proven: Debian's Postfix with the usual programs around it.
 
-It takes mail from a host whose name and address lead to each other (FCrDNS), with SPF (policyd-spf), DKIM (OpenDKIM),
-each over TLS. It sends by the receiver's MTA-STS policy (postfix-mta-sts-resolver), by DANE where there is none.
+It takes mail over TLS alone, from a host whose name and address lead to each other (FCrDNS), with SPF (policyd-spf),
+DKIM (OpenDKIM) and DMARC (OpenDMARC). It sends by the receiver's MTA-STS policy (postfix-mta-sts-resolver), by DANE where there is none.
 Its own domain lies in `org`, with a TLSA record for the key that it shows.
 """
 
@@ -25,7 +25,9 @@ from world import RESOLVER4, TTL, anchor
 
 #: What the machine's programs ask, and believe.
 RESOLV_CONF = f"nameserver {RESOLVER4}\noptions edns0 trust-ad timeout:5\n"
-MILTER_PORT, POLICY_PORT = 8891, 8461
+MILTER_PORT, DMARC_PORT, POLICY_PORT = 8891, 8893, 8461
+#: What `scripts/setup test` unpacks, as it would take the place of other packages, or bring a database with it.
+PEERS = Path(__file__).resolve().parents[2] / "build/peers"
 
 
 class Peer:
@@ -34,6 +36,7 @@ class Peer:
     def __init__(self, internet: Machine, domain: str, network: str, folder: Path, files: Path) -> None:
         """Makes the machine and lays its cable; `network` is three bytes of its address."""
         self.domain, self.host, self.address = domain, f"mx.{domain}", f"{network}.10"
+        folder.mkdir(exist_ok=True)
         settings = files / "etc/peer"
         settings.mkdir(parents=True, exist_ok=True)
         (files / "etc/resolv.conf").write_text(RESOLV_CONF)
@@ -87,6 +90,14 @@ class Peer:
         found = self.machine.run("sh", "-c", look, "sh", message_id, check=False)
         return parse(found.encode()) if found else None
 
+    def verdict(self, message: EmailMessage) -> dict[str, str]:
+        """What it found of a message that it took: `SPF`, `DKIM` (of each signature), `DMARC` if it knows that, `FCrDNS`, `TLS`."""
+        raise NotImplementedError
+
+    def sent(self, to: str) -> str:
+        """How the last server of this name that it sent to was known to be the right one, in its own word."""
+        raise NotImplementedError
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Ends it."""
         namespaces.stop(self._programs)
@@ -105,10 +116,12 @@ class StrictPostfix(Peer):
             self.machine.run("postconf", "-F", "*/*/chroot=n")
             self.machine.run("postconf", "-M", "spf/unix=spf unix - n n - 0 spawn user=nobody argv=/usr/bin/policyd-spf /etc/peer/spf.conf")
             self.start("opendkim", "/usr/sbin/opendkim", "-f", "-x", "/etc/peer/opendkim.conf")
+            libraries = f"LD_LIBRARY_PATH={PEERS}/usr/lib:{PEERS}/usr/lib/x86_64-linux-gnu"
+            self.start("opendmarc", "env", libraries, f"{PEERS}/usr/sbin/opendmarc", "-f", "-c", "/etc/peer/opendmarc.conf")
             self.start("mta-sts", "env", "SSL_CERT_FILE=/etc/peer/roots.pem", "/usr/bin/mta-sts-daemon", "-c", "/etc/peer/mta-sts.yml")
             self._postfix = self.machine.start("postfix", "start-fg", log=folder / "postfix.log")
             wait_until("Postfix", lambda: "daemon started" in self.log(), START_TIMEOUT)
-            for port in (MILTER_PORT, POLICY_PORT):
+            for port in (MILTER_PORT, DMARC_PORT, POLICY_PORT):
                 listens = f"sport = :{port}"
                 wait_until(f"port {port} of {domain}", lambda: str(port) in self.machine.run("ss", "-Hltn", listens), START_TIMEOUT)
         except BaseException:
@@ -116,19 +129,29 @@ class StrictPostfix(Peer):
             raise
 
     def verdict(self, message: EmailMessage) -> dict[str, str]:
-        """What it found of a message that it took."""
+        """What it found."""
         said = " ".join(str(value) for value in message.get_all("Authentication-Results", []))
         spf = " ".join(str(value) for value in message.get_all("Received-SPF", []))
         received = str(message["Received"])
         return {
             "SPF": spf.partition(" ")[0].lower(),
             "DKIM": ", ".join(re.findall(r"dkim=(\w+)", said)),
+            "DMARC": (re.findall(r"dmarc=(\w+)", said) or ["none"])[0],
             "FCrDNS": "pass" if re.search(r"\(mail\.\S+ \[", received) else received,
             "TLS": (re.findall(r"using (TLSv[\d.]+)", received) or ["none"])[0],
         }
 
+    def policy(self, domain: str) -> str:
+        """What Postfix is told by a domain's MTA-STS policy; empty if it has none."""
+        return self.machine.run("postmap", "-q", domain, f"socketmap:inet:127.0.0.1:{POLICY_PORT}:postfix", check=False).strip()
+
+    def waits(self, message: EmailMessage) -> bool:
+        """Whether a message of its own could not be delivered yet, and stays."""
+        queued = re.search(r"(\w+): message-id=" + re.escape(str(message["Message-ID"])), self.log())
+        return queued is not None and re.search(queued[1] + r": .*status=deferred", self.log()) is not None
+
     def sent(self, to: str) -> str:
-        """How the last connection to a server was known to be the right one, as Postfix says it."""
+        """`Verified` is the policy's or DANE's word; without either it would be `Untrusted`."""
         found = re.findall(r"(\w+) TLS connection established to " + re.escape(to), self.log())
         return found[-1] if found else "none"
 
@@ -155,7 +178,6 @@ def _with_settings(files: Path, domain: str, roots: str) -> Path:
 Mode v
 Socket inet:{MILTER_PORT}@127.0.0.1
 AuthservID mx.{domain}
-AlwaysAddARHeader yes
 Nameservers {RESOLVER4}
 TrustAnchorFile /etc/peer/root.anchor
 On-NoSignature reject
@@ -164,6 +186,17 @@ On-KeyNotFound reject
 UserID nobody
 Syslog no
 LogWhy yes
+""")
+    (settings / "opendmarc.conf").write_text(f"""
+Socket inet:{DMARC_PORT}@127.0.0.1
+AuthservID mx.{domain}
+TrustedAuthservIDs mx.{domain}
+RejectFailures true
+RequiredHeaders true
+SPFSelfValidate true
+SPFIgnoreResults true
+UserID nobody
+Syslog false
 """)
     (settings / "mta-sts.yml").write_text(f"""
 host: 127.0.0.1
@@ -188,7 +221,7 @@ smtpd_client_restrictions = permit_mynetworks, reject_unknown_client_hostname
 smtpd_helo_restrictions = permit_mynetworks, reject_unknown_helo_hostname
 smtpd_sender_restrictions = permit_mynetworks, reject_unknown_sender_domain
 smtpd_recipient_restrictions = permit_mynetworks, reject_unauth_destination, check_policy_service unix:private/spf
-smtpd_milters = inet:127.0.0.1:{MILTER_PORT}
+smtpd_milters = inet:127.0.0.1:{MILTER_PORT}, inet:127.0.0.1:{DMARC_PORT}
 milter_default_action = tempfail
 smtpd_tls_security_level = encrypt
 smtpd_tls_received_header = yes
@@ -202,6 +235,7 @@ smtp_tls_loglevel = 1
 queue_run_delay = 5s
 minimal_backoff_time = 5s
 maximal_backoff_time = 10s
+smtp_connect_timeout = 10s
 virtual_mailbox_domains = {domain}
 virtual_mailbox_base = /{MAIL}
 virtual_mailbox_maps = static:inbox/
