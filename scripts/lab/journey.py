@@ -137,10 +137,9 @@ def connect(journey: Journey) -> None:
     journey.chapter("the relay is made")
     delegate(journey)
     journey.chapter("the domain is delegated")
-    # Before there is consent, so that nobody is looked for who is not in this world.
-    assert journey.api.call("PUT", "certificates", journey.lab.authority(agreed=False)) == (204, None)
     address = applied["relay"]["public_ipv4"]
-    finished = owner.roost("relay", "finish", "--yes", "--agree-terms")
+    # With --agree-terms the box would look for Let's Encrypt, which is not in this world.
+    finished = owner.roost("relay", "finish", "--yes")
     relay = next(event["relay"] for event in finished if "relay" in event)
     assert relay["reverse_name"].rstrip(".") == journey.account.host
     journey.wait("the reverse name", lambda: journey.account.host in world.machine.run("dig", f"@{lab.RESOLVER}", "-x", address, "+short"))
@@ -157,14 +156,23 @@ def delegate(journey: Journey) -> None:
 
 
 def certified(journey: Journey) -> None:
-    """The world's authority plays the part of Let's Encrypt, to whose terms alone `finish` can agree."""
+    """The world's authority plays the part of Let's Encrypt; so it is named, where `relay finish` alone would do."""
     assert journey.api is not None
-    assert journey.api.call("PUT", "certificates", journey.lab.authority(agreed=True)) == (204, None)
+    journey.owner.roost("certificates", "agree", "--yes", *journey.lab.authority, counted=False)
+
+    again: set[str] = set()
 
     def valid() -> bool:
         status, told = journey.api.call("GET", "certificates")
-        found = {one["id"]: one["state"] for one in told["certificates"]} if status == 200 else {}
-        return found == {"mail": "valid", DOMAIN: "valid"}
+        if status != 200:
+            return False
+        for one in told["certificates"]:
+            # A busy machine's box may miss an answer, and would wait five minutes; an owner who looks asks again.
+            if one.get("failure") and one["state"] != "valid" and one["id"] not in again:
+                again.add(one["id"])
+                journey.say(f"{one['id']} is ordered again: {one['failure']['why']}")
+                journey.api.call("POST", f"certificates/{one['id']}/renew")
+        return {one["id"]: one["state"] for one in told["certificates"]} == {"mail": "valid", DOMAIN: "valid"}
 
     journey.wait("certificates", valid, ORDER_TIMEOUT)
     world = journey.lab.world
@@ -245,7 +253,7 @@ def bad_update(journey: Journey) -> None:
     last = owner.roost("status", counted=False)[-1]["update"]["last"]
     why = last["rolled_back"]["summary"]
     assert "mail was started again" in why, (result, last)
-    letter = journey.phone("subject", f"+{last['to']['number']} did not work")
+    letter = journey.phone("about", f"+{last['to']['number']} did not work")
     assert "mail was started again" in parse(letter.encode()).get_content().replace("\n", " "), letter
     journey.say(f"the box says of the bad version: {why}")
     journey.chapter("a bad version was left again")

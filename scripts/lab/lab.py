@@ -41,6 +41,8 @@ EXACT, EXACT_NETWORK = "exact.org", "198.51.103"
 BLOCKLIST = ("2.0.0.127.zen.spamhaus.org. A 127.0.0.2",)
 #: Seconds between two advertisements of the home's router.
 ANNOUNCED_EVERY_S = 3.0
+#: Seconds for what a phone does, which may be to wait for mail.
+PHONE_TIMEOUT = 180.0
 #: Seconds for one command; the first build of a machine takes longer.
 COMMAND_TIMEOUT = 1800.0
 
@@ -114,14 +116,16 @@ class Lab:
             text = text.replace(f"\n[{table}]\n", f"\n[{table}]\n{lines}\n")
         config.write_text(text)
 
-    def authority(self, *, agreed: bool) -> dict[str, object]:
-        """What a box is told instead of Let's Encrypt, whose part the world's authority plays."""
-        return {"directory": {"url": DIRECTORY}, "roots_pem": self.world.authority_file.read_text(), "terms_agreed": agreed}
+    @property
+    def authority(self) -> tuple[str, ...]:
+        """Options of `roost certificates agree` that name the world's authority."""
+        return "--directory", DIRECTORY, "--roots", str(self.world.authority_file)
 
     def call(self, host: str, address: str, password: str, *action: str) -> str:
         """What `phone.py` prints."""
         place = ("env", f"SSL_CERT_FILE={self.roots}", f"REQUESTS_CA_BUNDLE={self.roots}")
-        return self.phone.run(*place, "/usr/bin/python3", str(LAB / "phone.py"), host, address, password, *action).strip()
+        command = (*place, "/usr/bin/python3", str(LAB / "phone.py"), host, address, password, *action)
+        return self.phone.run(*command, timeout=PHONE_TIMEOUT).strip()
 
     def __enter__(self) -> Lab:
         """For `with`."""

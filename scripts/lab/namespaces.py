@@ -69,9 +69,9 @@ class Machine:
         """Of the process that keeps the namespace."""
         return self._holder.pid
 
-    def run(self, *command: str, stdin: str | None = None, check: bool = True) -> str:
-        """Runs a command in it and returns what it printed; a failure carries all that it said."""
-        done = subprocess.run([*self.enter, *command], input=stdin, capture_output=True, text=True, timeout=60)
+    def run(self, *command: str, stdin: str | None = None, check: bool = True, timeout: float = 60) -> str:
+        """Runs a command in it, for `timeout` seconds at most, and returns what it printed; a failure carries all that it said."""
+        done = subprocess.run([*self.enter, *command], input=stdin, capture_output=True, text=True, timeout=timeout)
         if check and done.returncode != 0:
             raise RuntimeError(f"{self.name}: {' '.join(command)}: {done.stdout}{done.stderr}")
         return done.stdout

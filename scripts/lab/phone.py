@@ -2,7 +2,7 @@
 
 usage: phone.py HOST ADDRESS PASSWORD send TO SUBJECT   prints the message's id
        phone.py HOST ADDRESS PASSWORD imap ID           prints the message, once it is there
-       phone.py HOST ADDRESS PASSWORD subject TEXT      prints the message with this in its subject, once it is there
+       phone.py HOST ADDRESS PASSWORD about TEXT        prints the message with this in its subject, once it is there
        phone.py HOST ADDRESS PASSWORD jmap ID           prints its subject
        phone.py HOST ADDRESS PASSWORD calendar TITLE    enters an event, and prints the title as another look finds it
 
@@ -64,7 +64,7 @@ def imap(host: str, address: str, password: str, message_id: str) -> str:
         return fetch(client, found)[0].decode(errors="replace")
 
 
-def subject(host: str, address: str, password: str, text: str) -> str:
+def about(host: str, address: str, password: str, text: str) -> str:
     """Waits for a message in the inbox with a text in its subject."""
     with imaplib.IMAP4_SSL(host, timeout=TIMEOUT, ssl_context=ssl.create_default_context()) as client:
         client.login(name_of(address), password)
@@ -119,8 +119,8 @@ def main() -> None:
             print(send(host, address, password, to, subject))
         case [host, address, password, "imap", message_id]:
             print(imap(host, address, password, message_id))
-        case [host, address, password, "subject", text]:
-            print(subject(host, address, password, text))
+        case [host, address, password, "about", text]:
+            print(about(host, address, password, text))
         case [host, address, password, "jmap", message_id]:
             print(jmap(host, address, password, message_id))
         case [host, address, password, "calendar", title]:

@@ -49,3 +49,4 @@ def test_the_journey(journey: Journey) -> None:
     chapters.another_relay(journey)
     chapters.line_down(journey)
     journey.chapter("the end")
+    journey.say(f"commands: {', '.join(journey.owner.count.commands)}; fields: {', '.join(journey.owner.count.fields)}")
