@@ -277,7 +277,7 @@ fn in_words(number: u64, replaced: &Replaced) -> String {
     };
     let at = time(replaced.at_s);
     let which = match replaced.by {
-        by if by == number => "a copy of this card, started after it,".to_owned(),
+        by if by == number => "a copy of this card".to_owned(),
         by if by >= FIRST_TIME => {
             format!("another card with this box's keys, made on {},", time(by))
         }
@@ -631,7 +631,7 @@ mod tests {
         connected to the relay relay.example.org:51820; this card serves as soon as the one before it has surely stopped, in about a minute
         another card with this box's keys, made on 2026-05-03 03:09 UTC, serves in place of this one since 2026-05-28 20:26 UTC; this one has stood down
         another card with this box's keys serves in place of this one since 2026-05-28 20:26 UTC; this one has stood down
-        a copy of this card, started after it, serves in place of this one since 2026-05-28 20:26 UTC; this one has stood down
+        a copy of this card serves in place of this one since 2026-05-28 20:26 UTC; this one has stood down
         ");
     }
 

@@ -182,7 +182,7 @@ fn a_copy_of_a_card_that_is_started_later_serves() {
     });
     let said = world.status().unwrap().summary;
     assert!(
-        said.starts_with("a copy of this card, started after it,"),
+        said.starts_with("a copy of this card serves in place of this one"),
         "{said}"
     );
     watch(&mut world, &second, SERVES, |_, second| {
