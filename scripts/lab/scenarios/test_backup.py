@@ -17,6 +17,8 @@ PASSWORD = "wobbly lantern orbits quietly"
 CARD_TIMEOUT = 900
 #: Bytes that a second backup may add when a few messages have come: much less than the first.
 SMALL = 2_000_000
+#: What tells a restored card from the one before.
+GENERATION = "services/tunnel/generation.json"
 #: Files of a backup that a box is known by.
 KEYS = ("services/mail/", "services/dns/", "services/tunnel/", "services/portal/identity.pem")
 
@@ -94,6 +96,9 @@ def test_new_card_is_the_same_box(boot: Boot, subject: Subject, tmp_path: Path) 
     assert third["sent"] < first["sent"], (first, third)
     assert laptop.run("backup", "code", *at)[-1]["recovery_code"] == code.read_text()
     after = keys(subject, folder, code, tmp_path / "after")
+    # All but the number by which the relay knows the newer card.
+    numbers = [json.loads(found.pop(GENERATION))["number"] for found in (before, after)]
+    assert numbers[0] < numbers[1], numbers
     assert {name: before[name] for name in after if name in before} == {
         name: after[name] for name in after if name in before
     }
