@@ -30,6 +30,8 @@ DOMAIN, ACCOUNT = "example.org", "alice"
 PATIENCE = 60.0
 #: Seconds until all certificates are there: accounts, orders and challenges on an emulated box.
 ORDER_TIMEOUT = 180.0
+#: Seconds until a restored card serves: the relay waits until the one before has surely stopped.
+TAKEOVER_TIMEOUT = 240.0
 #: zstd level of bundles: packing as tightly as for owners takes most of a minute of two processors each time.
 PACKING = "6"
 
@@ -92,13 +94,8 @@ def build(journey: Journey) -> Path:
 
 def start(journey: Journey, card: Path, *, pair: bool = True) -> None:
     """The box boots at home, and is paired in a browser if that is wanted."""
-    machine = journey.boot(journey.folder / "box", image=card, options=("--lan", "--lan-only"))
-    journey.machine = machine
-    card.unlink()
     owner = journey.owner
-    journey.home, machine.forwards = journey.lab.open_home(str(machine.lan_path))
-    owner.comes_home(journey.home)
-    machine.wait_ready()
+    machine = switch_on(journey, card, "box")
     assert machine.code
     journey.chapter("the box is on")
     if not pair:
@@ -109,6 +106,17 @@ def start(journey: Journey, card: Path, *, pair: bool = True) -> None:
     left = owner.browse("pair_box.py", f"https://{BOX4}", machine.code, str(password))
     assert left == "1", f"{left} fields were empty"
     journey.chapter("paired in Chromium")
+
+
+def switch_on(journey: Journey, card: Path, name: str) -> Machine:
+    """A box with this card at home, and the owner with it."""
+    machine = journey.boot(journey.folder / name, image=card, options=("--lan", "--lan-only"))
+    journey.machine = machine
+    card.unlink()
+    journey.home, machine.forwards = journey.lab.open_home(str(machine.lan_path))
+    journey.owner.comes_home(journey.home)
+    machine.wait_ready()
+    return machine
 
 
 def mail_at_home(journey: Journey) -> None:
@@ -307,3 +315,38 @@ def line_down(journey: Journey) -> None:
     home.plug(True)
     journey.phone("imap", str(meanwhile["Message-ID"]))
     journey.chapter("the line was down, and the mail that waited is there")
+
+
+def new_card(journey: Journey) -> None:
+    """A backup; the card is lost; another one from the backup has all mail, and the relay lets it serve."""
+    owner, strict = journey.owner, journey.lab.strict
+    folder = owner.folder / "backups"
+    owner.roost("backup", str(folder))
+    code = owner.secret("recovery code", owner.roost("backup", "code", counted=False)[-1]["recovery_code"])
+    before = messages(journey)
+    journey.chapter(f"a backup is made, with {len(before)} messages")
+    journey.box.power_cut()
+    # The last image that was built is the bad one's.
+    owner.roost("build", "--offline")
+    card = journey.folder / "new-card.img"
+    restored = owner.roost("restore", str(folder), str(card), "--code-file", str(code), "--scratch", str(journey.folder), "--yes")[-1]
+    machine = switch_on(journey, card, "again")
+    assert machine.fingerprint == restored["fingerprint"]
+    assert messages(journey) == before
+    journey.api = Api(machine, Laptop.of(journey.roost, owner.folder))
+    journey.api.wait_state("up", TAKEOVER_TIMEOUT)
+    coming = new_message("to the new card", f"bob@{strict.domain}", journey.account.address)
+    strict.send(coming)
+    journey.phone("imap", str(coming["Message-ID"]))
+    journey.chapter("a new card from the backup has all mail, and more comes in")
+
+
+def messages(journey: Journey) -> set[bytes]:
+    """Which messages the owner has in the inbox, by what they are called."""
+    clients = Clients(journey.box.forwards, journey.account, journey.folder)
+    with clients.imap() as imap:
+        imap.select("INBOX", readonly=True)
+        state, parts = imap.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])")
+    found = {part[1] for part in parts if isinstance(part, tuple)}
+    assert state == "OK" and found, parts
+    return found

@@ -62,6 +62,7 @@ class Lab:
         folder.mkdir(parents=True)
         self.folder = folder
         self._open = ExitStack()
+        self._homes = 0
         with self._open:
             self.internet = self._open.enter_context(Machine("internet"))
             self.internet.forward()
@@ -80,6 +81,8 @@ class Lab:
                 self.world.reverse([peer.address], peer.host)
             self.world.publish([*(line for peer in self.peers for line in peer.records()), *BLOCKLIST])
             self.cloud = self._open.enter_context(Cloud(self.internet, folder / "cloud", self.world.reverse))
+            #: What belongs to the home.
+            self._home = self._open.enter_context(ExitStack())
             self._open = self._open.pop_all()
 
     @property
@@ -90,11 +93,13 @@ class Lab:
     def open_home(self, lan: str) -> tuple[Home, dict[int, int]]:
         """The home of a box whose network's socket is at `lan`, and forwards to the box's ports.
 
-        Its provider's resolver is the world's.
+        Its provider's resolver is the world's. There is one home: that of a box from before ends.
         """
-        home = self._open.enter_context(Home(self.internet, lan, "", self.folder / "home", resolver=RESOLVER4))
+        self._home.close()
+        self._homes += 1
+        home = self._home.enter_context(Home(self.internet, lan, "", self.folder / f"home-{self._homes}", resolver=RESOLVER4))
         over = threading.Event()
-        self._open.callback(over.set)
+        self._home.callback(over.set)
 
         def announce() -> None:
             # Often, as a box that starts anew asks for it in vain.
@@ -103,7 +108,7 @@ class Lab:
                     home.announce()
 
         threading.Thread(target=announce, daemon=True).start()
-        return home, self._open.enter_context(Forwards(home)).ports
+        return home, self._home.enter_context(Forwards(home)).ports
 
     def adapt(self, config: Path) -> None:
         """Puts into a `roost.toml` what only this internet needs: its root, and an image at its AWS."""

@@ -48,5 +48,6 @@ def test_the_journey(journey: Journey) -> None:
     chapters.bad_update(journey)
     chapters.another_relay(journey)
     chapters.line_down(journey)
+    chapters.new_card(journey)
     journey.chapter("the end")
     journey.say(f"commands: {', '.join(journey.owner.count.commands)}; fields: {', '.join(journey.owner.count.fields)}")
