@@ -2,10 +2,10 @@
 
 use crate::house::{Fault, House};
 use anyhow::{Context, Result};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use roost_backup_repository::wire::{Ask, Call, MAX_CALL, Remote, line, read_line};
 use roost_service::spec::RUN_ENV;
 use roost_service::{backup, update};
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use std::io::{self, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};

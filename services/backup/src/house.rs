@@ -12,7 +12,8 @@ use roost_backup_repository::repository::{Backup, Error, LEAVE_H, Repository};
 use roost_backup_repository::s3::{Patience, S3};
 use roost_backup_repository::store::{Kind, Store};
 use roost_service::backup::{
-    Answer, Call, Kept, Made, Proof, Running, Secret, Status, TARGET_FILE, Target, Work,
+    Answer, BackupStatus as Status, Call, Kept, Made, Proof, Running, Secret, TARGET_FILE, Target,
+    Work,
 };
 use roost_service::files;
 use serde::Serialize;

@@ -12,7 +12,7 @@
 //! In this order. After a start of the box all of it waits some minutes: a power cut may have restarted a
 //! whole street, and mail comes first.
 
-use roost_service::backup::{Failure, Made, Proof, Work};
+use roost_service::backup::{BackupFailure as Failure, Made, Proof, Work};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 

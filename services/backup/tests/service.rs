@@ -8,7 +8,7 @@ use roost_backup_repository::code::Code;
 use roost_backup_repository::folder::Folder;
 use roost_backup_repository::repository::Repository;
 use roost_backup_repository::wire::{Call, Ended, Wire, keep, line};
-use roost_service::backup::{Answer, Status, TARGET_FILE, Work};
+use roost_service::backup::{Answer, BackupStatus as Status, TARGET_FILE, Work};
 use roost_service::control::{BoxStatus, Response};
 use roost_service::snapshot::{Head, Held, write_line};
 use roost_service::spec::ServiceSpec;

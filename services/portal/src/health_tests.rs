@@ -62,8 +62,8 @@ fn backup_made(at: u64) -> backup::Made {
     }
 }
 
-fn backup_failed(times: u32) -> Option<backup::Failure> {
-    Some(backup::Failure {
+fn backup_failed(times: u32) -> Option<backup::BackupFailure> {
+    Some(backup::BackupFailure {
         at: NOW - 600,
         times,
         why: "the server takes no connection".into(),
@@ -71,7 +71,7 @@ fn backup_failed(times: u32) -> Option<backup::Failure> {
     })
 }
 
-fn backups(facts: &mut Facts) -> &mut backup::Status {
+fn backups(facts: &mut Facts) -> &mut backup::BackupStatus {
     facts.backups.as_mut().unwrap()
 }
 
@@ -338,7 +338,7 @@ fn well() -> Facts {
                 .to_owned(),
         )]
         .into(),
-        backups: Ok(backup::Status {
+        backups: Ok(backup::BackupStatus {
             target: backup::Target::of("s3://backups/attic", None, None, "AKIA1").ok(),
             forgets: true,
             made: Some(backup_made(NOW - 7200)),
@@ -350,7 +350,7 @@ fn well() -> Facts {
                 fault: None,
             }),
             next_at: Some(NOW + 79_200),
-            ..backup::Status::default()
+            ..backup::BackupStatus::default()
         }),
         updates: Ok(UpdateStatus {
             running: version(14),
@@ -1128,21 +1128,21 @@ const CASES: &[(&str, Level, Change)] = &[
     }),
     // A laptop's alone, which somebody has to think of.
     ("backup-made", Level::Ok, |f| {
-        *backups(f) = backup::Status {
+        *backups(f) = backup::BackupStatus {
             fetched: Some(backup_made(NOW - 6 * DAY)),
-            ..backup::Status::default()
+            ..backup::BackupStatus::default()
         };
     }),
     ("backup-made", Level::Note, |f| {
-        *backups(f) = backup::Status {
+        *backups(f) = backup::BackupStatus {
             fetched: Some(backup_made(NOW - 10 * DAY)),
-            ..backup::Status::default()
+            ..backup::BackupStatus::default()
         };
     }),
     ("backup-made", Level::Warning, |f| {
-        *backups(f) = backup::Status {
+        *backups(f) = backup::BackupStatus {
             fetched: Some(backup_made(NOW - 100 * DAY)),
-            ..backup::Status::default()
+            ..backup::BackupStatus::default()
         };
     }),
     ("backup-made", Level::Unknown, |f| f.now = None),

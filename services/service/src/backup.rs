@@ -290,7 +290,7 @@ pub enum Call {
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Answer {
     /// To [`Call::Status`].
-    Status(Box<Status>),
+    Status(Box<BackupStatus>),
     /// To [`Call::Code`].
     Code {
         /// Its words.
@@ -311,7 +311,7 @@ pub enum Answer {
 /// does not know.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Status {
+pub struct BackupStatus {
     /// Where the box backs up to by itself; none was set if missing.
     pub target: Option<Target>,
     /// Whether the box forgets old backups there: its key may remove them.
@@ -319,17 +319,17 @@ pub struct Status {
     /// The newest backup that it has made there.
     pub made: Option<Made>,
     /// Why the last try failed, until one succeeds.
-    pub failure: Option<Failure>,
+    pub failure: Option<BackupFailure>,
     /// What the last proof has found.
     pub proof: Option<Proof>,
     /// Why the last proof came to no end, until one does.
     #[serde(default)]
-    pub proof_failure: Option<Failure>,
+    pub proof_failure: Option<BackupFailure>,
     /// When old backups were last forgotten.
     pub forgotten_at: Option<u64>,
     /// Why that failed since, if it did.
     #[serde(default)]
-    pub forget_failure: Option<Failure>,
+    pub forget_failure: Option<BackupFailure>,
     /// When the next backup is due; `None`: not known while the clock is not set.
     pub next_at: Option<u64>,
     /// What is under way.
@@ -338,7 +338,7 @@ pub struct Status {
     pub fetched: Option<Made>,
 }
 
-impl Status {
+impl BackupStatus {
     /// The newest backup, wherever it is.
     pub fn newest(&self) -> Option<&Made> {
         let all = self.made.iter().chain(&self.fetched);
@@ -368,7 +368,7 @@ pub struct Made {
 /// Why something failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Failure {
+pub struct BackupFailure {
     /// When.
     pub at: u64,
     /// How often in a row.

@@ -332,7 +332,7 @@ fn is_bucket(place: &Path) -> bool {
 }
 
 /// The bucket that is meant, and what opens it.
-fn bucket(place: &str, args: &BucketArgs, ui: &Ui) -> Result<(Target, Secret), Failure> {
+fn bucket(place: &str, args: &BucketArgs, ui: &Ui) -> Result<Bucket, Failure> {
     let Some(key_id) = &args.key_id else {
         return Err(Failure::usage("the name of the access key is needed")
             .hint("the server's page for the bucket has it: --key-id KEY"));
@@ -361,13 +361,16 @@ fn bucket(place: &str, args: &BucketArgs, ui: &Ui) -> Result<(Target, Secret), F
     Ok((target, secret))
 }
 
+/// A bucket, and how to get into it.
+type Bucket = (Target, Secret);
+
 /// Opens the backups in a folder or a bucket; of a bucket, tells which and with what key.
 fn open(
     place: &Path,
     args: &BucketArgs,
     source: &CodeSource,
     ui: &Ui,
-) -> Result<(Repository, Code, Option<(Target, Secret)>), Failure> {
+) -> Result<(Repository, Code, Option<Bucket>), Failure> {
     let (store, of): (Arc<dyn Store>, _) = if is_bucket(place) {
         let (target, secret) = bucket(&place.to_string_lossy(), args, ui)?;
         let store =

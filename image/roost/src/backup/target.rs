@@ -8,7 +8,9 @@ use crate::device::stop::Stop;
 use crate::device::words::{plain, span};
 use crate::error::Failure;
 use crate::ui::{Ui, size};
-use roost_service::backup::{Failure as Why, Made, PATH, Status, Target, Work};
+use roost_service::backup::{
+    BackupFailure as Why, BackupStatus as Status, Made, PATH, Target, Work,
+};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -273,7 +273,7 @@ fn examples_and_defaults_of_all_keys_are_valid() {
         }
     }
     let config = parse(&text).unwrap_or_else(|p| panic!("{text}\n{p:#?}"));
-    assert_eq!(config.overrides.len(), 9);
+    assert_eq!(config.overrides.len(), 10);
 
     let mut text = GOOD.to_owned();
     for section in SECTIONS {

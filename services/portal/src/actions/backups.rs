@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::audit::{Actor, BackupChange, Event};
 use crate::sockets::{self, NoAnswer};
 use crate::store::StoreError;
-use roost_service::backup::{Answer, Call, Secret, Status, Target};
+use roost_service::backup::{Answer, BackupStatus as Status, Call, Secret, Target};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;

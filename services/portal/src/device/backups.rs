@@ -10,7 +10,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use roost_service::backup::{self, Secret, Status, Target};
+use roost_service::backup::{self, BackupStatus, Secret, Target};
 use serde::Deserialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -42,7 +42,7 @@ pub struct NewTarget {
     path = "/backup",
     tag = "backup",
     responses(
-        (status = 200, body = Status),
+        (status = 200, body = BackupStatus),
         (status = 401, description = "nobody is signed in", body = Fault),
         (status = 403, description = "another site", body = Fault),
         (status = 421, description = "not a name of the box", body = Fault),
@@ -50,7 +50,7 @@ pub struct NewTarget {
         (status = 503, description = "the backup service does not answer", body = Fault),
     )
 )]
-pub async fn backups(State(app): State<Arc<App>>, _: Owner) -> Result<Json<Status>, Fault> {
+pub async fn backups(State(app): State<Arc<App>>, _: Owner) -> Result<Json<BackupStatus>, Fault> {
     Ok(Json(backups::status(&app).await?))
 }
 

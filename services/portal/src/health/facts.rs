@@ -71,7 +71,7 @@ pub struct Facts {
     /// Texts of the domains' policies on encrypted delivery.
     pub policies: BTreeMap<String, String>,
     /// How backups stand.
-    pub backups: Told<backup::Status>,
+    pub backups: Told<backup::BackupStatus>,
     /// Where updates stand.
     pub updates: Told<UpdateStatus>,
     /// How the portal is locked.

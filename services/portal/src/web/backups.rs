@@ -13,7 +13,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use maud::{Markup, html};
-use roost_service::backup::{Failure, Made, SERVICE, Secret, Status, Target, Work};
+use roost_service::backup::{
+    BackupFailure as Failure, BackupStatus as Status, Made, SERVICE, Secret, Target, Work,
+};
 use std::sync::Arc;
 
 type Shell = State<Arc<App>>;

@@ -5,7 +5,7 @@ use crate::health::facts::Facts;
 use crate::health::table::Check;
 use crate::health::verdict::{Verdict, failed, note, ok, unknown, warning};
 use crate::web::{rounded, times};
-use roost_service::backup::{Failure, Status};
+use roost_service::backup::{BackupFailure as Failure, BackupStatus as Status};
 use std::time::Duration;
 
 /// In the order in which they are shown.
