@@ -128,6 +128,14 @@ impl Target {
     /// # Errors
     /// [`NoTarget`].
     pub fn check(&self) -> Result<(), NoTarget> {
+        let word = |text: &str, also: &[char]| {
+            text.chars()
+                .all(|c| c.is_ascii_alphanumeric() || also.contains(&c))
+        };
+        // First: Amazon's address has it in it.
+        if self.region.is_empty() || self.region.len() > 63 || !word(&self.region, &['-', '_']) {
+            return Err(NoTarget::Region(self.region.clone()));
+        }
         let host = host(&self.endpoint).filter(|host| {
             // A name or an address, and a port; an IPv6 address stands in brackets.
             let may =
@@ -137,10 +145,6 @@ impl Target {
         if host.is_none() {
             return Err(NoTarget::Endpoint(self.endpoint.clone()));
         }
-        let word = |text: &str, also: &[char]| {
-            text.chars()
-                .all(|c| c.is_ascii_alphanumeric() || also.contains(&c))
-        };
         if !(3..=63).contains(&self.bucket.len())
             || !word(&self.bucket, &['.', '-'])
             // These lead elsewhere in a path.
@@ -156,9 +160,6 @@ impl Target {
             || !(self.prefix.is_empty() || self.prefix.split('/').all(plain))
         {
             return Err(NoTarget::Prefix(self.prefix.clone()));
-        }
-        if self.region.is_empty() || self.region.len() > 63 || !word(&self.region, &['-', '_']) {
-            return Err(NoTarget::Region(self.region.clone()));
         }
         let is_key = |c: char| c.is_ascii_graphic() && c != '/';
         if self.key_id.is_empty()
