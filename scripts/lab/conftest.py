@@ -25,7 +25,7 @@ MACHINES: pytest.StashKey[list[Machine]] = pytest.StashKey()
 CARD_BYTES = 1 << 30
 CARD_OPTION = "1GiB"
 #: Files that take minutes; begun last, one of them would run on alone.
-LONGEST = ("test_update_pi.py", "test_update_store_format.py", "test_update_mail_not_delivering.py")
+LONGEST = ("test_journey.py", "test_update_pi.py", "test_update_store_format.py", "test_update_mail_not_delivering.py")
 
 
 @dataclass(frozen=True)

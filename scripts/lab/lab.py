@@ -200,7 +200,7 @@ class Owner:
     def start(self, *arguments: str, counted: bool = True) -> subprocess.Popen[str]:
         """Begins a command."""
         if counted:
-            self.count.commands.append(" ".join(("roost", *(word for word in arguments[:2] if not word.startswith("-")))))
+            self.count.commands.append(" ".join(("roost", *(word for word in arguments[:2] if word[0] not in "-/"))))
         return subprocess.Popen(
             [*self.place, str(self._roost), *arguments, "--json"], cwd=self.project, env=self.environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
