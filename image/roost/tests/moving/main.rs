@@ -102,7 +102,8 @@ fn told(output: &Output) -> String {
 fn snapshot(name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(r"127\.0\.0\.1:\d+", "127.0.0.1:[port]");
-    settings.add_filter(r"\d+\.\d s|\d+ min \d+ s", "[time]");
+    // With what is before it: figures stand to the right.
+    settings.add_filter(r" *(\d+\.\d s|\d+ min \d+ s)", " [time]");
     settings.add_filter(r"/tmp/[^ /]*", "[folder]");
     settings.add_filter(r"\(\d[^)]* secs\)", "[time]");
     settings.add_filter(r"(\.tar|\.zst) \([^)]*\)", "$1 ([size])");
