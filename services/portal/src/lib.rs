@@ -26,9 +26,11 @@
 //! - [`device`]: the API for the owner's laptops and pages, and their door on 7625.
 //! - [`init`]: talking to init.
 //! - [`resolver`]: asking the DNS; [`outside`]: what others say of the box's mail.
-//! - [`watchdog`]: whether the name server's answers are signed; [`health`]: everything that can be checked.
+//! - [`watchdog`]: whether the name server's answers are signed; [`health`]: everything that can be checked;
+//!   [`any_certificate`]: looking at what a port shows.
 
 pub mod actions;
+pub mod any_certificate;
 pub mod app;
 pub mod audit;
 #[cfg(test)]

@@ -4,13 +4,11 @@
 //! Whom to trust is not asked here: the key is compared with the one that there should be. Certificates, which
 //! have names and dates, are looked after by the certificate service.
 
+use crate::any_certificate;
 use crate::health::facts::Shown;
 use roost_service::mail::ports;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use sha2::{Digest, Sha256};
 use std::io;
 use std::net::SocketAddr;
@@ -102,14 +100,7 @@ type Tls = tokio_rustls::client::TlsStream<TcpStream>;
 
 async fn shake_hands(stream: TcpStream, host: &str) -> io::Result<(Shown, Tls)> {
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
-        .with_no_client_auth();
-    let stream = TlsConnector::from(Arc::new(config))
+    let stream = TlsConnector::from(Arc::new(any_certificate::settings()?))
         .connect(name, stream)
         .await?;
     let (_, session) = stream.get_ref();
@@ -170,47 +161,6 @@ async fn reply(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Vec<Strin
         }
     }
     Err(io::Error::other("it does not stop talking"))
-}
-
-/// Takes any certificate, whose key is compared afterwards; that the server has the key is checked.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 #[cfg(test)]
