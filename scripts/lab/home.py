@@ -108,6 +108,8 @@ class Home:
         with self._open:
             self._machine = self._open.enter_context(Machine("home"))
             cable(self._machine, "wan", internet, "home")
+            # The kernel takes its time to end a network with its cables; the next home's must be new at once.
+            self._open.callback(internet.run, "ip", "link", "delete", "home")
             # A line that is down for a while comes back with the address it had.
             self._machine.sysctl("net/ipv6/conf/wan/keep_addr_on_down", "1")
             self._machine.address("wan", f"{LINE4}/24", f"{LINE6}/64")

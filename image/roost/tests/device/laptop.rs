@@ -271,13 +271,14 @@ pub fn clean(laptop: &Laptop, port: u16, text: &str) -> String {
 
 /// The time of a finished step (`✓ name   12.3 s  summary`) as a word of its width.
 fn without_time(line: &str) -> String {
-    let letters: Vec<char> = line.chars().collect();
-    // The mark has 4 columns, the name 24, a blank, the time 7.
-    match letters.get(29..36) {
-        Some([.., '0'..='9', ' ', 's']) if line.starts_with("  ✓ ") => {
-            let before: String = letters[..29].iter().collect();
-            let after: String = letters[36..].iter().collect();
-            format!("{before}   TIME{after}")
+    // The time is in 7 columns behind the name, which may be longer than its own.
+    let end = line.find(" s  ").map(|at| at + " s".len());
+    let start = end.and_then(|end| end.checked_sub(7));
+    match start.zip(end).and_then(|(start, end)| line.get(start..end)) {
+        Some(time)
+            if line.starts_with("  ✓ ") && time.trim_start().starts_with(char::is_numeric) =>
+        {
+            line.replacen(time, "   TIME", 1)
         }
         _ => line.to_owned(),
     }
