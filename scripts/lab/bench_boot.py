@@ -115,7 +115,7 @@ class Boot:
         self._console = (folder / f"{system.name}.log").open("ab")
         command = sdk.command(
             "qemu-system-aarch64", "-no-user-config", "-nodefaults", "-display", "none", "-no-reboot", "-S",
-            "-machine", "virt", "-cpu", "cortex-a72", "-smp", str(CPUS), "-m", str(MEMORY_MB),
+            "-machine", "virt,dtb-randomness=off", "-cpu", "cortex-a72", "-smp", str(CPUS), "-m", str(MEMORY_MB),
             "-serial", "stdio", "-kernel", system.kernel, "-initrd", system.initrd, "-append", system.arguments,
             "-drive", f"if=none,id=disk,format=raw,cache=writeback,file={system.card}", "-device", "virtio-blk-pci,drive=disk",
             "-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{self.smtp}-:25",

@@ -272,7 +272,7 @@ pub fn clean(laptop: &Laptop, port: u16, text: &str) -> String {
 /// The time of a finished step (`✓ name   12.3 s  summary`) as a word of its width.
 fn without_time(line: &str) -> String {
     // The time is in 7 columns behind the name, which may be longer than its own.
-    let end = line.find(" s  ").map(|at| at + " s".len());
+    let end = format!("{line}  ").find(" s  ").map(|at| at + " s".len());
     let start = end.and_then(|end| end.checked_sub(7));
     match start.zip(end).and_then(|(start, end)| line.get(start..end)) {
         Some(time)
