@@ -2,14 +2,14 @@
 
 Environment: `ROOST` (the command), `ROOST_IMAGE` (the image under test) and
 `ROOST_PASSWORD` (of alice, the account in the image). With `ROOST_KERNEL_LOGS` (a file) the
-kernel's log of the shared box is kept (scripts/record-syscalls).
+kernel's logs of the boxes that run to the end of a scenario are kept (scripts/record-syscalls).
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,6 +94,14 @@ def subject() -> Subject:
     )
 
 
+def keep_kernel_log(machine: Machine) -> None:
+    """Adds it to the file that was asked for, if the box still runs and answers."""
+    keep = os.environ.get("ROOST_KERNEL_LOGS")
+    if keep and machine.running:
+        with suppress(OSError, MachineError), Path(keep).open("a", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in machine.logs("kernel", 5000))
+
+
 @contextmanager
 def machine_room(subject: Subject, config: pytest.Config) -> Iterator[Boot]:
     """Gives a function that starts machines; cuts the power of all at the end, and throws their cards away."""
@@ -113,6 +121,7 @@ def machine_room(subject: Subject, config: pytest.Config) -> Iterator[Boot]:
         yield boot
     finally:
         for machine in own:
+            keep_kernel_log(machine)
             machine.power_cut()
             machines.remove(machine)
             for card in machine.state.glob("*.card"):
@@ -157,13 +166,9 @@ def box(
         machine = start(folder, cpus=2, options=("--disk-size", CARD_OPTION, "--lan"))
         machine.wait_ready()
         yield Box(machine, Clients(machine.forwards, subject.account, folder))
-        log = machine.logs("kernel", 5000)
-        if keep := os.environ.get("ROOST_KERNEL_LOGS"):
-            with Path(keep).open("a", encoding="utf-8") as file:
-                file.writelines(f"{line}\n" for line in log)
-        else:
+        if not os.environ.get("ROOST_KERNEL_LOGS"):
             # Whatever the scenarios asked for, no service needed a call that is not on its list.
-            assert syscalls.refused(log) == []
+            assert syscalls.refused(machine.logs("kernel", 5000)) == []
 
 
 @pytest.fixture
