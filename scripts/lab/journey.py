@@ -226,6 +226,38 @@ def mail_with_the_strict(journey: Journey) -> None:
     journey.chapter("an entry is in the calendar")
 
 
+#: What `roost doctor` can only know of a domain that the world sees.
+SEEN_BY_THE_WORLD = (
+    "net-lookups", "net-validation", "dns-world", "dnssec-validates", "out-port25", "out-ptr", "out-name",
+    "mail-spf", "mail-dkim", "mail-dmarc", "mail-mta-sts", "mail-tlsa",
+)  # fmt: skip
+
+
+def healthy(journey: Journey) -> None:
+    """`roost doctor` finds nothing wrong, and all is as it should be that the world sees."""
+
+    def unwell() -> dict[str, str]:
+        checks = journey.owner.roost("doctor", expect=None, counted=False)[-1]["checks"]
+        return {
+            check["id"]: f"{check['level']}: {check['found']}"
+            for check in checks
+            if check["level"] == "failed" or check["id"] in SEEN_BY_THE_WORLD and check["level"] not in ("ok", "note")
+        }
+
+    said: dict[str, str] = {}
+
+    def well() -> bool:
+        nonlocal said
+        said = unwell()
+        return not said
+
+    try:
+        journey.wait("the doctor to find nothing", well)
+    except AssertionError as late:
+        raise AssertionError(f"{said}\n{late}") from late
+    journey.chapter("the doctor finds nothing wrong")
+
+
 def peers_are_strict(journey: Journey) -> None:
     """What they say of the box would be worth nothing otherwise: they refuse each other's mail, which nobody signs."""
     strict, exact = journey.lab.peers

@@ -44,6 +44,7 @@ def test_the_journey(journey: Journey) -> None:
     chapters.connect(journey)
     chapters.certified(journey)
     chapters.mail_with_the_strict(journey)
+    chapters.healthy(journey)
     chapters.good_update(journey)
     chapters.bad_update(journey)
     chapters.another_relay(journey)

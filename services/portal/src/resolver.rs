@@ -85,7 +85,10 @@ pub async fn signed_answer(
     owner: &Name<Vec<u8>>,
     kind: Rtype,
 ) -> Result<Vec<u8>, String> {
-    let mut question = MessageBuilder::new_vec().question();
+    let mut question = MessageBuilder::new_vec();
+    // Without it a resolver only says what it happens to know (RFC 1034, section 4.3.1); a name server does not mind.
+    question.header_mut().set_rd(true);
+    let mut question = question.question();
     (question.push((owner, kind))).map_err(|error| error.to_string())?;
     let mut request =
         RequestMessage::new(question.into_message()).map_err(|error| error.to_string())?;
@@ -129,4 +132,37 @@ fn plain(error: &io::Error) -> &'static str {
 /// What an answer is that cannot be read.
 pub fn broken<E>(_: E) -> String {
     "the answer makes no sense".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::base::Message;
+    use tokio::net::UdpSocket;
+
+    /// A resolver that refuses what it is not asked to look up, as the box's does.
+    async fn resolver(socket: UdpSocket) {
+        let mut bytes = [0; 1232];
+        let (length, asker) = socket.recv_from(&mut bytes).await.unwrap();
+        let question = Message::from_slice(&bytes[..length]).unwrap();
+        let code = match question.header().rd() {
+            true => Rcode::NOERROR,
+            false => Rcode::REFUSED,
+        };
+        let answer = MessageBuilder::new_vec()
+            .start_answer(question, code)
+            .unwrap()
+            .finish();
+        socket.send_to(&answer, asker).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_question_asks_to_be_looked_up() {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let server = socket.local_addr().unwrap();
+        let owner: Name<Vec<u8>> = "example.org".parse().unwrap();
+        let (answer, ()) = tokio::join!(signed_answer(server, &owner, Rtype::MX), resolver(socket));
+        let answer = Message::from_octets(answer.unwrap()).unwrap();
+        assert_eq!(answer.header().rcode(), Rcode::NOERROR);
+    }
 }
