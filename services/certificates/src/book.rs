@@ -10,6 +10,7 @@ use crate::store::{Account, Kept, Revoke, Store};
 use roost_service::certificates::{Certificate, Choice, Zones};
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 
@@ -20,6 +21,8 @@ pub struct Desk {
     changed: watch::Sender<u64>,
     /// Something was asked for.
     pub wake: Notify,
+    /// How often the owner has chosen since the program started.
+    choices: AtomicU64,
 }
 
 struct Book {
@@ -60,6 +63,7 @@ impl Desk {
             book: Mutex::new(book),
             changed: watch::channel(0).0,
             wake: Notify::new(),
+            choices: AtomicU64::new(0),
         })
     }
 
@@ -99,6 +103,11 @@ impl Desk {
         self.book().kept.get(id).cloned()
     }
 
+    /// How often the owner has chosen, also the same again: what failed meanwhile was begun by what is past.
+    pub fn choices(&self) -> u64 {
+        self.choices.load(Ordering::Relaxed)
+    }
+
     /// Chooses otherwise. Failures are forgotten, also when nothing else is new: what stood in the way
     /// may be gone.
     ///
@@ -112,6 +121,7 @@ impl Desk {
         for kept in book.kept.values_mut() {
             kept.renewal.asked();
         }
+        self.choices.fetch_add(1, Ordering::Relaxed);
         drop(book);
         self.tell();
         Ok(())

@@ -131,6 +131,7 @@ impl Worker {
             wanted.names().join(", ")
         );
         self.change(wanted, |kept| kept.renewal.ordered(crate::now()))?;
+        let choices = self.desk.choices();
         let mut got = self.certificate(wanted, choice, &https).await;
         for _ in 0..MOST_REPEATS {
             match &got {
@@ -143,6 +144,10 @@ impl Worker {
             Ok((chain, sha256)) => self.issued(wanted, choice, chain, &sha256),
             Err(fault) => self.failed(wanted, &fault, https.take_retry_after()),
         };
+        if self.desk.choices() != choices {
+            // The owner has mended something since: that is tried at once, as if it had failed before.
+            self.change(wanted, |kept| kept.renewal.asked())?;
+        }
         // At the next round it is tried again, if it fails now.
         if let Err(why) = self.clean(wanted).await {
             println!("certificates: {}: {why}", wanted.id);

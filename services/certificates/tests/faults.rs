@@ -3,7 +3,7 @@
 mod world;
 
 use roost_service::certificates::{Answer, Call, Choice, Directory, MAIL, State, Zones};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::Ordering;
 use world::{Options, World, ZONE, chosen, serve};
 
@@ -53,6 +53,24 @@ fn a_directory_that_is_none_is_told() {
     world.choose(choice);
     serve(&world.wait(MAIL, ""));
     assert!(world.certificate_status(MAIL).failure.is_none());
+}
+
+#[test]
+fn what_is_chosen_during_an_order_is_tried_at_once_when_that_fails() {
+    let mut world = World::new(Options::default());
+    world.tell(world.zones());
+    let mut choice = world.choice();
+    let right = choice.directory.clone();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    choice.directory = Directory::Url(format!("https://{address}/dir"));
+    world.choose(choice.clone());
+    let (under_way, _) = silent.accept().unwrap();
+
+    choice.directory = right;
+    world.choose(choice);
+    drop((under_way, silent));
+    serve(&world.wait(MAIL, ""));
 }
 
 #[test]
