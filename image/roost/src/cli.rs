@@ -11,9 +11,9 @@ mod page;
 mod relay;
 
 pub use backup::{
-    BackupArgs, BackupCheckArgs, BackupCodeArgs, BackupCommand, BackupListArgs, BackupNowArgs,
-    BackupStatusArgs, BackupTargetCommand, BackupTargetRemoveArgs, BackupTargetSetArgs, BucketArgs,
-    CodeSource, RestoreArgs,
+    AccessArgs, BackupArgs, BackupCheckArgs, BackupCodeArgs, BackupCommand, BackupListArgs,
+    BackupNowArgs, BackupStatusArgs, BackupTargetCommand, BackupTargetRemoveArgs,
+    BackupTargetSetArgs, CodeSource, OwnAccessArgs, RestoreArgs,
 };
 pub use certificates::{
     CertificatesAgreeArgs, CertificatesArgs, CertificatesCommand, CertificatesOneArgs,

@@ -130,6 +130,20 @@ def test_a_target_that_does_not_work_is_told_and_its_secret_forgotten(page: Page
     look(page, "backups-refused")
 
 
+def test_a_server_is_looked_at_before_it_is_trusted(page: Page, box: Box, look: Look) -> None:
+    page.goto(f"{box.url}/backups")
+    page.get_by_text("A folder of an SFTP server").click()
+    expect(page.locator("#ssh-key")).to_have_text(re.compile("^ssh-ed25519 AAAA[^ ]+ roost-backup$"))
+    page.get_by_label("Folder of the server").fill("nas/attic")
+    page.get_by_role("button", name="Look which server it is").click()
+    expect(page.get_by_role("alert")).to_contain_text("or sftp://")
+    page.get_by_label("Folder of the server").fill("sftp://roost@127.0.0.1:1/attic")
+    page.get_by_role("button", name="Look which server it is").click()
+    expect(page.get_by_role("alert")).to_contain_text("takes no connection")
+    expect(page.get_by_label("Folder of the server")).to_have_value("sftp://roost@127.0.0.1:1/attic")
+    look(page, "backups-server")
+
+
 def test_a_missing_page_says_so(page: Page, box: Box, look: Look) -> None:
     page.goto(f"{box.url}/nothing")
     expect(page.get_by_role("heading", level=1)).to_have_text("There is no such page")

@@ -3,17 +3,20 @@
 
 use crate::clock::Clock;
 use crate::collect::Box_;
+use crate::key;
 use crate::schedule::{FIRST, State, again, between};
 use anyhow::{Context, Result};
 use roost_backup_repository::ahead::Ahead;
 use roost_backup_repository::code::Code;
 use roost_backup_repository::contents::Contents;
+use roost_backup_repository::place::{Opener, Place};
 use roost_backup_repository::repository::{Backup, Error, LEAVE_H, Repository};
-use roost_backup_repository::s3::{Patience, S3};
+use roost_backup_repository::s3::Patience;
+use roost_backup_repository::sftp;
 use roost_backup_repository::store::{Kind, Store};
 use roost_service::backup::{
-    Answer, BackupStatus as Status, Call, Kept, Made, Proof, Running, Secret, TARGET_FILE, Target,
-    Work,
+    Answer, BackupStatus as Status, Call, Kept, Made, Proof, Running, SFTP, Secret, SftpPlace,
+    TARGET_FILE, Target, Work,
 };
 use roost_service::files;
 use serde::Serialize;
@@ -30,6 +33,11 @@ const STATE_FILE: &str = "state.json";
 const REST_ENV: &str = "ROOST_BACKUP_REST_S";
 /// How often it is looked whether something is due.
 const TICK: Duration = Duration::from_secs(60);
+/// What to do when a server is not reached.
+const AWAY: &str =
+    "is the address right, and does the box reach the internet? `roost doctor` says more";
+/// The same, of a server that may be in the house.
+const OFF: &str = "is the address right, is the server on, and does the box reach it? `roost doctor` says more of the box's network";
 /// Why nothing can be done at a target.
 const NO_CLOCK: &str = "the box's clock is not set yet";
 
@@ -140,6 +148,13 @@ impl House {
                     words: self.code.as_str().to_owned(),
                 };
             }
+            Call::Key => {
+                return match self.key() {
+                    Ok(key) => Answer::Key { line: key.line() },
+                    Err(fault) => fault.into(),
+                };
+            }
+            Call::HostKey { host, port } => return host_key(host, port),
             Call::Set { target, secret } => self.set(target, secret),
             Call::Remove => self.remove(),
             Call::Now => self.want(Work::Backup),
@@ -170,29 +185,66 @@ impl House {
         }
     }
 
+    /// The key for SFTP servers.
+    fn key(&self) -> Result<sftp::Key, Fault> {
+        key::load_or_make(&self.data).map_err(|error| {
+            let hint = "the card may be full or failing: `roost doctor` says more";
+            Fault::new(
+                format!("the box has no key for SFTP servers: {error:#}"),
+                hint,
+            )
+        })
+    }
+
+    /// The place, with what opens it.
+    fn open_place(
+        &self,
+        target: &Target,
+        secret: Option<Secret>,
+        patience: Patience,
+    ) -> Result<Place, Fault> {
+        let opener = match (secret, target) {
+            (Some(secret), _) => Opener::Secret(secret),
+            (None, Target::Sftp(_)) => Opener::Key(self.key()?),
+            (None, Target::S3(_)) => {
+                let hint = "give the secret key of the bucket's access key with it";
+                return Err(Fault::new("a bucket is opened by a secret key", hint));
+            }
+        };
+        Place::new(target, opener, patience)
+            .map_err(|error| Fault::new(error.to_string(), no_use(target)))
+    }
+
     /// Tries a target, and keeps it only if it works.
-    fn set(&self, target: Target, secret: Secret) -> Result<(), Fault> {
-        let no_use = "look at the server's own page for the bucket and its access key";
+    fn set(&self, target: Target, secret: Option<Secret>) -> Result<(), Fault> {
         if self.clock.now().is_none() {
-            let hint = "wait some minutes: requests are signed with the time, which the box asks time servers for";
+            let hint = "wait some minutes: the box asks time servers, and what it does at a target has a time";
             return Err(Fault::new(NO_CLOCK, hint));
         }
-        let store = S3::new(&target, &secret, Patience::Short)
-            .map_err(|error| Fault::new(error.to_string(), no_use))?;
-        let removes = store.try_out().map_err(|error| {
-            let hint = match error.kind() {
-                io::ErrorKind::TimedOut
-                | io::ErrorKind::ConnectionRefused
-                | io::ErrorKind::ConnectionReset => {
-                    "is the address right, and does the box reach the internet? `roost doctor` says more"
-                }
-                io::ErrorKind::PermissionDenied => {
+        let place = self.open_place(&target, secret.clone(), Patience::Short)?;
+        let removes = place.try_out().map_err(|error| {
+            let hint = match (error.kind(), &target) {
+                (
+                    io::ErrorKind::TimedOut
+                    | io::ErrorKind::ConnectionRefused
+                    | io::ErrorKind::ConnectionReset,
+                    target,
+                ) => match target {
+                    Target::S3(_) => AWAY,
+                    Target::Sftp(_) => OFF,
+                },
+                (io::ErrorKind::PermissionDenied, Target::S3(_)) => {
                     "the key needs the rights to list the bucket, to read and to write; to remove only if the box shall forget old backups"
                 }
-                _ => no_use,
+                (io::ErrorKind::PermissionDenied, Target::Sftp(_)) => {
+                    "the account needs a folder in which it may write; to remove only if the box shall forget old backups"
+                }
+                (io::ErrorKind::StorageFull, _) => "make room there, or choose another place",
+                _ => no_use(&target),
             };
             Fault::new(format!("{target} is of no use: {error}"), hint)
         })?;
+        drop(place);
         let kept = Kept {
             target,
             secret,
@@ -314,17 +366,18 @@ impl House {
         }
     }
 
-    fn store(kept: &Kept) -> Result<Arc<dyn Store>, Fault> {
-        let store = S3::new(&kept.target, &kept.secret, Patience::Long)
-            .map_err(|error| Fault::new(error.to_string(), "set the target again"))?;
-        Ok(Arc::new(store))
+    fn store(&self, kept: &Kept) -> Result<Arc<dyn Store>, Fault> {
+        let place = self.open_place(&kept.target, kept.secret.clone(), Patience::Long)?;
+        Ok(place.into_store())
     }
 
     fn back_up_there(self: &Arc<Self>, kept: &Kept, now: u64) {
         println!("backup: begins, at {}", kept.target);
         let this = self.clone();
         let seen = move |read, of| this.progress(read, of);
-        let done = Self::store(kept).and_then(|store| self.make(store, now, seen));
+        let done = self
+            .store(kept)
+            .and_then(|store| self.make(store, now, seen));
         let at = self.clock.now().unwrap_or(now);
         match done {
             Ok((backup, contents)) => {
@@ -357,7 +410,7 @@ impl House {
             short(&made.id),
             kept.target
         );
-        let store = Self::store(kept);
+        let store = self.store(kept);
         let proven = store
             .as_ref()
             .map_err(|fault| fault.message.clone())
@@ -414,7 +467,8 @@ impl House {
     }
 
     fn forget(&self, kept: &Kept, now: u64) {
-        let done = Self::store(kept)
+        let done = self
+            .store(kept)
             .and_then(|store| Repository::forget(store, &self.code, LEAVE_H).map_err(told));
         match done {
             Ok(gone) => {
@@ -501,8 +555,49 @@ fn made(backup: &Backup, contents: &Contents, at: u64) -> Made {
 
 /// Whether two keys are for the same backups.
 fn same_place(one: &Kept, other: &Kept) -> bool {
-    let place = |kept: &Kept| (kept.target.endpoint.clone(), kept.target.to_string());
+    let place = |kept: &Kept| (kept.target.server(), kept.target.to_string());
     place(one) == place(other)
+}
+
+/// What to look at when a target is of no use.
+fn no_use(target: &Target) -> &'static str {
+    match target {
+        Target::S3(_) => "look at the server's own page for the bucket and its access key",
+        Target::Sftp(_) => {
+            "look at the account on the server; `roost backup target key` shows the line for its authorized_keys"
+        }
+    }
+}
+
+/// Which host key a server shows.
+fn host_key(host: String, port: u16) -> Answer {
+    let place = SftpPlace {
+        host,
+        port,
+        // Nobody signs in, and nothing is looked at.
+        user: "nobody".to_owned(),
+        folder: "/nothing".to_owned(),
+    };
+    let shown = place
+        .check()
+        .map_err(|error| {
+            Fault::new(
+                error.to_string(),
+                "give it as in sftp://USER@HOST:PORT/FOLDER",
+            )
+        })
+        .and_then(|()| {
+            sftp::host_key(&place.host, place.port).map_err(|error| {
+                Fault::new(
+                    format!("{SFTP}{} is of no use: {error}", place.address()),
+                    OFF,
+                )
+            })
+        });
+    match shown {
+        Ok(host_key) => Answer::HostKey { host_key },
+        Err(fault) => fault.into(),
+    }
 }
 
 fn short(id: &str) -> &str {

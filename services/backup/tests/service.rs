@@ -2,11 +2,15 @@
 
 #[path = "../repository/tests/moto/mod.rs"]
 mod moto;
+#[path = "../repository/tests/sshd/mod.rs"]
+mod sshd;
 
 use moto::Moto;
 use roost_backup_repository::code::Code;
 use roost_backup_repository::folder::Folder;
+use roost_backup_repository::place::{Opener, Place};
 use roost_backup_repository::repository::Repository;
+use roost_backup_repository::s3::Patience;
 use roost_backup_repository::wire::{Call, Ended, Wire, keep, line};
 use roost_service::backup::{Answer, BackupStatus as Status, TARGET_FILE, Work};
 use roost_service::control::{BoxStatus, Response};
@@ -348,17 +352,17 @@ fn the_box_backs_up_to_its_target_by_itself_and_proves_it() {
     let place = |place: &str| moto.target(place);
     let set = |place: &str| Call::Set {
         target: moto.target(place),
-        secret: Moto::secret(),
+        secret: Some(Moto::secret()),
     };
     assert_eq!(service.status(), Status::default());
     insta::assert_snapshot!(refused(service.ask(&Call::Now)), @"
     no target is set
     set one: `roost backup target set`, or the page Backups
     ");
-    // Signatures have a time.
+    // Backups are due by the time, and signatures have one.
     insta::assert_snapshot!(refused(service.ask(&set("s3://backups/attic"))), @"
     the box's clock is not set yet
-    wait some minutes: requests are signed with the time, which the box asks time servers for
+    wait some minutes: the box asks time servers, and what it does at a target has a time
     ");
     service.clock.store(true, Ordering::SeqCst);
     insta::assert_snapshot!(refused(service.ask(&set("s3://nobody/attic"))), @"
@@ -395,13 +399,14 @@ fn the_box_backs_up_to_its_target_by_itself_and_proves_it() {
     assert!(again.proof.is_some() && again.failure.is_none());
 
     // Somebody empties the bucket: the proof notices, and the next backup says what is wrong.
-    let store = roost_backup_repository::s3::S3::new(
+    let store = Place::new(
         &place("s3://backups/attic"),
-        &Moto::secret(),
-        roost_backup_repository::s3::Patience::Short,
+        Opener::Secret(Moto::secret()),
+        Patience::Short,
     )
-    .unwrap();
-    use roost_backup_repository::store::{Kind, Store};
+    .unwrap()
+    .into_store();
+    use roost_backup_repository::store::Kind;
     for kind in [Kind::Pack, Kind::Snapshot] {
         for (name, _) in store.list(kind).unwrap() {
             store.remove(kind, name).unwrap();
@@ -426,7 +431,7 @@ fn the_box_backs_up_to_its_target_by_itself_and_proves_it() {
     drop(moto);
     insta::assert_snapshot!(refused(service.ask(&Call::Set {
         target: roost_service::backup::Target::of("s3://backups", Some("http://127.0.0.1:1"), None, "A").unwrap(),
-        secret: Moto::secret(),
+        secret: Some(Moto::secret()),
     })), @"
     s3://backups is of no use: its files cannot be listed: the server takes no connection
     is the address right, and does the box reach the internet? `roost doctor` says more
@@ -451,4 +456,118 @@ fn the_box_backs_up_to_its_target_by_itself_and_proves_it() {
     assert!(service.ask(&Call::Remove) == Answer::Done);
     assert_eq!(service.status(), Status::default());
     assert!(!kept.exists());
+}
+
+#[test]
+fn the_box_backs_up_to_a_server_that_knows_its_key() {
+    use roost_service::backup::{Call, Secret, Target};
+    let mut server = sshd::Sshd::start();
+    let mut service = Service::start();
+    let sockets = service.at("sockets");
+    play(&sockets, "mail", || {
+        held(&[("mail.sqlite3", &[7; 300_000])])
+    });
+    play(&sockets, "dns", || held(&[("keys/ksk", b"secret")]));
+    service.clock.store(true, Ordering::SeqCst);
+    let plain = |text: &str, server: &sshd::Sshd| {
+        text.replace(&server.place("attic"), "sftp://USER@HOST/attic")
+            .replace(&server.host_key.to_string(), "SHA256:now")
+    };
+    // Which server it is, and by what the box will sign in: both are asked before anything is chosen.
+    let host = || "127.0.0.1".to_owned();
+    let port = server.port;
+    let Answer::HostKey { host_key } = service.ask(&Call::HostKey { host: host(), port }) else {
+        panic!("no host key")
+    };
+    assert_eq!(host_key, server.host_key);
+    let off = Call::HostKey {
+        host: host(),
+        port: 1,
+    };
+    insta::assert_snapshot!(refused(service.ask(&off)), @"
+    sftp://127.0.0.1:1 is of no use: the server takes no connection
+    is the address right, is the server on, and does the box reach it? `roost doctor` says more of the box's network
+    ");
+    let odd = Call::HostKey {
+        host: "-o x".into(),
+        port,
+    };
+    insta::assert_snapshot!(refused(service.ask(&odd)), @r#"
+    "-o x" is no name or address of a server
+    give it as in sftp://USER@HOST:PORT/FOLDER
+    "#);
+    let Answer::Key { line } = service.ask(&Call::Key) else {
+        panic!("no key")
+    };
+    let kept = std::fs::read_to_string(service.at("data/ssh-key")).unwrap();
+    assert!(
+        !line.contains("PRIVATE") && kept.contains("PRIVATE"),
+        "{line}"
+    );
+    service.restart();
+    assert!(service.ask(&Call::Key) == Answer::Key { line: line.clone() });
+
+    let target: Target = server.target("attic").into();
+    let set = |target: &Target, secret: Option<&str>| Call::Set {
+        target: target.clone(),
+        secret: secret.map(|text| Secret::password(text).unwrap()),
+    };
+    // A server that does not know it, and a password that is none.
+    let no = refused(service.ask(&set(&target, None)));
+    insta::assert_snapshot!(plain(&no, &server), @"
+    sftp://USER@HOST/attic is of no use: the server does not take the key: its public half has to be in the account's authorized_keys
+    look at the account on the server; `roost backup target key` shows the line for its authorized_keys
+    ");
+    let no = refused(service.ask(&set(&target, Some("open sesame"))));
+    insta::assert_snapshot!(plain(&no, &server), @"
+    sftp://USER@HOST/attic is of no use: the server does not take the password
+    look at the account on the server; `roost backup target key` shows the line for its authorized_keys
+    ");
+    // A bucket has no such key.
+    let bucket = Target::of("s3://backups", Some("http://127.0.0.1:1"), None, "A").unwrap();
+    insta::assert_snapshot!(refused(service.ask(&set(&bucket, None))), @"
+    a bucket is opened by a secret key
+    give the secret key of the bucket's access key with it
+    ");
+    assert_eq!(service.status(), Status::default());
+
+    server.authorize(&line);
+    assert!(service.ask(&set(&target, None)) == Answer::Done);
+    let status = service.until(|status| status.made.is_some() || status.failure.is_some());
+    let made = status.made.unwrap();
+    assert_eq!((made.files, made.bytes), (3, 300_030));
+    assert_eq!(
+        (status.target.as_ref(), status.forgets),
+        (Some(&target), true)
+    );
+    assert!(service.ask(&Call::Prove) == Answer::Done);
+    let status = service.until(|status| status.proof.is_some());
+    let proof = status.proof.unwrap();
+    assert_eq!((proof.fault, proof.files, proof.bytes), (None, 3, 300_030));
+    // What is there opens with the box's code, and what the box has kept has no password.
+    let code = std::fs::read_to_string(service.at("data/recovery-code")).unwrap();
+    let folder = Arc::new(Folder::new(server.home().join("attic")));
+    let repository = Repository::open(folder, &Code::parse(&code).unwrap()).unwrap();
+    assert_eq!(repository.list().unwrap().len(), 1);
+    let kept = std::fs::read_to_string(service.at("data").join(TARGET_FILE)).unwrap();
+    assert!(!kept.contains("secret"), "{kept}");
+
+    // Somebody else answers in the server's place: nothing is sent, and it is no fault of the backup.
+    let before = server.host_key.to_string();
+    server.change_host_key();
+    assert!(service.ask(&Call::Now) == Answer::Done);
+    let status = service.until(|status| status.failure.is_some());
+    let why = status
+        .failure
+        .unwrap()
+        .why
+        .replace(&before, "SHA256:before");
+    insta::assert_snapshot!(plain(&why, &server), @"this is not the server that was confirmed: it shows the host key SHA256:now instead of SHA256:before");
+    assert!(service.ask(&Call::Prove) == Answer::Done);
+    let status = service.until(|status| status.proof_failure.is_some());
+    assert_eq!(status.proof.unwrap().fault, None);
+    // Its owner has set it up anew, and says so.
+    assert!(service.ask(&set(&server.target("attic").into(), None)) == Answer::Done);
+    let again = service.until(|status| status.made.as_ref().is_some_and(|new| new.id != made.id));
+    assert!(again.proof.is_some() && again.failure.is_none());
 }

@@ -1,12 +1,14 @@
 //! `roost backup`: what a box keeps, in a folder of the owner's own; `roost restore`: a new card from it.
 //!
 //! - [`pull`]: the laptop's end of a backup: it keeps what the box gives.
+//! - [`access`]: how a box, or this computer, gets into a bucket or a server.
 //! - [`target`]: where the box backs up to by itself, and how that goes.
 //! - [`restore`]: a card from a backup; [`fill`]: files into the data file system of an image.
 //!
 //! Encryption happens on the box, before anything leaves it; the laptop needs the code only to list,
 //! check and restore, and keeps it nowhere.
 
+mod access;
 mod fill;
 mod pull;
 pub mod restore;
@@ -14,7 +16,7 @@ mod target;
 
 use crate::cli::{
     BackupArgs, BackupCheckArgs, BackupCodeArgs, BackupCommand, BackupListArgs,
-    BackupTargetCommand, BucketArgs, CodeSource,
+    BackupTargetCommand, CodeSource, OwnAccessArgs,
 };
 use crate::device::Device;
 use crate::device::link::Link;
@@ -24,14 +26,16 @@ use crate::error::Failure;
 use crate::password::{can_ask, no_answer};
 use crate::store::disk_failure;
 use crate::ui::{Ui, size};
+use access::is_target;
 use roost_backup_repository::ahead::Ahead;
 use roost_backup_repository::code::{Code, WORDS};
 use roost_backup_repository::folder::Folder;
+use roost_backup_repository::place::{Opener, Place};
 use roost_backup_repository::repository::{Backup, Error, Repository};
-use roost_backup_repository::s3::{Patience, S3};
+use roost_backup_repository::s3::Patience;
 use roost_backup_repository::store::Store;
 use roost_backup_repository::wire::{Call, Ended};
-use roost_service::backup::{S3 as S3_SCHEME, Secret, Target, Work};
+use roost_service::backup::{Target, Work};
 use roost_service::stamp;
 use serde::Serialize;
 use std::io::Read;
@@ -51,13 +55,14 @@ pub fn run(args: &BackupArgs, ui: &Ui) -> Result<(), Failure> {
         (Some(BackupCommand::Target(args)), _) => match &args.command {
             BackupTargetCommand::Set(args) => target::set(args, ui),
             BackupTargetCommand::Show(args) => target::show(args, ui),
+            BackupTargetCommand::Key(args) => target::key(args, ui),
             BackupTargetCommand::Remove(args) => target::remove(args, ui),
         },
         (Some(BackupCommand::Now(args)), _) => target::now(args, Work::Backup, ui),
         (Some(BackupCommand::Prove(args)), _) => target::now(args, Work::Proof, ui),
         (Some(BackupCommand::Status(args)), _) => target::status(args, ui),
-        (None, Some(folder)) if is_bucket(folder) => Err(Failure::usage(
-            "a laptop fetches backups into a folder, not into a bucket",
+        (None, Some(folder)) if is_target(folder) => Err(Failure::usage(
+            "a laptop fetches backups into a folder, not into a bucket or a server",
         )
         .hint("the box writes there by itself: roost backup target set")),
         (None, Some(folder)) => take(args, folder, ui),
@@ -133,7 +138,7 @@ struct Listed {
 }
 
 fn list(args: &BackupListArgs, ui: &Ui) -> Result<(), Failure> {
-    let (repository, ..) = open(&args.folder, &args.bucket, &args.code, ui)?;
+    let (repository, ..) = open(&args.folder, &args.access, &args.code, ui)?;
     let backups = repository.list().map_err(told(&args.folder))?;
     let mut text = String::new();
     for backup in &backups {
@@ -169,7 +174,7 @@ struct Proven {
 }
 
 fn check(args: &BackupCheckArgs, ui: &Ui) -> Result<(), Failure> {
-    let (repository, ..) = open(&args.folder, &args.bucket, &args.code, ui)?;
+    let (repository, ..) = open(&args.folder, &args.access, &args.code, ui)?;
     let told = || told(&args.folder);
     let step = ui.step("read every byte");
     repository.check().map_err(told())?;
@@ -324,61 +329,22 @@ fn read_code(path: &Path) -> Result<String, Failure> {
     Ok(words.join(" "))
 }
 
-/// Whether it is a bucket that is named, and no folder.
-fn is_bucket(place: &Path) -> bool {
-    place
-        .to_str()
-        .is_some_and(|text| text.starts_with(S3_SCHEME))
-}
+/// A bucket or a server, and how to get into it.
+type Access = (Target, Opener);
 
-/// The bucket that is meant, and what opens it.
-fn bucket(place: &str, args: &BucketArgs, ui: &Ui) -> Result<Bucket, Failure> {
-    let Some(key_id) = &args.key_id else {
-        return Err(Failure::usage("the name of the access key is needed")
-            .hint("the server's page for the bucket has it: --key-id KEY"));
-    };
-    let target = Target::of(
-        place,
-        args.endpoint.as_deref(),
-        args.region.as_deref(),
-        key_id,
-    )
-    .map_err(|e| Failure::usage(e.to_string()))?;
-    let text = match &args.secret_file {
-        Some(path) => read_short(path, "the secret key")?,
-        None if can_ask(ui) => dialoguer::Password::new()
-            .with_prompt(format!("Secret key of {key_id}"))
-            .interact()
-            .map_err(no_answer)?,
-        None => {
-            return Err(Failure::usage("the secret key is needed")
-                .hint("put it into a file, and name that: --secret-file FILE"));
-        }
-    };
-    let secret = text
-        .parse()
-        .map_err(|why: &str| Failure::usage("this is no secret key").because(why))?;
-    Ok((target, secret))
-}
-
-/// A bucket, and how to get into it.
-type Bucket = (Target, Secret);
-
-/// Opens the backups in a folder or a bucket; of a bucket, tells which and with what key.
+/// Opens the backups in a folder, a bucket or a server; of the latter two, tells which and by what.
 fn open(
     place: &Path,
-    args: &BucketArgs,
+    args: &OwnAccessArgs,
     source: &CodeSource,
     ui: &Ui,
-) -> Result<(Repository, Code, Option<Bucket>), Failure> {
-    let (store, of): (Arc<dyn Store>, _) = if is_bucket(place) {
-        let (target, secret) = bucket(&place.to_string_lossy(), args, ui)?;
-        let store =
-            S3::new(&target, &secret, Patience::Long).map_err(|e| Failure::usage(e.to_string()))?;
-        (
-            Arc::new(Ahead::new(Arc::new(store))),
-            Some((target, secret)),
-        )
+) -> Result<(Repository, Code, Option<Access>), Failure> {
+    let (store, of): (Arc<dyn Store>, _) = if is_target(place) {
+        let (target, opener) = access::own(place, args, ui)?;
+        let store = Place::new(&target, opener.clone(), Patience::Long)
+            .map_err(|e| Failure::usage(e.to_string()))?
+            .into_store();
+        (Arc::new(Ahead::new(store)), Some((target, opener)))
     } else {
         let folder = Folder::new(place);
         if !folder.is_begun() {
@@ -393,21 +359,21 @@ fn open(
 
 /// An error of a repository as a command's.
 fn told(folder: &Path) -> impl FnOnce(Error) -> Failure {
-    let in_bucket = is_bucket(folder);
+    let is_away = is_target(folder);
     let folder = folder.display().to_string();
     move |error| {
         let failure = Failure::new(format!("cannot use the backups in {folder}"));
         let hint = match &error {
-            Error::Nothing(_) if in_bucket => {
-                "is the prefix the one that the box has? `roost backup target show`, or its page Backups, says"
+            Error::Nothing(_) if is_away => {
+                "is the prefix or folder the one that the box has? `roost backup target show`, or its page Backups, says"
             }
             Error::Nothing(_) => "make one first: roost backup FOLDER",
             Error::WrongCode(_) => {
                 "use the code of the box that made them; one from before a factory reset opens only what is from before"
             }
             Error::Unknown(_) => "see which there are: roost backup list FOLDER",
-            Error::Library(_) if in_bucket => {
-                "look at address, region and key of the bucket; `restic check` looks at it too"
+            Error::Library(_) if is_away => {
+                "look at address and key of the bucket or server; `restic check` looks at it too"
             }
             Error::Differs(_) | Error::Library(_) => {
                 "the disk may have lost something: make a new backup in another folder while the box runs; `restic check` looks at this one too"

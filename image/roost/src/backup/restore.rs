@@ -18,6 +18,7 @@ use crate::ui::{Ui, size};
 use crate::workspace::Workspace;
 use crate::{sdk, services};
 use roost_backup_repository::contents::{Contents, FileOf};
+use roost_backup_repository::place::Opener;
 use roost_backup_repository::repository::Backup;
 use roost_board::layout::SECTOR;
 use roost_board::mbr::Mbr;
@@ -63,7 +64,7 @@ pub fn run(args: &RestoreArgs, ui: &Ui) -> Result<(), Failure> {
     let workspace = Workspace::find()?;
     let lock = Lock::load(&workspace.lock())?;
     let table = services::specs(&workspace)?;
-    let (repository, code, bucket) = open(&args.folder, &args.bucket, &args.code, ui)?;
+    let (repository, code, access) = open(&args.folder, &args.access, &args.code, ui)?;
     let sdk = sdk::ensure(&lock, &workspace, crate::debian::host_mirror, false, ui)?;
 
     let beside = path.parent().filter(|parent| *parent != Path::new(""));
@@ -85,9 +86,20 @@ pub fn run(args: &RestoreArgs, ui: &Ui) -> Result<(), Failure> {
         add(work, &mut contents, CODE, code.as_str().as_bytes())?;
     }
     let mut goes_on = "";
-    if let Some((target, secret)) = bucket
+    if let Some((target, opener)) = access
         && table.iter().any(|spec| spec.name == BACKUP)
     {
+        let secret = match opener {
+            Opener::Secret(secret) => Some(secret),
+            // That one is its owner's. The box makes one of its own.
+            Opener::Key(_) => None,
+        };
+        goes_on = match secret {
+            Some(_) => " It backs up to the same\nplace again by itself.",
+            None => {
+                " It backs up to the same\nplace again as soon as its new key is in authorized_keys there: roost backup target key."
+            }
+        };
         // Whether the key may remove files is found out when the box first tries.
         let kept = Kept {
             target,
@@ -97,7 +109,6 @@ pub fn run(args: &RestoreArgs, ui: &Ui) -> Result<(), Failure> {
         let kept = serde_json::to_vec(&kept).expect("a target is plain data");
         let name = format!("services/{BACKUP}/{TARGET_FILE}");
         add(work, &mut contents, &name, &kept)?;
-        goes_on = " It backs up to the same\nbucket again by itself.";
     }
 
     if table.iter().any(|spec| spec.name == tunnel::SERVICE) {

@@ -1,6 +1,6 @@
 //! Where the box backs up to by itself, and how that goes.
 
-use super::{bucket, short};
+use super::{access, short};
 use crate::cli::{BackupNowArgs, BackupStatusArgs, BackupTargetRemoveArgs, BackupTargetSetArgs};
 use crate::device::Device;
 use crate::device::error::DeviceError;
@@ -9,9 +9,9 @@ use crate::device::words::{plain, span};
 use crate::error::Failure;
 use crate::ui::{Ui, size};
 use roost_service::backup::{
-    BackupFailure as Why, BackupStatus as Status, Made, PATH, Target, Work,
+    BackupFailure as Why, BackupStatus as Status, HostKey, Made, PATH, SftpPlace, Target, Work,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -39,19 +39,67 @@ fn ask(device: &mut Device<'_>) -> Result<Status, Failure> {
         .map_err(|e| device.failure(cannot, DeviceError::NotUnderstood(e.to_string())))
 }
 
+/// The key by which a box signs in at SFTP servers.
+#[derive(Serialize, Deserialize)]
+struct OfBox {
+    key: String,
+}
+
+/// What a box was shown by a server.
+#[derive(Deserialize)]
+struct Seen {
+    host_key: HostKey,
+}
+
+/// Has the box ask an SFTP server for its host key.
+fn host_key(device: &mut Device<'_>, place: &SftpPlace) -> Result<HostKey, Failure> {
+    let cannot = "cannot have the server looked at by";
+    let body = serde_json::json!({ "host": place.host, "port": place.port });
+    let answer = device
+        .api("POST", &format!("{PATH}/host-key"), Some(&body))
+        .map_err(|e| device.failure(cannot, e))?;
+    let seen: Seen = serde_json::from_value(answer)
+        .map_err(|e| device.failure(cannot, DeviceError::NotUnderstood(e.to_string())))?;
+    Ok(seen.host_key)
+}
+
+/// `roost backup target key`.
+pub fn key(args: &BackupStatusArgs, ui: &Ui) -> Result<(), Failure> {
+    let mut device = Device::of(&args.which, None, Stop::default(), ui)?;
+    let cannot = "cannot ask for the key of";
+    let answer = device
+        .api("GET", &format!("{PATH}/key"), None)
+        .map_err(|e| device.failure(cannot, e))?;
+    let of_box: OfBox = serde_json::from_value(answer)
+        .map_err(|e| device.failure(cannot, DeviceError::NotUnderstood(e.to_string())))?;
+    ui.result(plain(&of_box.key), &of_box);
+    Ok(())
+}
+
 /// `roost backup target set`.
 pub fn set(args: &BackupTargetSetArgs, ui: &Ui) -> Result<(), Failure> {
-    let (target, secret) = bucket(&args.place, &args.bucket, ui)?;
-    let mut device = Device::of(&args.which, None, Stop::default(), ui)?;
-    let body = serde_json::json!({ "target": target, "secret": secret.reveal() });
+    let connect = || Device::of(&args.which, None, Stop::default(), ui);
+    let mut device = None;
+    let ask = |place: &SftpPlace| host_key(device.insert(connect()?), place);
+    let (target, secret) = access::of_box(args, ask, ui)?;
+    let mut device = device.map_or_else(connect, Ok)?;
+    let mut body = serde_json::json!({ "target": target });
+    if let Some(secret) = &secret {
+        body["secret"] = secret.reveal().into();
+    }
     device
         .api("PUT", &format!("{PATH}/target"), Some(&body))
         .map_err(|e| device.failure("cannot choose where to back up", e))?;
+    let needed = match &target {
+        Target::S3(_) => "place, address and key of the bucket,\nand the recovery code",
+        Target::Sftp(_) => {
+            "the place, its host key, a way\nof your own to sign in there, and the recovery code"
+        }
+    };
     let mut text = format!(
         "The box has tried {target}: it works. The first backup begins now, and from then on there is one\n\
          every day. `roost backup status` says how that goes.\n\n\
-         Write down what a new card will need if this one is lost: place, address and key of the bucket,\n\
-         and the recovery code (roost backup code)."
+         Write down what a new card will need if this one is lost: {needed} (roost backup code)."
     );
     if target.is_open() {
         text += "\n\nThe way there is not encrypted. Backups are; but whoever listens can repeat a request of the box\n\
@@ -74,13 +122,20 @@ fn told_target(target: Option<&Target>) -> String {
     let Some(target) = target else {
         return "The box backs up to no target: `roost backup target set` chooses one.".to_owned();
     };
-    format!(
-        "place     {}\nserver    {}\nregion    {}\nkey       {}",
-        plain(&target.to_string()),
-        plain(&target.endpoint),
-        plain(&target.region),
-        plain(&target.key_id)
-    )
+    let place = plain(&target.to_string());
+    match target {
+        Target::S3(bucket) => format!(
+            "place     {place}\nserver    {}\nregion    {}\nkey       {}",
+            plain(&bucket.endpoint),
+            plain(&bucket.region),
+            plain(&bucket.key_id)
+        ),
+        Target::Sftp(server) => format!(
+            "place     {place}\nserver    {}\nhost key  {}",
+            plain(&server.address()),
+            server.host_key
+        ),
+    }
 }
 
 /// `roost backup target remove`.
@@ -156,7 +211,7 @@ pub fn now(args: &BackupNowArgs, work: Work, ui: &Ui) -> Result<(), Failure> {
             return Err(failed(
                 fault,
                 Some(
-                    "have the box back up to another prefix; what is damaged would be used again at this one",
+                    "have the box back up to another prefix or folder; what is damaged would be used again at this one",
                 ),
             ));
         }
@@ -214,7 +269,9 @@ fn told(status: &Status, now: SystemTime) -> String {
         let _ = writeln!(text, "{name:<10}{}", plain(&value));
     };
     match &status.target {
-        Some(target) => line("target", format!("{target} at {}", target.endpoint)),
+        Some(Target::S3(bucket)) => line("target", format!("{bucket} at {}", bucket.endpoint)),
+        // Its server is in its name.
+        Some(Target::Sftp(server)) => line("target", server.to_string()),
         None => line(
             "target",
             "none: `roost backup target set` chooses one".into(),
@@ -249,7 +306,7 @@ fn told(status: &Status, now: SystemTime) -> String {
         line(
             "old ones",
             match (status.forgets, status.forgotten_at) {
-                (false, _) => "all are kept: the access key may not remove any".to_owned(),
+                (false, _) => "all are kept: none may be removed there".to_owned(),
                 (true, None) => "7 days, 5 weeks and 12 months are kept".to_owned(),
                 (true, Some(at)) => format!(
                     "7 days, 5 weeks and 12 months are kept; looked through {}",
@@ -305,7 +362,7 @@ fn failed(what: &str, why: &Why, ago: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use roost_service::backup::{Proof, Running};
+    use roost_service::backup::{Proof, Running, SftpTarget};
 
     const NOW: u64 = 1_800_000_000;
 
@@ -372,5 +429,18 @@ mod tests {
             })
         );
         insta::assert_snapshot!("target", told_target(well.target.as_ref()));
+        let key = "SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8";
+        let nas = SftpTarget::of("sftp://roost@nas.local/backups/attic", key.parse().unwrap());
+        let nas = Status {
+            target: nas.ok().map(Target::Sftp),
+            ..Status::default()
+        };
+        insta::assert_snapshot!("server", told_target(nas.target.as_ref()));
+        insta::assert_snapshot!(at(&nas), @"
+        target    sftp://roost@nas.local/backups/attic
+        newest    none yet
+        proven    not yet
+        old ones  all are kept: none may be removed there
+        ");
     }
 }

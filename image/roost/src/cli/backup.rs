@@ -15,8 +15,9 @@ Examples:
   roost backup check ~/roost-backups      prove that the newest one comes back whole
   roost restore ~/roost-backups           a new card from the newest one
 
-The box can also back up by itself, once a day, to a bucket of an S3 server of yours:
+The box can also back up by itself, once a day, to a bucket of an S3 server or a folder of an SFTP server of yours:
   roost backup target set s3://backups/attic --endpoint https://s3.example.net --key-id KEY
+  roost backup target set sftp://roost@nas.local/backups/attic
   roost backup status                     how that goes, and when a backup was last proven
 
 A backup has everything: mail, accounts, passwords' hashes, keys and settings. It is encrypted with
@@ -67,29 +68,45 @@ pub struct BackupTargetArgs {
 /// What to do about the target.
 #[derive(Debug, Clone, Subcommand)]
 pub enum BackupTargetCommand {
-    /// Back up to this bucket from now on; the box tries it before it keeps it
+    /// Back up to this place from now on; the box tries it before it keeps it
     Set(BackupTargetSetArgs),
+    /// Show the key by which the box signs in at SFTP servers, as a line for authorized_keys
+    Key(BackupStatusArgs),
     /// Show where the box backs up to
     Show(BackupStatusArgs),
     /// Back up to no target any more; what lies there stays
     Remove(BackupTargetRemoveArgs),
 }
 
-/// How to get into a bucket.
+/// How to get into a bucket, or a server.
 #[derive(Debug, Clone, Default, Args)]
-pub struct BucketArgs {
-    /// Address of the S3 server, e.g. https://s3.example.net [default: Amazon's, for the region]
+pub struct AccessArgs {
+    /// S3: address of the server, e.g. https://s3.example.net [default: Amazon's, for the region]
     #[arg(long, value_name = "URL", value_hint = clap::ValueHint::Url)]
     pub endpoint: Option<String>,
-    /// Region of the bucket [default: the one in the server's name, or us-east-1]
+    /// S3: region of the bucket [default: the one in the server's name, or us-east-1]
     #[arg(long, value_name = "NAME")]
     pub region: Option<String>,
-    /// Name of the access key
+    /// S3: name of the access key
     #[arg(long, value_name = "KEY")]
     pub key_id: Option<String>,
-    /// Read the secret key from this file (- for standard input) [default: asked for]
+    /// Read the secret key, or the password of an SFTP server, from this file (- for standard input) [default: asked for]
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub secret_file: Option<PathBuf>,
+    /// SFTP: fingerprint of the server's host key, e.g. SHA256:nThbg6kXUpJW… [default: shown, and asked for]
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub host_key: Option<String>,
+}
+
+/// How this computer gets into a bucket, or a server.
+#[derive(Debug, Clone, Default, Args)]
+pub struct OwnAccessArgs {
+    /// As the box does.
+    #[command(flatten)]
+    pub access: AccessArgs,
+    /// SFTP: sign in with this private key of OpenSSH [default: with a password]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, conflicts_with = "secret_file")]
+    pub key_file: Option<PathBuf>,
 }
 
 /// Options of `roost backup target set`.
@@ -98,17 +115,27 @@ pub struct BucketArgs {
 Examples:
   roost backup target set s3://backups/attic --region eu-central-1 --key-id AKIAIOSFODNN7EXAMPLE
   roost backup target set s3://backups/attic --endpoint https://s3.example.net --key-id KEY --secret-file key.txt
+  roost backup target key                       the line for authorized_keys, before the next one
+  roost backup target set sftp://roost@nas.local/backups/attic
+  roost backup target set sftp://roost@nas.local:2222/~/attic --password
 
-The key needs the rights to list the bucket, to read and to write. With the right to remove, the newest
+A folder of an SFTP server is named from the top, or with ~ from where the account begins. The box shows the
+fingerprint of the server's host key, and talks to no other server from then on.
+
+The key of a bucket needs the rights to list the bucket, to read and to write. With the right to remove, the newest
 of seven days, five weeks and twelve months are kept; without, all are, and the bucket grows. Whoever
-breaks into the box has the key: a bucket that keeps versions loses nothing even then.")]
+breaks into the box has the key: a bucket that keeps versions, or a NAS that keeps snapshots, loses nothing
+even then.")]
 pub struct BackupTargetSetArgs {
-    /// The place: s3://BUCKET/PREFIX; each box has a prefix of its own
+    /// The place: s3://BUCKET/PREFIX or sftp://USER@HOST[:PORT]/FOLDER; each box has a prefix or folder of its own
     #[arg(value_name = "PLACE")]
     pub place: String,
     /// How to get in.
     #[command(flatten)]
-    pub bucket: BucketArgs,
+    pub access: AccessArgs,
+    /// SFTP: sign in with a password in place of the box's key
+    #[arg(long)]
+    pub password: bool,
     /// Which box.
     #[command(flatten)]
     pub which: BoxArgs,
@@ -136,7 +163,7 @@ pub struct BackupNowArgs {
     pub which: BoxArgs,
 }
 
-/// Options of `roost backup status` and `roost backup target show`.
+/// Options of `roost backup status`, `roost backup target show` and `roost backup target key`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
@@ -159,12 +186,12 @@ pub struct CodeSource {
 /// Options of `roost backup list`.
 #[derive(Debug, Clone, Args)]
 pub struct BackupListArgs {
-    /// The folder with the backups, or the box's target: s3://BUCKET/PREFIX
+    /// The folder with the backups, or the box's target: s3://BUCKET/PREFIX or sftp://USER@HOST/FOLDER
     #[arg(value_name = "FOLDER", value_hint = clap::ValueHint::DirPath)]
     pub folder: PathBuf,
-    /// How to get into a bucket.
+    /// How to get in.
     #[command(flatten)]
-    pub bucket: BucketArgs,
+    pub access: OwnAccessArgs,
     /// The code.
     #[command(flatten)]
     pub code: CodeSource,
@@ -173,12 +200,12 @@ pub struct BackupListArgs {
 /// Options of `roost backup check`.
 #[derive(Debug, Clone, Args)]
 pub struct BackupCheckArgs {
-    /// The folder with the backups, or the box's target: s3://BUCKET/PREFIX
+    /// The folder with the backups, or the box's target: s3://BUCKET/PREFIX or sftp://USER@HOST/FOLDER
     #[arg(value_name = "FOLDER", value_hint = clap::ValueHint::DirPath)]
     pub folder: PathBuf,
-    /// How to get into a bucket.
+    /// How to get in.
     #[command(flatten)]
-    pub bucket: BucketArgs,
+    pub access: OwnAccessArgs,
     /// The backup that is got back, by the begin of its name [default: the newest]
     #[arg(long, value_name = "NAME")]
     pub backup: Option<String>,
@@ -206,18 +233,20 @@ Examples:
   roost restore ~/roost-backups /dev/sdb --backup 3f2a
   roost restore ~/roost-backups card.img --yes --code-file code.txt
   roost restore s3://backups/attic --endpoint https://s3.example.net --key-id KEY
+  roost restore sftp://roost@nas.local/backups/attic --key-file ~/.ssh/id_ed25519
 
 The new card is the same box: name, certificate, paired laptops, accounts, mail and keys. Two boxes with
 the same keys must never serve at once. With a relay, the old card stands down for good as soon as the
 new one has reached it (`roost relay takeover` is the way back); without one, keep the old card out.
-A card from a bucket backs up to it again by itself, with the key that it was restored with.")]
+A card from a bucket or a server backs up to it again by itself, with the key or password that it was restored
+with. In place of a key of yours it makes one of its own (`roost backup target key`).")]
 pub struct RestoreArgs {
-    /// The folder with the backups, or the box's target: s3://BUCKET/PREFIX
+    /// The folder with the backups, or the box's target: s3://BUCKET/PREFIX or sftp://USER@HOST/FOLDER
     #[arg(value_name = "FOLDER", value_hint = clap::ValueHint::DirPath)]
     pub folder: PathBuf,
-    /// How to get into a bucket.
+    /// How to get in.
     #[command(flatten)]
-    pub bucket: BucketArgs,
+    pub access: OwnAccessArgs,
     /// The card, e.g. /dev/sdb; or a file, which is made [default: chosen from a list]
     #[arg(value_name = "DEVICE", value_hint = clap::ValueHint::AnyPath)]
     pub device: Option<PathBuf>,

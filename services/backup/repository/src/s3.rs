@@ -5,12 +5,12 @@
 //! overwrites one, and with its MD5, so that it keeps nothing that has changed on the way. Signatures are
 //! in the address of a request; therefore no address is ever part of an error.
 
-use crate::store::{Kind, Name, Store};
+use crate::store::{Kind, Name, Store, clear_beginning};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use md5::{Digest, Md5};
-use roost_service::backup::{NoTarget, Secret, Target};
+use roost_service::backup::{BucketTarget, NoTarget, Secret};
 use rusty_s3::actions::ListObjectsV2;
 use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
 use std::io::{self, Read};
@@ -55,7 +55,11 @@ impl S3 {
     ///
     /// # Errors
     /// [`NoTarget`].
-    pub fn new(target: &Target, secret: &Secret, patience: Patience) -> Result<Self, NoTarget> {
+    pub fn new(
+        target: &BucketTarget,
+        secret: &Secret,
+        patience: Patience,
+    ) -> Result<Self, NoTarget> {
         target.check()?;
         let no_endpoint = || NoTarget::Endpoint(target.endpoint.clone());
         let endpoint: url::Url = target.endpoint.parse().map_err(|_| no_endpoint())?;
@@ -437,19 +441,8 @@ impl Store for S3 {
     }
 
     fn write(&self, kind: Kind, name: Name, pieces: &[Bytes]) -> io::Result<()> {
-        if kind == Kind::Key && self.list(Kind::Config)?.is_empty() {
-            // As in a folder: a key without a config is of a beginning that was cut short, and would be
-            // taken for the one that opens.
-            for (stale, _) in self.list(Kind::Key)? {
-                self.remove(Kind::Key, stale).map_err(|error| {
-                    io::Error::new(
-                        error.kind(),
-                        format!(
-                            "what an earlier beginning has left there cannot be removed: {error}"
-                        ),
-                    )
-                })?;
-            }
+        if kind == Kind::Key {
+            clear_beginning(self)?;
         }
         self.put(&self.key(kind, name), pieces)
     }

@@ -92,6 +92,26 @@ impl From<Name> for String {
     }
 }
 
+/// Removes keys that an earlier beginning has left, before another is written: a key without a config is of one
+/// that was cut short, and would be taken for the one that opens.
+///
+/// # Errors
+/// The place's.
+pub fn clear_beginning(store: &impl Store) -> io::Result<()> {
+    if !store.list(Kind::Config)?.is_empty() {
+        return Ok(());
+    }
+    for (stale, _) in store.list(Kind::Key)? {
+        store.remove(Kind::Key, stale).map_err(|error| {
+            let kind = error.kind();
+            let why =
+                format!("what an earlier beginning has left there cannot be removed: {error}");
+            io::Error::new(kind, why)
+        })?;
+    }
+    Ok(())
+}
+
 /// A place for a repository. Nothing in it is ever changed through this, and nothing is removed but by
 /// [`Store::remove`], which the laptop's folder does not have: a box that somebody broke into can add to
 /// the backups there, and destroy none.

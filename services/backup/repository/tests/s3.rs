@@ -22,13 +22,20 @@ const DAY: u64 = 86_400;
 /// A Monday, 15 January 2024.
 const BEGIN: u64 = 1_705_276_800;
 
+fn open(target: &Target, patience: Patience) -> S3 {
+    let Target::S3(bucket) = target else {
+        panic!("no bucket")
+    };
+    S3::new(bucket, &Moto::secret(), patience).unwrap()
+}
+
 fn s3(target: &Target) -> Arc<S3> {
-    Arc::new(S3::new(target, &Moto::secret(), Patience::Long).unwrap())
+    Arc::new(open(target, Patience::Long))
 }
 
 /// As somebody sees it who waits.
 fn hasty(target: &Target) -> S3 {
-    S3::new(target, &Moto::secret(), Patience::Short).unwrap()
+    open(target, Patience::Short)
 }
 
 fn noise(seed: u64, length: usize) -> Vec<u8> {

@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::audit::{Actor, BackupChange, Event};
 use crate::sockets::{self, NoAnswer};
 use crate::store::StoreError;
-use roost_service::backup::{Answer, BackupStatus as Status, Call, Secret, Target};
+use roost_service::backup::{Answer, BackupStatus as Status, Call, HostKey, Secret, Target};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -57,6 +57,28 @@ pub async fn code(app: &Arc<App>, who: Actor, from: IpAddr) -> Result<Zeroizing<
     Ok(words)
 }
 
+/// The line that lets the box sign in at an SFTP server, for `authorized_keys` there.
+///
+/// # Errors
+/// [`NotDone`].
+pub async fn key(app: &App) -> Result<String, NotDone> {
+    match ask(app, &Call::Key).await? {
+        Answer::Key { line } => Ok(line),
+        _ => Err(strange()),
+    }
+}
+
+/// Which host key an SFTP server shows to the box.
+///
+/// # Errors
+/// [`NotDone`].
+pub async fn host_key(app: &App, host: String, port: u16) -> Result<HostKey, NotDone> {
+    match ask(app, &Call::HostKey { host, port }).await? {
+        Answer::HostKey { host_key } => Ok(host_key),
+        _ => Err(strange()),
+    }
+}
+
 /// Has a target tried, and used from then on.
 ///
 /// # Errors
@@ -64,12 +86,12 @@ pub async fn code(app: &Arc<App>, who: Actor, from: IpAddr) -> Result<Zeroizing<
 pub async fn set(
     app: &Arc<App>,
     target: Target,
-    secret: Secret,
+    secret: Option<Secret>,
     who: Actor,
     from: IpAddr,
 ) -> Result<(), NotDone> {
     let what = BackupChange::TargetSet {
-        endpoint: target.endpoint.clone(),
+        endpoint: target.server(),
         place: target.to_string(),
     };
     change(app, Call::Set { target, secret }, what, who, from).await

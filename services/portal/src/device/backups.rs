@@ -10,8 +10,8 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use roost_service::backup::{self, BackupStatus, Secret, Target};
-use serde::Deserialize;
+use roost_service::backup::{self, BackupStatus, HostKey, Secret, Target};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -22,6 +22,8 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(backups, open))
         .routes(routes!(set_backup_target, remove_backup_target))
+        .routes(routes!(backup_key))
+        .routes(routes!(backup_host_key))
         .routes(routes!(back_up_now))
         .routes(routes!(prove_backup))
 }
@@ -32,8 +34,34 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 pub struct NewTarget {
     /// The place.
     target: Target,
-    /// The access key's secret half. No answer ever has it.
-    secret: Secret,
+    /// The access key's secret half, or the password of an SFTP server; without, the box's own key signs in
+    /// there. No answer ever has it.
+    #[serde(default)]
+    secret: Option<Secret>,
+}
+
+/// By what the box signs in at SFTP servers.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BackupKey {
+    /// A line for the file `authorized_keys` of the account there.
+    key: String,
+}
+
+/// An SFTP server.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackupServer {
+    /// Its name or address; one of IPv6 without brackets.
+    host: String,
+    /// Its port; usually 22.
+    port: u16,
+}
+
+/// Which host key an SFTP server shows.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BackupHostKey {
+    /// Its fingerprint, as OpenSSH shows it.
+    host_key: HostKey,
 }
 
 /// How backups stand.
@@ -84,6 +112,57 @@ pub async fn set_backup_target(
 ) -> Result<StatusCode, Fault> {
     backups::set(&app, asked.target, asked.secret, owner.who, owner.from).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The public half of the key by which the box signs in at SFTP servers.
+#[utoipa::path(
+    get,
+    path = "/backup/key",
+    tag = "backup",
+    responses(
+        (status = 200, body = BackupKey),
+        (status = 401, description = "nobody is signed in", body = Fault),
+        (status = 403, description = "another site", body = Fault),
+        (status = 421, description = "not a name of the box", body = Fault),
+        (status = 422, description = "there is none", body = Fault),
+        (status = 500, description = "the card fails", body = Fault),
+        (status = 503, description = "the backup service does not answer", body = Fault),
+    )
+)]
+pub async fn backup_key(State(app): State<Arc<App>>, _: Owner) -> Result<Json<BackupKey>, Fault> {
+    let key = backups::key(&app).await?;
+    Ok(Json(BackupKey { key }))
+}
+
+/// Asks an SFTP server which host key it has, before anything is said there.
+///
+/// Whether that is the right one, the owner has to know; a target has it in it from then on.
+#[utoipa::path(
+    post,
+    path = "/backup/host-key",
+    tag = "backup",
+    request_body = BackupServer,
+    responses(
+        (status = 200, body = BackupHostKey),
+        (status = 400, description = "not understood", body = Fault),
+        (status = 401, description = "nobody is signed in", body = Fault),
+        (status = 403, description = "another site", body = Fault),
+        (status = 408, description = "too slow", body = Fault),
+        (status = 413, description = "too long", body = Fault),
+        (status = 415, description = "no JSON", body = Fault),
+        (status = 421, description = "not a name of the box", body = Fault),
+        (status = 422, description = "the box does not reach it, or it is none", body = Fault),
+        (status = 500, description = "the card fails", body = Fault),
+        (status = 503, description = "the backup service does not answer", body = Fault),
+    )
+)]
+pub async fn backup_host_key(
+    State(app): State<Arc<App>>,
+    _: Owner,
+    Asked(asked): Asked<BackupServer>,
+) -> Result<Json<BackupHostKey>, Fault> {
+    let host_key = backups::host_key(&app, asked.host, asked.port).await?;
+    Ok(Json(BackupHostKey { host_key }))
 }
 
 /// Backs up to no place any more. What lies there stays.

@@ -14,7 +14,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use maud::{Markup, html};
 use roost_service::backup::{
-    BackupFailure as Failure, BackupStatus as Status, Made, SERVICE, Secret, Target, Work,
+    BackupFailure as Failure, BackupStatus as Status, HostKey, Made, NoTarget, SERVICE, SFTP,
+    Secret, SftpPlace, SftpTarget, Target, Work,
 };
 use std::sync::Arc;
 
@@ -25,6 +26,16 @@ type Shell = State<Arc<App>>;
 struct Say {
     above: Option<Markup>,
     typed: Option<Typed>,
+    server: Server,
+}
+
+/// What is known of an SFTP server before the box backs up there.
+#[derive(Default)]
+struct Server {
+    /// What was typed.
+    place: String,
+    /// The host key that it shows, to be confirmed.
+    shown: Option<HostKey>,
 }
 
 /// The fields of a target, but for its secret, which is typed anew each time.
@@ -47,11 +58,15 @@ impl Typed {
     }
 
     fn before(target: Option<&Target>) -> Self {
+        let bucket = match target {
+            Some(Target::S3(bucket)) => Some(bucket),
+            _ => None,
+        };
         Self {
-            place: target.map(ToString::to_string).unwrap_or_default(),
-            endpoint: target.map(|of| of.endpoint.clone()).unwrap_or_default(),
-            region: target.map(|of| of.region.clone()).unwrap_or_default(),
-            key_id: target.map(|of| of.key_id.clone()).unwrap_or_default(),
+            place: bucket.map(ToString::to_string).unwrap_or_default(),
+            endpoint: bucket.map(|of| of.endpoint.clone()).unwrap_or_default(),
+            region: bucket.map(|of| of.region.clone()).unwrap_or_default(),
+            key_id: bucket.map(|of| of.key_id.clone()).unwrap_or_default(),
         }
     }
 }
@@ -62,10 +77,20 @@ pub async fn show(State(app): Shell, headers: HeaderMap, signed: Signed) -> Resp
     if headers.contains_key("x-roost-poll") {
         return page::piece(&stand(&status));
     }
-    show_page(&app, &signed, &status, &Say::default())
+    show_page(&app, &signed, &status, &Say::default()).await
 }
 
-fn show_page(app: &App, signed: &Signed, status: &Result<Status, NotDone>, say: &Say) -> Response {
+async fn show_page(
+    app: &App,
+    signed: &Signed,
+    status: &Result<Status, NotDone>,
+    say: &Say,
+) -> Response {
+    // Without, the page says where else it is to be had.
+    let key = match status {
+        Ok(_) => backups::key(app).await.ok(),
+        Err(_) => None,
+    };
     let content = html! {
         @if let Some(above) = &say.above { (above) }
         p.lead {
@@ -88,7 +113,7 @@ fn show_page(app: &App, signed: &Signed, status: &Result<Status, NotDone>, say: 
                 }
             }
             @if let Ok(status) = status {
-                (target(signed, status, say.typed.as_ref()))
+                (target(signed, status, say, key.as_deref()))
                 section.card {
                     h2 { "Recovery code" }
                     p {
@@ -166,14 +191,14 @@ fn stand(status: &Result<Status, NotDone>) -> Markup {
                     @if status.forgets {
                         "seven days, five weeks and twelve months are kept"
                         @if let Some(at) = status.forgotten_at { "; last looked through on " (Wall(at)) }
-                    } @else { "all are kept: the access key may not remove any" }
+                    } @else { "all are kept: none may be removed there" }
                 }
             }
         }
         @if let Some(failure) = &status.failure { (failed("The last backup failed", failure)) }
         @if let Some(fault) = status.proof.as_ref().and_then(|proof| proof.fault.as_ref()) {
             p { strong { "The newest backup did not come back as it went in." } " " (sentence(fault)) }
-            p { strong { "What to do: " } "Back up to another prefix; what is damaged would be used again at this one." }
+            p { strong { "What to do: " } "Back up to another prefix or folder; what is damaged would be used again at this one." }
         }
         @if let Some(failure) = &status.proof_failure { (failed("Reading it back came to no end", failure)) }
         @if let Some(failure) = &status.forget_failure { (failed("Old ones were not removed", failure)) }
@@ -211,7 +236,9 @@ fn order(signed: &Signed, what: &str, content: Markup) -> Markup {
 }
 
 /// Where the box backs up to.
-fn target(signed: &Signed, status: &Status, typed_wrong: Option<&Typed>) -> Markup {
+fn target(signed: &Signed, status: &Status, say: &Say, key: Option<&str>) -> Markup {
+    let (before, typed_wrong) = (&status.target, say.typed.as_ref());
+    let server = server(signed, before.as_ref(), &say.server, key);
     let before;
     let typed = match typed_wrong {
         Some(typed) => typed,
@@ -250,18 +277,28 @@ fn target(signed: &Signed, status: &Status, typed_wrong: Option<&Typed>) -> Mark
                 None => {
                     p { "To a bucket of an S3 server of your own: Amazon’s, another provider’s, or one at a friend’s home. The box tries it before it keeps it." }
                     (form)
+                    (server)
                 }
                 Some(target) => {
                     dl {
                         dt { "Place" } dd { code { (target) } }
-                        dt { "Server" } dd { (target.endpoint) }
-                        dt { "Region" } dd { (target.region) }
-                        dt { "Access key" } dd { code { (target.key_id) } }
+                        @match target {
+                            Target::S3(bucket) => {
+                                dt { "Server" } dd { (bucket.endpoint) }
+                                dt { "Region" } dd { (bucket.region) }
+                                dt { "Access key" } dd { code { (bucket.key_id) } }
+                            }
+                            Target::Sftp(server) => {
+                                dt { "Server" } dd { (server.address()) }
+                                dt { "Its host key" } dd { code { (server.host_key) } }
+                            }
+                        }
                     }
                     @if target.is_open() {
                         p { (badge(Tone::Warning, "not encrypted on the way")) " Backups themselves are; but whoever listens can see when there is one, and repeat what the box has asked for a few minutes." }
                     }
-                    details open[typed_wrong.is_some()] { summary { "Another place, or another key" } (form) }
+                    details open[typed_wrong.is_some()] { summary { "Another bucket, or another key" } (form) }
+                    (server)
                     details {
                         summary { "Use it no more" }
                         (order(signed, "remove", html! {
@@ -271,6 +308,64 @@ fn target(signed: &Signed, status: &Status, typed_wrong: Option<&Typed>) -> Mark
                         }))
                     }
                 }
+            }
+        }
+    }
+}
+
+/// A folder of an SFTP server: first which server it is, then how the box signs in there.
+fn server(signed: &Signed, target: Option<&Target>, server: &Server, key: Option<&str>) -> Markup {
+    let before = match target {
+        Some(Target::Sftp(before)) => before.to_string(),
+        _ => String::new(),
+    };
+    let typed = match server.place.as_str() {
+        "" => &before,
+        typed => typed,
+    };
+    let folder = Field {
+        scope: "sftp",
+        name: "server",
+        label: "Folder of the server",
+        help: Some(
+            "E.g. `sftp://roost@nas.local/backups/attic`, or with `/~/` from where the account begins.",
+        ),
+        value: typed,
+        required: true,
+        ..Field::default()
+    };
+    let password = Field {
+        scope: "sftp",
+        name: "password",
+        label: "Password of the account",
+        help: Some(
+            "Leave it empty if the server knows the box’s key. It is kept on the box alone.",
+        ),
+        kind: Kind::Password,
+        ..Field::default()
+    };
+    html! {
+        details open[!server.place.is_empty()] {
+            summary { "A folder of an SFTP server: a NAS, or a machine of a friend" }
+            p { "Let the server know the box’s key: this line belongs into the file " code { "authorized_keys" } " of the account there. A password does, too." }
+            @match key {
+                Some(key) => p.mono { code #ssh-key { (key) } },
+                None => p { code { "roost backup target key" } " shows it." },
+            }
+            @match &server.shown {
+                None => (order(signed, "look", html! {
+                    (folder.show())
+                    button { "Look which server it is" }
+                })),
+                Some(shown) => (order(signed, "server", html! {
+                    p { code { (server.place) } " shows the host key " code #host-key { (shown) } "." }
+                    p { "Compare it with what the server says of itself, e.g. with " code { "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub" } " there. From then on the box talks to no other." }
+                    input type="hidden" name="server" value=(server.place);
+                    input type="hidden" name="host_key" value=(shown);
+                    (password.show())
+                    label.check { input type="checkbox" name="sure" value="yes" required; span { "This is its host key" } }
+                    button { "Try it, and use it" }
+                })),
             }
         }
     }
@@ -288,16 +383,45 @@ pub async fn change(State(app): Shell, order: Order) -> Result<Response, Trouble
     let from = order.by.place.from;
     let fields = &order.fields;
     let owner = Actor::Owner;
-    let mut typed = None;
+    let (mut typed, mut server) = (None, Server::default());
     let sure = fields.get("sure") == "yes";
     let good = |text: &str| Ok(note(Tone::Good, html! { p { (text) } }));
     let result = match fields.get("do") {
         "set" => {
             let given = typed.insert(Typed::of(fields));
             match chosen(given, &fields.secret("secret")) {
+                Ok((target, secret)) => {
+                    match backups::set(&app, target, Some(secret), owner, from).await {
+                        Ok(()) => good("It works, and is kept. The first backup begins now."),
+                        Err(not) => Err(not),
+                    }
+                }
+                Err(not) => Err(not),
+            }
+        }
+        "look" => {
+            server.place = fields.get("server").trim().to_owned();
+            match look(&app, &server.place).await {
+                Ok(shown) => {
+                    server.shown = Some(shown);
+                    Ok(note(
+                        Tone::Good,
+                        html! { p { "The server answers. Is it the right one? See below." } },
+                    ))
+                }
+                Err(not) => Err(not),
+            }
+        }
+        "server" if sure => {
+            server.place = fields.get("server").trim().to_owned();
+            server.shown = fields.get("host_key").parse().ok();
+            match signs_in(&server, &fields.secret("password")) {
                 Ok((target, secret)) => match backups::set(&app, target, secret, owner, from).await
                 {
-                    Ok(()) => good("It works, and is kept. The first backup begins now."),
+                    Ok(()) => {
+                        server = Server::default();
+                        good("It works, and is kept. The first backup begins now.")
+                    }
                     Err(not) => Err(not),
                 },
                 Err(not) => Err(not),
@@ -327,13 +451,17 @@ pub async fn change(State(app): Shell, order: Order) -> Result<Response, Trouble
         },
         _ => {
             let status = backups::status(&app).await;
-            return Ok(show_page(&app, &order.by, &status, &Say::default()));
+            return Ok(show_page(&app, &order.by, &status, &Say::default()).await);
         }
     };
     let (code, say) = match result {
         Ok(above) => {
-            let above = Some(above);
-            (StatusCode::OK, Say { above, typed: None })
+            let say = Say {
+                above: Some(above),
+                typed: None,
+                server,
+            };
+            (StatusCode::OK, say)
         }
         Err(NotDone::Store(error)) => return Err(error.into()),
         Err(not) => {
@@ -347,14 +475,50 @@ pub async fn change(State(app): Shell, order: Order) -> Result<Response, Trouble
                     ),
                 ),
             };
-            let above = Some(fault(&not, hint.as_deref()));
-            (code, Say { above, typed })
+            let say = Say {
+                above: Some(fault(&not, hint.as_deref())),
+                typed,
+                server,
+            };
+            (code, say)
         }
     };
     let status = backups::status(&app).await;
-    let mut page = show_page(&app, &order.by, &status, &say);
+    let mut page = show_page(&app, &order.by, &status, &say).await;
     *page.status_mut() = code;
     Ok(page)
+}
+
+fn no_target(error: NoTarget) -> NotDone {
+    NotDone::Refused {
+        why: error.to_string(),
+        hint: None,
+    }
+}
+
+/// Which host key the server shows.
+async fn look(app: &App, place: &str) -> Result<HostKey, NotDone> {
+    if !place.starts_with(SFTP) {
+        return Err(no_target(NoTarget::Scheme));
+    }
+    let place: SftpPlace = place.parse().map_err(no_target)?;
+    backups::host_key(app, place.host, place.port).await
+}
+
+/// A server whose host key was confirmed, as the service wants it.
+fn signs_in(server: &Server, password: &str) -> Result<(Target, Option<Secret>), NotDone> {
+    let Some(shown) = server.shown.clone() else {
+        return Err(no_target(NoTarget::HostKey(String::new())));
+    };
+    let target = SftpTarget::of(&server.place, shown).map_err(no_target)?;
+    let secret = match password {
+        "" => None,
+        password => Some(Secret::password(password).map_err(|why| NotDone::Refused {
+            why: format!("this is no password: {why}"),
+            hint: None,
+        })?),
+    };
+    Ok((target.into(), secret))
 }
 
 /// What was typed, as the service wants it.

@@ -32,7 +32,7 @@ pub const CHECKS: &[Check] = &[
         what: "The newest backup was read back",
         how: "Once a week the box reads the newest backup at its target back and compares every file with what it noted when it \
               made it. Failed if something differed; a warning if no proof came to an end for 14 days.",
-        to_do: "Back up to another prefix: `roost backup target set s3://BUCKET/OTHER`. What is damaged would be used again at the \
+        to_do: "Back up to another prefix or folder (`roost backup target set`). What is damaged would be used again at the \
                 old one.",
         decide: proof,
     },
