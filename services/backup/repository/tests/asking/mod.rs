@@ -185,7 +185,7 @@ impl server::Handler for Client {
             return Ok(());
         };
         session.channel_success(id)?;
-        let mut child = Command::new(sftp_server())
+        let child = Command::new(sftp_server())
             .arg("-d")
             .arg(&self.home)
             .stdin(Stdio::piped())
@@ -193,6 +193,8 @@ impl server::Handler for Client {
             .kill_on_drop(true)
             .spawn()?;
         tokio::spawn(async move {
+            // All of it: with its pipes taken alone it would be dropped, and so killed, at once.
+            let mut child = child;
             let (mut input, mut output) =
                 (child.stdin.take().unwrap(), child.stdout.take().unwrap());
             let (mut from, mut to) = tokio::io::split(channel.into_stream());
