@@ -15,6 +15,7 @@ pub fn known_as(service: &str) -> &str {
     match service {
         "mail" => "Mail",
         "updater" => "Updates",
+        "backup" => "Backups",
         "portal" => "These pages",
         "dns" => "Name server",
         "resolver" => "Look-ups of names",
