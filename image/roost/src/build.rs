@@ -21,7 +21,7 @@ use crate::seccomp::{self, Lists};
 use crate::services;
 use crate::store::{Key, KeyBuilder, Output, Store, disk_failure, sha256_file};
 use crate::tryboot;
-use crate::ui::{Step, Ui, size};
+use crate::ui::{Mode, Step, Ui, size};
 use crate::workspace::Workspace;
 use roost_service::settings::{self, Settings};
 use std::collections::BTreeMap;
@@ -37,6 +37,30 @@ pub fn run(args: &BuildArgs, ui: &Ui) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Makes the image on the way to something else, whose result is not this one: people see the table
+/// among the progress, scripts get it as the event `built`.
+pub fn on_the_way(args: &BuildArgs, ui: &Ui) -> Result<(), Failure> {
+    let began = Instant::now();
+    let report = image(args, Config::load(&args.config)?, ui)?;
+    let mut event = serde_json::to_value(&report).expect("a report is plain data");
+    event["event"] = BUILT.into();
+    match ui.mode() {
+        Mode::Json => ui.event_line(&event),
+        _ => ui.info(report.render(began.elapsed())),
+    }
+    Ok(())
+}
+
+/// Whether `config` was changed since this image was made, or was seen to be what it describes.
+pub fn is_stale(image: &Path, config: &Path) -> bool {
+    let time = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
+    let stamp = image.with_file_name(STAMP);
+    match (time(config), time(image).max(time(&stamp))) {
+        (Some(changed), Some(made)) => changed > made,
+        _ => false,
+    }
+}
+
 /// Makes the image, or finds that the last one is what would be made.
 pub fn image(args: &BuildArgs, config: Config, ui: &Ui) -> Result<Report, Failure> {
     if config.update.keys.is_empty() {
@@ -44,7 +68,10 @@ pub fn image(args: &BuildArgs, config: Config, ui: &Ui) -> Result<Report, Failur
     }
     let build = Build::new(args, config, ui)?;
     match build.unchanged()? {
-        Some(report) => Ok(report),
+        Some(report) => {
+            build.seen();
+            Ok(report)
+        }
         None => build.make(),
     }
 }
@@ -82,6 +109,9 @@ struct Build<'a> {
 const ROOM: u64 = 8 << 30;
 /// Steps that were used in this time stay in any case: a build that began then may still read them.
 const IDLE: Duration = Duration::from_secs(3 * 3600);
+
+/// The event by which scripts hear of an image that was made on the way.
+pub const BUILT: &str = "built";
 
 /// What the build left of itself beside the image, to know it again.
 const STAMP: &str = "roost.build.json";
@@ -210,6 +240,16 @@ impl<'a> Build<'a> {
             step.seconds = 0.0;
         }
         Ok(Some(report))
+    }
+
+    /// Notes that the image is what the configuration says, whatever was changed in that: see [`is_stale`].
+    fn seen(&self) {
+        let now = std::fs::FileTimes::new().set_modified(std::time::SystemTime::now());
+        let stamp = std::fs::File::options()
+            .write(true)
+            .open(self.output(STAMP));
+        // Without it there is a warning that is not needed.
+        let _ = stamp.and_then(|stamp| stamp.set_times(now));
     }
 
     /// Marks by which the three finished files are known again.

@@ -50,10 +50,11 @@ Exit codes:
 const FIRST_STEPS: &str = "\
 First steps:
   roost init --domain example.org     write roost.toml
-  roost build                         make the image
-  roost run                           try it on this machine, in an emulator
-  roost flash                         write it to a card for the Raspberry Pi
-  roost pair                          become its owner, once it is on
+  roost build                         if you like: make the image
+  roost run                           and try it on this machine, in an emulator
+  roost flash                         make it if need be, and write it to a card for the Raspberry Pi
+  roost pair                          become its owner, once it is on, unless you did in a browser
+  roost relay apply                   its public address; your domain leads there
 
 Later:
   roost import imaps://USER@HOST      move your old mail in
@@ -155,9 +156,10 @@ pub enum Command {
     Run(RunArgs),
     /// Write the image to a card, and make it one box's own
     ///
-    /// Finds cards and sticks and shows what is on them. Writes, reads everything back and
-    /// compares. The card gets a name, a one-time pairing code and a certificate of its own, and a
-    /// fixed address if you give one; all are shown at the end, the code never again.
+    /// Makes the image first if there is none. Finds cards and sticks and shows what is on them.
+    /// Writes, reads everything back and compares. The card gets a name, a one-time pairing code and a
+    /// certificate of its own, and a fixed address if you give one; all are shown at the end, the code
+    /// never again. The box lets this computer in once it has an owner, as after `roost pair`.
     Flash(FlashArgs),
     /// Look after the SDK root, the pinned Debian system that images are built in
     ///

@@ -418,7 +418,7 @@ pub mod tests {
         });
         assert!(images[0] == images[1], "two builds differ");
         let at = Finder::search(&images[0][..]).unwrap().only().unwrap();
-        let at = usize::try_from(at).unwrap();
+        let at = usize::try_from(at.at).unwrap();
         assert_eq!(images[0][at..at + card::SIZE], card::placeholder());
     }
 }

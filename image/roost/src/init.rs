@@ -99,8 +99,8 @@ pub fn run(args: &InitArgs, ui: &Ui) -> Result<(), Failure> {
         false => vec![],
     };
     shown += &match args.dir.as_path() {
-        dir if dir == Path::new(".") => "Next: roost build\n".to_owned(),
-        dir => format!("Next: cd {} && roost build\n", dir.display()),
+        dir if dir == Path::new(".") => "Next: sudo $(which roost) flash\n".to_owned(),
+        dir => format!("Next: cd {} && sudo $(which roost) flash\n", dir.display()),
     };
     ui.result(
         shown,

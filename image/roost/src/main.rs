@@ -49,6 +49,7 @@ mod serve;
 mod services;
 mod status;
 mod store;
+mod sudo;
 mod tryboot;
 mod ui;
 mod update;

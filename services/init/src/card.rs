@@ -157,11 +157,12 @@ mod tests {
 
     fn file(name: Option<&str>, network: Option<Network>) -> io::Result<Vec<u8>> {
         let card = Card {
-            format: card::FORMAT,
+            format: card::FORMAT_ALONE,
             name: name.map(str::to_owned),
             network,
             pairing: None,
             identity: None,
+            computer: None,
         };
         Ok(card::render(&card).unwrap().to_vec())
     }

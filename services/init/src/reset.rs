@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 1. [`bind`]: the record in [`FOLDER`] says `pending`, with the new code | the next start goes on at 2 |
 //! | 2. every folder of the data but [`FOLDER`] is removed, then all of that is on the medium | the next start begins 2 again |
-//! | 3. the card's file is written anew: the new code, everything else as it was | the next start does 2 and 3 again, with the same code |
+//! | 3. the card's file is written anew: the new code, not the computer that wrote it, everything else as it was | the next start does 2 and 3 again, with the same code |
 //! | 4. the record says that nothing is pending | the next start is the new box's first |
 //!
 //! No service runs before 4. The record and the card are replaced whole (new file, sync, rename,
@@ -166,13 +166,19 @@ fn renewed(file: Option<Vec<u8>>, code: String) -> Card {
     let old = file.and_then(|bytes| card::parse(&bytes).ok().flatten());
     let pairing = Some(Pairing { code });
     match old {
-        Some(old) => Card { pairing, ..old },
+        // Whoever wrote the card is forgotten as all others are: the reset may be because of that
+        // computer, and the next owner is asked nothing about it.
+        Some(old) => Card {
+            pairing,
+            ..old.alone()
+        },
         None => Card {
-            format: card::FORMAT,
+            format: card::FORMAT_ALONE,
             name: None,
             network: None,
             pairing,
             identity: None,
+            computer: None,
         },
     }
 }

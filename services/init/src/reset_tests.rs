@@ -2,7 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
-use roost_service::card::Identity;
+use roost_service::card::{Computer, Identity};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What was done to the medium.
@@ -134,6 +134,10 @@ fn old_card() -> Card {
             key_pem: "-----BEGIN PRIVATE KEY-----\n…".into(),
             certificate_pem: "-----BEGIN CERTIFICATE-----\n…".into(),
         }),
+        computer: Some(Computer {
+            name: "desk".into(),
+            key: "0f".repeat(32),
+        }),
     }
 }
 
@@ -174,6 +178,10 @@ fn check(medium: &Recorder, asked: &BTreeSet<&str>, must: bool) -> Result<(), St
         () if !wiped && code != "00000000" => Err("the old owner's code is gone".into()),
         () if card_of(medium).name.as_deref() != Some("attic") => Err("the name is gone".into()),
         () if card_of(medium).identity != old_card().identity => Err("another identity".into()),
+        () if wiped && card_of(medium).computer.is_some() => {
+            Err("the computer that wrote the card is still let in".into())
+        }
+        () if !wiped && card_of(medium) != old_card() => Err("another card".into()),
         () => Ok(()),
     }
 }

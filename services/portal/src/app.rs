@@ -1,5 +1,6 @@
 //! What every page and every call of the API shares.
 
+use crate::actions::laptops::Applicant;
 use crate::actions::{certificates, outside, pairing, relay, sts};
 use crate::code::Code;
 use crate::health;
@@ -88,6 +89,16 @@ pub enum Shown {
 /// How long something that is shown once can be loaded again, should the answer have been lost on a bad line.
 const SHOWN_FOR: Duration = Duration::from_secs(15 * 60);
 
+/// What `roost flash` told the card, as far as pairing needs it.
+#[derive(Debug, Clone, Default)]
+pub struct OfCard {
+    /// Its pairing code, used up or not: it is no password.
+    pub code: Option<Code>,
+    /// The computer that wrote it. It opens nothing until the box gets an owner; then it is paired, in
+    /// the same change, and is a laptop as any other from then on: who is removed stays so.
+    pub computer: Option<Applicant>,
+}
+
 /// The portal, once its store is open.
 #[derive(Debug)]
 pub struct App {
@@ -101,8 +112,8 @@ pub struct App {
     pub places: Places,
     /// For requests to init.
     pub init: Init,
-    /// The card's pairing code, used up or not: it is no password.
-    pub card_code: Option<Code>,
+    /// What the card was told.
+    pub card: OfCard,
     /// What the browser of this session is shown, since when.
     shown: Mutex<Option<(TokenHash, Instant, Shown)>>,
     /// Apps that are being set up, by session.
@@ -159,7 +170,9 @@ impl App {
         held.add_bytes(store::FILE, 0o600, store);
         held.add_folder(data, |path| path == store::FILE || path.ends_with(".new"))?;
         if let Some(card) = card {
-            held.add_bytes(snapshot::CARD, 0o600, serde_json::to_vec(card)?);
+            // A box with an owner knows its computers by itself.
+            let card = card.clone().alone();
+            held.add_bytes(snapshot::CARD, 0o600, serde_json::to_vec(&card)?);
         }
         Ok(held)
     }
@@ -173,7 +186,7 @@ impl App {
         settings: Settings,
         identity: Identity,
         places: Places,
-        card_code: Option<Code>,
+        card: OfCard,
     ) -> Result<Arc<Self>, StoreError> {
         let began = store.view(|store| store.powered_on())?;
         let names = vec![settings.name.clone(), format!("{}.local", settings.name)];
@@ -187,7 +200,7 @@ impl App {
             init: Init(places.init.clone()),
             health: health::Care::load(&places.data),
             places,
-            card_code,
+            card,
             shown: Mutex::new(None),
             pending: Mutex::new(Vec::new()),
             passkeys: Mutex::default(),

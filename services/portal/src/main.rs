@@ -3,7 +3,8 @@
 use anyhow::{Context, Result};
 use axum::body::Body;
 use axum::http::Request;
-use roost_portal::app::{App, Places};
+use roost_portal::actions::laptops::Applicant;
+use roost_portal::app::{App, OfCard, Places};
 use roost_portal::code::Code;
 use roost_portal::device;
 use roost_portal::identity::Identity;
@@ -95,10 +96,14 @@ async fn run(notifier: &Notifier) -> Result<()> {
     let places = places()?;
     let settings = Settings::load()?;
     let card = card(&places.run)?;
-    let (code, identity) = match card {
-        Some(card) => (card.pairing, card.identity),
-        None => (None, None),
+    let (code, identity, computer) = match card {
+        Some(card) => (card.pairing, card.identity, card.computer),
+        None => (None, None, None),
     };
+    let computer = computer
+        .map(|computer| Applicant::new(&computer.name, &computer.key))
+        .transpose()
+        .map_err(|why| anyhow::anyhow!("the computer that wrote the card: {why}"))?;
     let identity = match identity {
         Some(identity) => Identity::of_card(&identity)?,
         None => Identity::load_or_make(&places.data, &settings.name)?,
@@ -111,7 +116,11 @@ async fn run(notifier: &Notifier) -> Result<()> {
     let (https, http, laptops) = ports()?;
     let app = match Store::open(&DataFolder(places.data.clone())) {
         Ok(store) => {
-            let app = App::new(store, settings, identity, places, card_code.clone())?;
+            let told = OfCard {
+                code: card_code.clone(),
+                computer,
+            };
+            let app = App::new(store, settings, identity, places, told)?;
             let code = card_code.unwrap_or_else(|| Code::from_random(App::random()));
             app.begin_pairing(code).await?;
             Ok(app)

@@ -23,7 +23,8 @@ mod played_zones;
 mod relay;
 
 use played_mail::PlayedMail;
-use roost_portal::app::{App, Places};
+use roost_portal::actions::laptops::Applicant;
+use roost_portal::app::{App, OfCard, Places};
 use roost_portal::code::Code;
 use roost_portal::device::door::{Door, Limits};
 use roost_portal::identity::Identity;
@@ -165,6 +166,16 @@ impl Played {
 
     /// One that finds things elsewhere.
     async fn with(change: impl FnOnce(&mut Places)) -> Self {
+        Self::made(change, None).await
+    }
+
+    /// One whose card says that this laptop wrote it.
+    async fn written_by(laptop: &Laptop) -> Self {
+        let computer = Applicant::new(laptop.name, &laptop.public).unwrap();
+        Self::made(|_| {}, Some(computer)).await
+    }
+
+    async fn made(change: impl FnOnce(&mut Places), computer: Option<Applicant>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let mut places = Places {
@@ -242,7 +253,11 @@ impl Played {
         let tls = TlsAcceptor::from(Arc::new(tls));
         let store = Store::open(&DataFolder(folder.path().into())).unwrap();
         let code = Code::parse(CODE).unwrap();
-        let app = App::new(store, settings(), identity, places, Some(code.clone())).unwrap();
+        let card = OfCard {
+            code: Some(code.clone()),
+            computer,
+        };
+        let app = App::new(store, settings(), identity, places, card).unwrap();
         app.begin_pairing(code).await.unwrap();
         let (stop, stopping) = watch::channel(false);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -624,6 +639,46 @@ async fn a_second_laptop_wants_the_password_and_a_revoked_one_is_out_at_once() {
     assert!(error.contains("AccessDenied"), "{error}");
     assert_eq!(listed.ask("DELETE", &path, &[], None).await.unwrap().0, 404);
     insta::assert_snapshot!(said(&mut listed).await.join("\n"));
+}
+
+/// Before there is an owner its key opens nothing; then it is a laptop as any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_computer_that_wrote_the_card_is_let_in_once_there_is_an_owner() {
+    let (desk, couch) = (laptop("desk"), laptop("couch"));
+    let played = Played::written_by(&desk).await;
+    let hello = async |who: &Laptop| played.call(who, "GET", "/api/v1/hello", None).await;
+    assert!(hello(&desk).await.is_err());
+    // Neither a wrong code nor a password that is refused changes that.
+    assert_eq!(played.pair("A0B1C2D4", PASSWORD, &couch).await.0, 403);
+    assert_eq!(played.pair(CODE, "attic", &couch).await.0, 422);
+    assert!(hello(&desk).await.is_err());
+    assert_eq!(played.pair(CODE, PASSWORD, &couch).await.0, 201);
+    assert_eq!(hello(&desk).await.unwrap().0, 200);
+    let mut owner = played.by(&couch).await;
+    insta::assert_snapshot!(said(&mut owner).await.join("\n"));
+    // Whoever is thrown out stays out, the card notwithstanding: also after a new start.
+    let path = format!("/api/v1/laptops/{}", desk.public);
+    assert_eq!(owner.ask("DELETE", &path, &[], None).await.unwrap().0, 204);
+    assert!(hello(&desk).await.is_err());
+    let code = Code::parse(CODE).unwrap();
+    played.app.begin_pairing(code).await.unwrap();
+    assert_eq!(played.pair(CODE, PASSWORD, &couch).await.0, 409);
+    assert!(hello(&desk).await.is_err());
+}
+
+/// Who becomes the owner from the computer that wrote the card is known once, by the name given now.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_computer_that_wrote_the_card_may_become_the_owner_itself() {
+    let mut desk = laptop("desk");
+    let played = Played::written_by(&desk).await;
+    desk.name = "upstairs";
+    assert_eq!(played.pair(CODE, PASSWORD, &desk).await.0, 201);
+    let list = played.call(&desk, "GET", "/api/v1/laptops", None).await;
+    let list = list.unwrap().1;
+    let names: Vec<_> = (list["laptops"].as_array().unwrap().iter())
+        .map(|known| known["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["upstairs"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

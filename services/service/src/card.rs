@@ -1,15 +1,19 @@
-//! What `roost flash` tells one card and not the image: name, network, pairing code, first identity.
+//! What `roost flash` tells one card and not the image: name, network, pairing code, first identity,
+//! and which computer wrote it.
 //!
 //! The builder puts a file of a fixed size into the data file system, [`PATH`] on the box, with
 //! nothing but a placeholder in it. `roost flash` finds the placeholder's blocks in the image and
 //! writes over them, so it needs to know nothing of ext4. The file is 16 KiB long:
 //!
 //! ```text
-//! 32 bytes   the line MAGIC
+//! 32 bytes   the line of `magic`, with the number of a format
 //! …          a Card as JSON; nothing in the placeholder
 //! …          blanks
 //! 1 byte     a line feed
 //! ```
+//!
+//! In a placeholder the number is the newest [`FORMAT`] that the boxes of this image read, so that
+//! `roost flash` writes nothing onto a card that its box would not understand.
 //!
 //! Functions here take and give bytes; nothing in here reads a file or makes random numbers.
 
@@ -23,10 +27,14 @@ pub const PATH: &str = "/data/first-boot/card";
 pub const PATH_IN_DATA: &str = "first-boot/card";
 /// Bytes of the file.
 pub const SIZE: usize = 16 << 10;
-/// How the file begins. No other block of the data file system may begin so.
-pub const MAGIC: &[u8; 32] = b"roost card 1 set by roost flash\n";
-/// Number of the format of [`Card`]. It grows when an older box could not read it.
-pub const FORMAT: u32 = 1;
+/// Bytes of the first line. No other block of the data file system may begin so.
+pub const FIRST_LINE: usize = 32;
+/// Number of the newest format of [`Card`]. It grows when an older box could not read it.
+pub const FORMAT: u32 = 2;
+/// The format of cards that name no computer, which every box reads.
+pub const FORMAT_ALONE: u32 = 1;
+/// Longest name of a computer, in bytes.
+pub const MAX_COMPUTER: usize = 64;
 
 /// Letters of a pairing code.
 pub const CODE_LETTERS: usize = 8;
@@ -39,7 +47,7 @@ const MAX_RESOLVERS: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Card {
-    /// [`FORMAT`].
+    /// [`FORMAT`], or an earlier one.
     pub format: u32,
     /// Host name instead of the one in the settings (an RFC 1123 label in lower case).
     #[serde(default)]
@@ -53,6 +61,46 @@ pub struct Card {
     /// Who the box is until it has made a certificate of its own.
     #[serde(default)]
     pub identity: Option<Identity>,
+    /// The computer that wrote the card: the box lets it in once it has an owner. From format 2 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computer: Option<Computer>,
+}
+
+impl Card {
+    /// The same without the computer that wrote it, in the format that every box reads.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        Self {
+            format: FORMAT_ALONE,
+            computer: None,
+            ..self
+        }
+    }
+}
+
+/// A computer that a box is to know, as `roost pair` would introduce it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Computer {
+    /// What the box calls it: 1 to [`MAX_COMPUTER`] bytes, none of them a control character.
+    pub name: String,
+    /// Its Ed25519 public key (RFC 8032) in 64 hexadecimal digits, in lower case.
+    pub key: String,
+}
+
+impl Computer {
+    /// Whether a box takes it.
+    pub fn is_sound(&self) -> bool {
+        let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        is_computer_name(&self.name) && self.key.len() == 64 && self.key.bytes().all(digit)
+    }
+}
+
+/// Whether a box can call a computer so.
+pub fn is_computer_name(name: &str) -> bool {
+    (1..=MAX_COMPUTER).contains(&name.len())
+        && name.trim() == name
+        && !name.chars().any(char::is_control)
 }
 
 /// The one-time pairing code.
@@ -91,14 +139,14 @@ pub enum CardError {
     /// The length is not [`SIZE`].
     #[error("it has {0} bytes instead of {SIZE}")]
     Length(usize),
-    /// It does not begin with [`MAGIC`].
+    /// It does not begin with the line of [`format_of`].
     #[error("it does not begin with the line of a card file")]
     Magic,
     /// What follows is no JSON of a [`Card`]. The parser's own words could repeat a secret.
     #[error("line {0}, column {1} behind its first line cannot be understood")]
     Json(usize, usize),
     /// It is of a later format.
-    #[error("its format is {0}, this version knows {FORMAT}")]
+    #[error("its format is {0}, this version knows formats up to {FORMAT}")]
     Format(u32),
     /// A value in it cannot be.
     #[error("the {0} in it cannot be used")]
@@ -108,10 +156,26 @@ pub enum CardError {
     TooLong(usize),
 }
 
+/// The first line.
+fn magic(format: u32) -> String {
+    format!("roost card {format} set by roost flash\n")
+}
+
+/// The format that the file says with which these bytes begin; `None` if they are none of ours, or
+/// of a later format.
+pub fn format_of(start: &[u8]) -> Option<u32> {
+    (1..=FORMAT).find(|format| start.starts_with(magic(*format).as_bytes()))
+}
+
 /// The file as the builder makes it.
 pub fn placeholder() -> [u8; SIZE] {
+    placeholder_of(FORMAT)
+}
+
+/// The file as a builder makes it whose boxes read cards up to `format`.
+pub fn placeholder_of(format: u32) -> [u8; SIZE] {
     let mut bytes = [b' '; SIZE];
-    bytes[..MAGIC.len()].copy_from_slice(MAGIC);
+    bytes[..FIRST_LINE].copy_from_slice(&magic(format).as_bytes()[..FIRST_LINE]);
     bytes[SIZE - 1] = b'\n';
     bytes
 }
@@ -123,13 +187,13 @@ pub fn placeholder() -> [u8; SIZE] {
 pub fn render(card: &Card) -> Result<[u8; SIZE], CardError> {
     check(card)?;
     let json = serde_json::to_vec(card).expect("strings and numbers always make JSON");
-    let mut bytes = placeholder();
-    let end = MAGIC.len() + json.len();
+    let mut bytes = placeholder_of(card.format);
+    let end = FIRST_LINE + json.len();
     // The last byte stays a line feed.
     if end >= SIZE {
         return Err(CardError::TooLong(end + 1));
     }
-    bytes[MAGIC.len()..end].copy_from_slice(&json);
+    bytes[FIRST_LINE..end].copy_from_slice(&json);
     Ok(bytes)
 }
 
@@ -141,8 +205,8 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Card>, CardError> {
     if bytes.len() != SIZE {
         return Err(CardError::Length(bytes.len()));
     }
-    let json = bytes.strip_prefix(MAGIC).ok_or(CardError::Magic)?;
-    let json = json.trim_ascii();
+    format_of(bytes).ok_or(CardError::Magic)?;
+    let json = bytes[FIRST_LINE..].trim_ascii();
     if json.is_empty() {
         return Ok(None);
     }
@@ -153,7 +217,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Card>, CardError> {
 }
 
 fn check(card: &Card) -> Result<(), CardError> {
-    if card.format != FORMAT {
+    if !(1..=FORMAT).contains(&card.format) {
         return Err(CardError::Format(card.format));
     }
     if !card.name.as_deref().is_none_or(is_label) {
@@ -184,6 +248,10 @@ fn check(card: &Card) -> Result<(), CardError> {
                 .starts_with("-----BEGIN CERTIFICATE-----"))
     {
         return Err(CardError::Value("identity"));
+    }
+    let is_sound = |computer: &Computer| card.format > FORMAT_ALONE && computer.is_sound();
+    if !card.computer.as_ref().is_none_or(is_sound) {
+        return Err(CardError::Value("computer"));
     }
     Ok(())
 }

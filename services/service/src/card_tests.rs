@@ -22,6 +22,10 @@ fn full() -> Card {
             key_pem: "-----BEGIN PRIVATE KEY-----\n…".into(),
             certificate_pem: "-----BEGIN CERTIFICATE-----\n…".into(),
         }),
+        computer: Some(Computer {
+            name: "desk".into(),
+            key: "0f".repeat(32),
+        }),
     }
 }
 
@@ -29,7 +33,8 @@ fn full() -> Card {
 fn the_placeholder_is_no_card() {
     let bytes = placeholder();
     assert_eq!(parse(&bytes), Ok(None));
-    assert!(bytes.starts_with(b"roost card 1 ") && bytes.ends_with(b" \n"));
+    assert!(bytes.starts_with(b"roost card 2 ") && bytes.ends_with(b" \n"));
+    assert_eq!(parse(&placeholder_of(1)), Ok(None));
     assert!(
         bytes.iter().all(|b| *b != 0),
         "a zero block would be left out of an image"
@@ -48,7 +53,8 @@ fn what_is_no_card_says_why() {
         bytes[32..32 + json.len()].copy_from_slice(json.as_bytes());
         parse(&bytes)
     };
-    assert_eq!(with("{\"format\": 2}"), Err(CardError::Format(2)));
+    assert_eq!(with("{\"format\": 3}"), Err(CardError::Format(3)));
+    assert_eq!(with("{\"format\": 0}"), Err(CardError::Format(0)));
     assert!(matches!(with("{"), Err(CardError::Json(1, _))));
     assert!(matches!(
         with("{\"format\": 1, \"colour\": \"red\"}"),
@@ -71,6 +77,25 @@ fn what_is_no_card_says_why() {
     assert_eq!(with("{\"format\":1}").unwrap().unwrap().name, None);
 }
 
+/// The bytes that an older box knows: with none but the fields of its own time.
+#[test]
+fn a_card_without_a_computer_is_one_that_older_boxes_read() {
+    let bytes = render(&full().alone()).unwrap();
+    let text = std::str::from_utf8(&bytes).unwrap();
+    assert!(
+        text.starts_with("roost card 1 set by roost flash\n{\"format\":1,"),
+        "{text}"
+    );
+    assert!(!text.contains("computer"), "{text}");
+    assert_eq!(parse(&bytes), Ok(Some(full().alone())));
+    let bytes = render(&full()).unwrap();
+    assert!(bytes.starts_with(b"roost card 2 set by roost flash\n{\"format\":2,"));
+    assert_eq!(
+        (format_of(&bytes), format_of(b"roost card 3 ")),
+        (Some(2), None)
+    );
+}
+
 #[test]
 fn what_cannot_be_is_not_written() {
     let refused = |change: fn(&mut Card)| {
@@ -87,6 +112,18 @@ fn what_cannot_be_is_not_written() {
     assert_eq!(network, "the network in it cannot be used");
     assert!(refused(|card| card.name = Some("a.b".into())).contains("name"));
     assert!(refused(|card| card.format = 0).contains("format"));
+    assert!(refused(|card| card.format = 1).contains("computer"));
+    assert!(
+        refused(|card| card.computer.as_mut().unwrap().name = "a\u{1b}b".into())
+            .contains("computer")
+    );
+    assert!(
+        refused(|card| card.computer.as_mut().unwrap().name = "x".repeat(65)).contains("computer")
+    );
+    assert!(
+        refused(|card| card.computer.as_mut().unwrap().key = "0F".repeat(32)).contains("computer")
+    );
+    assert!(refused(|card| card.computer.as_mut().unwrap().key.clear()).contains("computer"));
     let long = refused(|card| {
         card.identity.as_mut().unwrap().key_pem += &"x".repeat(SIZE);
     });
@@ -162,15 +199,20 @@ prop_compose! {
         network in prop::option::of(network()),
         code in prop::option::of(any::<[u8; 5]>()),
         identity in prop::option::of("\\PC{0,1000}"),
+        computer in prop::option::of(("[a-z]([\\PC&&[^\\p{Z}]]{0,10})", any::<[u8; 32]>())),
     ) -> Card {
         Card {
-            format: FORMAT,
+            format: if computer.is_some() { FORMAT } else { FORMAT_ALONE },
             name,
             network,
             pairing: code.map(|bytes| Pairing { code: super::code(bytes) }),
             identity: identity.map(|text| Identity {
                 key_pem: format!("-----BEGIN PRIVATE KEY-----\n{text}"),
                 certificate_pem: format!("-----BEGIN CERTIFICATE-----\n{text}"),
+            }),
+            computer: computer.map(|(name, key): (String, [u8; 32])| Computer {
+                name,
+                key: key.iter().map(|byte| format!("{byte:02x}")).collect(),
             }),
         }
     }
@@ -180,7 +222,8 @@ proptest! {
     #[test]
     fn what_is_written_is_read(card in card()) {
         let bytes = render(&card).unwrap();
-        prop_assert!(bytes.starts_with(MAGIC) && bytes.ends_with(b"\n"));
+        prop_assert_eq!(format_of(&bytes), Some(card.format));
+        prop_assert!(bytes.ends_with(b"\n"));
         prop_assert!(!bytes.contains(&0));
         prop_assert_eq!(parse(&bytes), Ok(Some(card)));
     }
@@ -204,8 +247,8 @@ proptest! {
     fn junk_never_panics(junk: Vec<u8>, typed: String) {
         prop_assert!(parse(&junk).is_err());
         let mut bytes = placeholder();
-        let end = (MAGIC.len() + junk.len()).min(SIZE);
-        bytes[MAGIC.len()..end].copy_from_slice(&junk[..end - MAGIC.len()]);
+        let end = (FIRST_LINE + junk.len()).min(SIZE);
+        bytes[FIRST_LINE..end].copy_from_slice(&junk[..end - FIRST_LINE]);
         let _ = parse(&bytes);
         if let Some(code) = normalise_code(&typed) {
             prop_assert_eq!(normalise_code(&display_code(&code)), Some(code));

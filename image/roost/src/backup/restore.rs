@@ -130,7 +130,8 @@ pub fn run(args: &RestoreArgs, ui: &Ui) -> Result<(), Failure> {
     let open = File::open(&restored).map_err(|e| disk_failure("read", &restored, e))?;
     std::fs::remove_file(&restored).map_err(|e| disk_failure("remove", &restored, e))?;
     let restored = PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()));
-    let personal = || Personal::again(&contents.name, &card);
+    // Without a computer it is in the format that every box reads.
+    let personal = |_| Personal::again(&contents.name, &card);
     let written = onto(&restored, args.device.as_deref(), args.yes, personal, ui)?;
     let name = written.name();
     let text = format!(
@@ -185,17 +186,21 @@ fn take_card(work: &Path, contents: &mut Contents) -> Result<Card, Failure> {
     if contents.files.len() == before {
         // It was never flashed by `roost flash`: the portal's folder has its identity.
         return Ok(Card {
-            format: card::FORMAT,
+            format: card::FORMAT_ALONE,
             name: Some(contents.name.clone()),
             network: None,
             pairing: None,
             identity: None,
+            computer: None,
         });
     }
     let path = work.join(FILES).join(&name);
     let bytes = std::fs::read(&path).map_err(|e| disk_failure("read", &path, e))?;
     std::fs::remove_file(&path).map_err(|e| disk_failure("remove", &path, e))?;
+    // Which computers it lets in the box knows by itself since it has an owner, and whom that owner has
+    // thrown out is not let in again.
     serde_json::from_slice(&bytes)
+        .map(Card::alone)
         .map_err(|_| Failure::new("what the old card was told cannot be understood"))
 }
 

@@ -97,6 +97,15 @@ impl FromStr for WebAddress {
     }
 }
 
+impl WebAddress {
+    /// Port of the device API there: `roost run` adds the same number to every port.
+    pub fn api_port(&self) -> u16 {
+        (self.0.port() - WEB_PORT.min(self.0.port()))
+            .checked_add(PORT)
+            .unwrap_or(PORT)
+    }
+}
+
 impl fmt::Display for WebAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.show(f, WEB_PORT)
@@ -194,6 +203,20 @@ impl Address {
         }
     }
 
+    /// Where the pages of the box are whose device API is here; see [`WebAddress::api_port`].
+    pub fn web(&self) -> WebAddress {
+        let added = self.port.saturating_sub(PORT);
+        WebAddress(self.with_port(WEB_PORT + added.min(u16::MAX - WEB_PORT)))
+    }
+
+    /// Whether this machine itself is meant. Every emulated box is there.
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost"
+            || (self.host)
+                .parse()
+                .is_ok_and(|at: std::net::IpAddr| at.is_loopback())
+    }
+
     /// As the header `Host` says it (RFC 9110, section 7.2): a zone means nothing there.
     pub fn host_header(&self) -> String {
         let host = self.host.split('%').next().unwrap_or_default();
@@ -285,6 +308,18 @@ mod tests {
             let address: WebAddress = text.parse().unwrap();
             assert_eq!(address.to_string(), shown, "{text}");
             assert_eq!(address.0.host_header(), host, "{text}");
+        }
+        for (api, web) in [
+            ("attic.local", "attic.local"),
+            ("127.0.0.1:17625", "127.0.0.1:10443"),
+            ("[::1]:17625", "[::1]:10443"),
+            ("attic.local:80", "attic.local"),
+        ] {
+            let address: Address = api.parse().unwrap();
+            assert_eq!(address.web().to_string(), web);
+            if api != "attic.local:80" {
+                assert_eq!(address.web().api_port(), address.port());
+            }
         }
         assert!("http://attic.local".parse::<WebAddress>().is_err());
         assert!("https://attic.local/pair".parse::<WebAddress>().is_err());

@@ -1,8 +1,11 @@
 //! What `roost flash` and `roost run` leave for `roost pair`: each new card's code, and the
-//! certificate that its box will show.
+//! certificate that its box will show. `roost flash` also leaves by what the box will know this computer.
 
+use super::address::WebAddress;
 use super::folder::{self, Folder};
-use super::paired::file_name;
+use super::identity::Seed;
+use super::known::{Known, Promise, Standing};
+use super::paired::{Paired, file_name};
 use crate::error::Failure;
 use roost_service::fingerprint::Fingerprint;
 use serde::{Deserialize, Serialize};
@@ -27,8 +30,23 @@ pub struct Card {
     /// Port of its device API there, if not the usual one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_port: Option<u16>,
+    /// What the card says of this computer, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lets_in: Option<LetsIn>,
     /// When it was made, in seconds since 1970.
     pub made: u64,
+}
+
+/// By what a box knows this computer once it has an owner, and by what this computer knows the box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LetsIn {
+    /// What the box calls this computer.
+    pub laptop: String,
+    /// The key whose public half is on the card.
+    pub key: Seed,
+    /// The certificate that the box will show, in PEM.
+    pub certificate: String,
 }
 
 impl Card {
@@ -41,6 +59,7 @@ impl Card {
             fingerprint: fingerprint.hex(),
             web: None,
             api_port: None,
+            lets_in: None,
             made: now.map_or(0, |now| now.as_secs()),
         }
     }
@@ -53,6 +72,34 @@ impl Card {
     /// Where its box's pages are.
     pub fn web(&self) -> String {
         (self.web.clone()).unwrap_or_else(|| format!("{}.local", self.name))
+    }
+
+    /// Its box as one that this computer is paired with; that holds once the box has an owner. `None`
+    /// if the card says nothing of this computer.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] if what is kept of its address is damaged.
+    pub fn promised(&self) -> Result<Option<Known>, Failure> {
+        let Some(lets_in) = &self.lets_in else {
+            return Ok(None);
+        };
+        let web: WebAddress = self.web().parse().map_err(|why: String| {
+            Failure::new(format!("the kept address of {} is damaged", self.name)).because(why)
+        })?;
+        let port = self.api_port.unwrap_or_else(|| web.api_port());
+        let paired = Paired {
+            name: self.name.clone(),
+            address: web.0.with_port(port).to_string(),
+            certificate: lets_in.certificate.clone(),
+            laptop: lets_in.laptop.clone(),
+            key: lets_in.key.clone(),
+            pending: true,
+            installed: None,
+        };
+        let code = self.code.clone();
+        let standing = Standing::Promised(Promise { web, code });
+        Ok(Some(Known { paired, standing }))
     }
 }
 
@@ -67,7 +114,7 @@ impl Cards {
     ///
     /// A [`Failure`] if nothing says where they are.
     pub fn of_user() -> Result<Self, Failure> {
-        Ok(Self(Folder::new(folder::config()?.join("cards"))))
+        Ok(Self(Folder::new(folder::config_of_caller()?.join("cards"))))
     }
 
     /// All, the newest first.

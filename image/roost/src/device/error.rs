@@ -28,6 +28,14 @@ pub enum DeviceError {
         /// What it said, in TLS's words.
         alert: String,
     },
+    /// Its card was flashed here, and nobody has become its owner yet.
+    #[error("the box has no owner yet, and lets nobody in before it has one")]
+    NoOwner {
+        /// Where somebody becomes its owner.
+        page: String,
+        /// Its pairing code, as people type it.
+        code: String,
+    },
     /// Another certificate than the one that is known.
     #[error("it shows another certificate than the one that this laptop knows")]
     ChangedCertificate {
@@ -132,6 +140,9 @@ impl DeviceError {
             Self::NotAllowed { .. } => Some(
                 "somebody has revoked this laptop, or the box was reset. Pair again: roost pair ADDRESS".to_owned(),
             ),
+            Self::NoOwner { page, code } => Some(format!(
+                "open {page} in a browser, and enter the code {code}. Or become its owner from here: roost pair"
+            )),
             Self::NoBox(_) => Some("check address and port; the device API of a box is at port 7625".to_owned()),
             Self::NotUnderstood(_) => Some("the box may run another version of Roost than this machine: use the `roost` that the box was built with".to_owned()),
             Self::Refused { hint, .. } => hint.clone(),

@@ -2,6 +2,7 @@
 
 use crate::error::Failure;
 use crate::store::disk_failure;
+use crate::sudo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::{DirBuilder, File, Permissions};
@@ -26,6 +27,19 @@ pub fn config() -> Result<PathBuf, Failure> {
     xdg.or_else(home).map(|d| d.join("roost")).ok_or_else(|| {
         Failure::new("no folder for keys: HOME is not set").hint("set HOME or XDG_CONFIG_HOME")
     })
+}
+
+/// The same, but under sudo that of whoever called it: only `roost flash` needs root, and what it leaves is
+/// for the commands after it.
+///
+/// # Errors
+///
+/// As [`config`].
+pub fn config_of_caller() -> Result<PathBuf, Failure> {
+    match (std::env::var_os("XDG_CONFIG_HOME"), sudo::caller()) {
+        (None, Some(caller)) => Ok(caller.home.join(".config/roost")),
+        _ => config(),
+    }
 }
 
 /// A folder of records, one file each, which only their owner can read. Two commands at a time
@@ -75,16 +89,16 @@ impl Folder {
     pub fn put<T: Serialize>(&self, name: &str, record: &T) -> Result<(), Failure> {
         let path = self.path(name);
         let put = || {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&self.0)?;
+            sudo::as_the_folders(&self.0, |path| {
+                DirBuilder::new().recursive(true).mode(0o700).create(path)
+            })?;
             let mut file = tempfile::Builder::new()
                 .prefix(".new-")
                 .permissions(Permissions::from_mode(0o600))
                 .tempfile_in(&self.0)?;
             serde_json::to_writer_pretty(&mut file, record)?;
             file.write_all(b"\n")?;
+            sudo::give(file.path(), &self.0)?;
             file.as_file().sync_all()?;
             file.persist(&path).map_err(|e| e.error)?;
             // The new name must outlive a power cut too.

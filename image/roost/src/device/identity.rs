@@ -2,6 +2,7 @@
 
 use crate::error::Failure;
 use crate::password::random;
+use roost_service::card::is_computer_name;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
@@ -29,6 +30,29 @@ impl Seed {
     pub fn make() -> Result<Self, Failure> {
         Ok(Self(Zeroizing::new(random()?)))
     }
+}
+
+/// What a box shall call this computer: what was given, or else its host name.
+///
+/// # Errors
+///
+/// A [`Failure`] if no box takes that.
+pub fn computer_name(given: Option<&str>) -> Result<String, Failure> {
+    let name = match given {
+        Some(name) => name.to_owned(),
+        None => rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+    };
+    let name = name.trim();
+    if !is_computer_name(name) {
+        return Err(
+            Failure::usage(format!("{name:?} is no name for this computer"))
+                .hint("give it 1 to 64 letters: --laptop NAME"),
+        );
+    }
+    Ok(name.to_owned())
 }
 
 impl fmt::Debug for Seed {

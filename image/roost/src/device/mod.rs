@@ -1,7 +1,8 @@
 //! The laptop's side of the device API (`roost_service::update`).
 //!
 //! - [`address`]: where a box is; [`identity`]: the laptop's key; [`folder`]: what is kept on this
-//!   computer, of that [`paired`]: boxes, and [`cards`]: cards made here.
+//!   computer, of that [`paired`]: boxes, and [`cards`]: cards made here; [`known`]: which of both is meant.
+//! - [`hello`]: what a box says to anybody.
 //! - [`tls`] compares certificates, [`link`] moves bytes and lines, [`error`] tells what went wrong.
 //! - [`mailbox`]: the box's mail accounts, for commands that move mail.
 //! - [`stop`]: Ctrl-C; [`words`]: how things that a box reports are put on a terminal.
@@ -13,7 +14,9 @@ pub mod address;
 pub mod cards;
 pub mod error;
 pub mod folder;
+pub mod hello;
 pub mod identity;
+pub mod known;
 pub mod link;
 pub mod mailbox;
 pub mod paired;
@@ -26,9 +29,12 @@ use crate::error::Failure;
 use crate::password::agreed;
 use crate::ui::Ui;
 use address::Address;
+use cards::Cards;
 use error::DeviceError;
+use known::{All, Known, Promise, Standing};
 use link::Link;
 use paired::{Boxes, Installed, Paired};
+use roost_service::card::display_code;
 use roost_service::fingerprint::Fingerprint;
 use roost_service::update::{Answer, Call, Report};
 use std::time::Duration;
@@ -48,8 +54,9 @@ pub struct Device<'a> {
     /// Where it is.
     pub address: Address,
     boxes: Boxes,
+    cards: Cards,
     /// Those that may answer there; one if it is known which is meant.
-    candidates: Vec<Paired>,
+    candidates: Vec<Known>,
     /// Which of them is meant, as far as that is known.
     meant: Option<usize>,
     /// Which has answered: its place among the candidates.
@@ -59,7 +66,8 @@ pub struct Device<'a> {
 }
 
 impl<'a> Device<'a> {
-    /// The box that the arguments or the environment name, or else the only one that is paired.
+    /// The box that the arguments or the environment name, or else the only one that is paired, or
+    /// whose card was flashed here ([`known`]).
     ///
     /// # Errors
     ///
@@ -70,57 +78,37 @@ impl<'a> Device<'a> {
         stop: Stop,
         ui: &'a Ui,
     ) -> Result<Self, Failure> {
-        let boxes = Boxes::of_user()?;
-        let mut all = boxes.all()?;
+        let (boxes, cards) = (Boxes::of_user()?, Cards::of_user()?);
         let typed = match argument.or(args.device.as_ref()) {
             Some(address) => Some(address.clone()),
             None => from_environment()?,
         };
-        if all.is_empty() {
-            return Err(Failure::usage("this laptop is paired with no box")
-                .hint("pair with it first: roost pair ADDRESS"));
-        }
-        let (address, candidates, meant) = match typed {
-            None => match all.as_slice() {
-                [_] => (None, all, Some(0)),
-                several => {
-                    let list: Vec<String> = (several.iter())
-                        .map(|known| format!("{} at {}", known.name, known.address))
-                        .collect();
-                    return Err(Failure::usage("this laptop is paired with several boxes")
-                        .because(list.join("\n"))
-                        .hint(format!("say which: --box {}", several[0].name)));
-                }
-            },
-            Some(typed) => match all.iter().position(|known| known.is_called(&typed)) {
-                Some(at) => {
-                    let known = all.swap_remove(at);
-                    // Its name is enough; nothing needs to resolve it.
-                    let by_name = typed.to_string() == known.name;
-                    ((!by_name).then_some(typed), vec![known], Some(0))
-                }
-                // Addresses wander: which of the paired boxes is there now, its certificate says.
-                None => {
-                    let text = typed.to_string();
-                    let last = all.iter().position(|known| known.address == text);
-                    (Some(typed), all, last)
-                }
-            },
+        let all = All::load(&boxes, &cards)?;
+        let (candidates, clear) = all.candidates(typed.as_ref())?;
+        let meant = match (clear, &typed) {
+            (true, _) => Some(0),
+            (false, Some(typed)) => {
+                let text = typed.to_string();
+                candidates
+                    .iter()
+                    .position(|known| known.paired.address == text)
+            }
+            (false, None) => None,
         };
-        let address = match address {
+        let first = &candidates[0].paired;
+        // Its name is enough; nothing needs to resolve it.
+        let by_name = |typed: &Address| typed.to_string() == first.name;
+        let address = match typed.filter(|typed| !by_name(typed)) {
             Some(address) => address,
-            None => candidates[0].address.parse().map_err(|why: String| {
-                Failure::new(format!(
-                    "the kept address of {} is damaged",
-                    candidates[0].name
-                ))
-                .because(why)
+            None => first.address.parse().map_err(|why: String| {
+                Failure::new(format!("the kept address of {} is damaged", first.name)).because(why)
             })?,
         };
         Ok(Self {
             ui,
             address,
             boxes,
+            cards,
             candidates,
             meant,
             met: None,
@@ -130,7 +118,7 @@ impl<'a> Device<'a> {
 
     /// The box that has answered.
     pub fn met(&self) -> Option<&Paired> {
-        self.candidates.get(self.met?)
+        Some(&self.candidates.get(self.met?)?.paired)
     }
 
     /// Forgets the pairing with the box that has answered.
@@ -159,8 +147,8 @@ impl<'a> Device<'a> {
         let Some(known) = self.met.and_then(|at| self.candidates.get_mut(at)) else {
             return Ok(());
         };
-        known.installed = Some(installed);
-        self.boxes.put(known)
+        known.paired.installed = Some(installed);
+        self.boxes.put(&known.paired)
     }
 
     /// Connects; both sides show who they are.
@@ -174,18 +162,47 @@ impl<'a> Device<'a> {
             (None, 1) => 0,
             (None, _) => self.look()?,
         };
-        let known = &self.candidates[at];
+        let known = &self.candidates[at].paired;
         let (expected, identity) = (known.fingerprint()?, known.identity()?);
+        if let Standing::Promised(promise) = &self.candidates[at].standing {
+            self.has_owner(promise, expected)
+                .map_err(|error| self.certificate_of(at, error))?;
+            self.candidates[at].standing = Standing::Owned;
+        }
         let socket = self.address.connect(CONNECT_LIMIT)?;
-        let link = match Link::open(socket, Expect::One(expected, Some(identity)), &self.stop) {
-            Err(DeviceError::Stranger { shown }) if [self.meant, self.met].contains(&Some(at)) => {
-                let known = expected;
-                return Err(DeviceError::ChangedCertificate { known, shown });
-            }
-            other => other?,
-        };
+        let link = Link::open(socket, Expect::One(expected, Some(identity)), &self.stop)
+            .map_err(|error| self.certificate_of(at, error))?;
         self.met = Some(at);
         Ok(link)
+    }
+
+    /// Another certificate is told as a changed one where it is clear which was to be shown.
+    fn certificate_of(&self, at: usize, error: DeviceError) -> DeviceError {
+        match (error, self.candidates[at].paired.fingerprint()) {
+            (DeviceError::Stranger { shown }, Ok(known))
+                if [self.meant, self.met].contains(&Some(at)) =>
+            {
+                DeviceError::ChangedCertificate { known, shown }
+            }
+            (error, _) => error,
+        }
+    }
+
+    /// Makes sure that the box whose card was flashed here has an owner: before that, it would not say
+    /// more than that it does not know this computer.
+    fn has_owner(&self, promise: &Promise, expected: Fingerprint) -> Result<(), DeviceError> {
+        let web = match promise.web.0.with_port(self.address.port()) == self.address {
+            true => promise.web.clone(),
+            false => self.address.web(),
+        };
+        let mut link = hello::connect(&web, Expect::One(expected, None))?;
+        match hello::ask(&mut link, &web)?.paired {
+            true => Ok(()),
+            false => Err(DeviceError::NoOwner {
+                page: format!("https://{web}/pair"),
+                code: display_code(&promise.code),
+            }),
+        }
     }
 
     /// Which of several boxes answers at an address that may be any's. Each wants to see a key of its
@@ -193,7 +210,7 @@ impl<'a> Device<'a> {
     fn look(&self) -> Result<usize, DeviceError> {
         let mut expected = Vec::new();
         for known in &self.candidates {
-            expected.push(known.fingerprint()?);
+            expected.push(known.paired.fingerprint()?);
         }
         let socket = self.address.connect(CONNECT_LIMIT)?;
         let link = match Link::open(socket, Expect::OneOf(expected.clone()), &self.stop) {
@@ -265,12 +282,22 @@ impl<'a> Device<'a> {
             return Ok(());
         };
         let address = self.address.to_string();
-        if known.address == address && !known.pending {
+        if known.paired.address == address && !known.paired.pending {
             return Ok(());
         }
-        known.address = address;
-        known.pending = false;
-        self.boxes.put(known)
+        known.paired.address = address;
+        known.paired.pending = false;
+        self.boxes.put(&known.paired)?;
+        if known.standing == Standing::Owned {
+            known.standing = Standing::Paired;
+            self.cards.forget(known.paired.fingerprint()?)?;
+            self.boxes.forget_former(&known.paired)?;
+            self.ui.info(format!(
+                "{} knows this computer since it has an owner: its card was flashed here",
+                known.paired.name
+            ));
+        }
+        Ok(())
     }
 
     /// Turns an error of a conversation into the command's, `what` as in `cannot restart`.

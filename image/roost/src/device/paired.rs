@@ -127,6 +127,32 @@ impl Boxes {
         self.0.put(&file_name(paired.fingerprint()?), paired)
     }
 
+    /// Forgets boxes of that name at that address with another certificate: the card of that box was
+    /// written anew, as somebody who may say so has said, and the box that was there is no more.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] if that fails.
+    pub fn forget_former(&self, now: &Paired) -> Result<(), Failure> {
+        // All emulated boxes have one address.
+        if now
+            .address
+            .parse()
+            .is_ok_and(|at: Address| at.is_loopback())
+        {
+            return Ok(());
+        }
+        let mine = now.fingerprint()?;
+        for former in self.all()? {
+            let fingerprint = former.fingerprint()?;
+            let same = former.name == now.name && former.address == now.address;
+            if same && fingerprint != mine {
+                self.forget(fingerprint)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets a box.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use crate::error::Failure;
 use crate::password::random;
-use roost_service::card::{self, Card, Identity, MAGIC, Pairing, SIZE};
+use roost_service::card::{self, Card, Computer, Identity, Pairing, SIZE};
 use roost_service::fingerprint::Fingerprint;
 use roost_service::settings::Network;
 use std::io::Read;
@@ -16,11 +16,20 @@ pub struct Finder {
     /// Where the next piece lies, in bytes.
     at: u64,
     /// Where blocks begin as the file does.
-    found: Vec<u64>,
+    found: Vec<Place>,
     /// Bytes compared so far of the one found last.
     compared: usize,
     /// Whether what follows is no placeholder.
     broken: bool,
+}
+
+/// Where the card's own file goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its first byte.
+    pub at: u64,
+    /// The newest format of a card that the image's boxes read ([`card::FORMAT`]).
+    pub format: u32,
 }
 
 /// Why an image cannot be made one card's.
@@ -49,13 +58,19 @@ impl Finder {
     /// Takes the next bytes, whole blocks.
     pub fn feed(&mut self, bytes: &[u8]) {
         for block in bytes.chunks(BLOCK) {
-            if block.starts_with(MAGIC) {
+            if let Some(format) = card::format_of(block) {
                 self.broken |= self.is_inside();
-                self.found.push(self.at);
+                self.found.push(Place {
+                    at: self.at,
+                    format,
+                });
                 self.compared = 0;
             }
-            if self.is_inside() {
-                let wanted = &card::placeholder()[self.compared..][..BLOCK.min(block.len())];
+            if let Some(place) = self.found.last()
+                && self.is_inside()
+            {
+                let whole = card::placeholder_of(place.format);
+                let wanted = &whole[self.compared..][..BLOCK.min(block.len())];
                 self.broken |= block != wanted;
                 self.compared += block.len();
             }
@@ -67,15 +82,15 @@ impl Finder {
         !self.found.is_empty() && self.compared < SIZE
     }
 
-    /// Where the one placeholder begins, in bytes.
+    /// Where the one placeholder is.
     ///
     /// # Errors
     ///
     /// [`NoPlace`].
-    pub fn only(&self) -> Result<u64, NoPlace> {
+    pub fn only(&self) -> Result<Place, NoPlace> {
         match self.found[..] {
             [] => Err(NoPlace::None),
-            [at] if !self.broken && self.compared == SIZE => Ok(at),
+            [place] if !self.broken && self.compared == SIZE => Ok(place),
             [_] => Err(NoPlace::Broken),
             _ => Err(NoPlace::Several(self.found.len())),
         }
@@ -109,16 +124,24 @@ pub struct Personal {
     pub fingerprint: Fingerprint,
     /// The file's bytes. They hold a private key: only the card gets them.
     pub file: Box<[u8; SIZE]>,
+    /// The certificate in PEM; empty if the box makes its own.
+    pub certificate: String,
+    /// Which computer the box lets in once it has an owner, by the name that it will have there.
+    pub lets_in: Option<String>,
 }
 
 impl Personal {
-    /// Makes code and identity, for a box of this name.
+    /// Makes code and identity, for a box of this name that is to know `computer`.
     ///
     /// # Errors
     ///
-    /// A [`Failure`] if the system gives no random numbers.
-    pub fn new(name: &str, network: Option<Network>) -> Result<Self, Failure> {
-        Self::make(name, Some(name.to_owned()), network)
+    /// A [`Failure`] if the system gives no random numbers, or if no box could call the computer so.
+    pub fn new(
+        name: &str,
+        network: Option<Network>,
+        computer: Option<Computer>,
+    ) -> Result<Self, Failure> {
+        Self::make(name, Some(name.to_owned()), network, computer)
     }
 
     /// What another card was told, for one that takes its place.
@@ -129,16 +152,19 @@ impl Personal {
     pub fn again(name: &str, card: &Card) -> Result<Self, Failure> {
         let cannot = "cannot make the card's own file anew";
         let file = card::render(card).map_err(|e| Failure::new(cannot).because(e))?;
-        let certificate = card.identity.as_ref().map(|identity| {
-            pem::parse(&identity.certificate_pem).map_err(|e| Failure::new(cannot).because(e))
-        });
-        let certificate = certificate.transpose()?.map(pem::Pem::into_contents);
+        let pem = card.identity.as_ref().map(|known| &known.certificate_pem);
+        let certificate = pem
+            .map(|pem| pem::parse(pem).map_err(|e| Failure::new(cannot).because(e)))
+            .transpose()?
+            .map(pem::Pem::into_contents);
         let code = card.pairing.as_ref().map(|pairing| pairing.code.clone());
         Ok(Self {
             name: card.name.clone().unwrap_or_else(|| name.to_owned()),
             code: code.unwrap_or_default(),
             fingerprint: Fingerprint::of(&certificate.unwrap_or_default()),
             file: Box::new(file),
+            certificate: pem.cloned().unwrap_or_default(),
+            lets_in: None,
         })
     }
 
@@ -148,24 +174,31 @@ impl Personal {
     ///
     /// As [`Self::new`].
     pub fn unnamed() -> Result<Self, Failure> {
-        Self::make("roost", None, None)
+        Self::make("roost", None, None, None)
     }
 
     fn make(
         name: &str,
         of_card: Option<String>,
         network: Option<Network>,
+        computer: Option<Computer>,
     ) -> Result<Self, Failure> {
         let cannot = "cannot make the card's own file";
         let code = card::code(random()?);
         let (identity, certificate) =
             identity(name).map_err(|e| Failure::new(cannot).because(e))?;
+        let pem = identity.certificate_pem.clone();
+        let lets_in = computer.as_ref().map(|computer| computer.name.clone());
         let file = card::render(&Card {
-            format: card::FORMAT,
+            format: match computer {
+                Some(_) => card::FORMAT,
+                None => card::FORMAT_ALONE,
+            },
             name: of_card,
             network,
             pairing: Some(Pairing { code: code.clone() }),
             identity: Some(identity),
+            computer,
         })
         .map_err(|e| Failure::new(cannot).because(e))?;
         Ok(Self {
@@ -173,6 +206,8 @@ impl Personal {
             code,
             fingerprint: Fingerprint::of(&certificate),
             file: Box::new(file),
+            certificate: pem,
+            lets_in,
         })
     }
 
@@ -233,7 +268,8 @@ mod tests {
             let bytes = with_placeholder(24, &[at]);
             let mut finder = Finder::new(1 << 30);
             bytes.chunks(piece * BLOCK).for_each(|piece| finder.feed(piece));
-            prop_assert_eq!(finder.only(), Ok((1 << 30) + (at * BLOCK) as u64));
+            let place = Place { at: (1 << 30) + (at * BLOCK) as u64, format: card::FORMAT };
+            prop_assert_eq!(finder.only(), Ok(place));
         }
     }
 
@@ -258,21 +294,33 @@ mod tests {
         assert_eq!(only(&bytes), Err(NoPlace::Broken));
         // Not at the beginning of a block: somebody's text.
         let mut bytes = with_placeholder(8, &[]);
-        bytes[100..100 + 32].copy_from_slice(MAGIC);
+        let line = &card::placeholder()[..card::FIRST_LINE];
+        bytes[100..100 + line.len()].copy_from_slice(line);
         assert_eq!(only(&bytes), Err(NoPlace::None));
+        // An image from before there were computers on cards.
+        let mut bytes = with_placeholder(8, &[1]);
+        bytes[BLOCK..][..SIZE].copy_from_slice(&card::placeholder_of(1));
+        let at = BLOCK as u64;
+        assert_eq!(only(&bytes), Ok(Place { at, format: 1 }));
     }
 
     #[test]
     fn a_card_gets_a_code_and_an_identity_that_belong_together() {
-        let personal = Personal::new("attic", None).unwrap();
+        let computer = Computer {
+            name: "desk".into(),
+            key: "0f".repeat(32),
+        };
+        let personal = Personal::new("attic", None, Some(computer.clone())).unwrap();
         let card = card::parse(&personal.file[..]).unwrap().unwrap();
         assert_eq!(card.name.as_deref(), Some("attic"));
         assert_eq!(card.pairing.unwrap().code, personal.code);
+        assert_eq!((card.format, card.computer), (card::FORMAT, Some(computer)));
         let address = personal.pairing_address();
         let typed = address.strip_prefix("https://attic.local/pair#").unwrap();
         assert_eq!(card::normalise_code(typed), Some(personal.code.clone()));
 
         let identity = card.identity.unwrap();
+        assert_eq!(identity.certificate_pem, personal.certificate);
         let certificate =
             CertificateDer::from_pem_slice(identity.certificate_pem.as_bytes()).unwrap();
         let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes()).unwrap();
@@ -286,6 +334,9 @@ mod tests {
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key);
         assert!(config.is_ok(), "{config:?}");
-        assert_ne!(Personal::new("attic", None).unwrap().code, personal.code);
+        let other = Personal::new("attic", None, None).unwrap();
+        assert_ne!(other.code, personal.code);
+        let card = card::parse(&other.file[..]).unwrap().unwrap();
+        assert_eq!((card.format, card.computer), (card::FORMAT_ALONE, None));
     }
 }

@@ -6,7 +6,7 @@ use crate::error::Failure;
 use crate::store::disk_failure;
 use roost_board::layout::{DATA_PARTITION, SECTOR};
 use roost_board::mbr::Mbr;
-use roost_service::card::{self, MAGIC, SIZE};
+use roost_service::card::{self, SIZE};
 use roost_service::fingerprint::Fingerprint;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -58,7 +58,7 @@ pub fn personalise(path: &Path) -> Result<Option<Own>, Failure> {
     let place = data.offset() + place;
     let mut bytes = [0; SIZE];
     file.read_exact_at(&mut bytes, place).map_err(fail)?;
-    if bytes == card::placeholder() {
+    if card::parse(&bytes) == Ok(None) {
         let personal = Personal::unnamed()?;
         file.write_all_at(&personal.file[..], place)
             .and_then(|()| file.sync_all())
@@ -88,7 +88,7 @@ fn search(mut from: impl Read) -> std::io::Result<Vec<u64>> {
     loop {
         let length = read_full(&mut from, &mut buffer)?;
         for (n, block) in buffer[..length].chunks(BLOCK).enumerate() {
-            if block.starts_with(MAGIC) {
+            if card::format_of(block).is_some() {
                 places.push(at + (n * BLOCK) as u64);
             }
         }

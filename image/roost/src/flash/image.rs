@@ -1,6 +1,6 @@
 //! The image on this machine: read from start to end, twice, and the same both times.
 
-use super::card::Finder;
+use super::card::{Finder, Place};
 use crate::error::Failure;
 use crate::store::disk_failure;
 use roost_board::layout::{DATA_PARTITION, SECTOR};
@@ -60,8 +60,8 @@ pub fn is_zero(bytes: &[u8]) -> bool {
 pub struct Scan {
     /// Its pieces of [`CHUNK`] bytes; the last may be shorter.
     pub chunks: Vec<Content>,
-    /// Where the card's own file goes, in bytes.
-    pub card: u64,
+    /// Where the card's own file goes.
+    pub card: Place,
 }
 
 impl Image {

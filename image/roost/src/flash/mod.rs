@@ -3,7 +3,8 @@
 //! - [`media`] and [`superblock`]: which disks there are; [`guard`]: which may be written over.
 //! - [`destination`]: asking which it shall be, and whether.
 //! - [`emulated`]: the same for the card of `roost run`.
-//! - [`image`]: what is written; [`card`]: what makes the card one box's own.
+//! - [`image`]: what is written; [`make`]: where it comes from if nobody has made it yet; [`card`]: what
+//!   makes the card one box's own.
 //! - [`target`]: what it is written to; [`write`](mod@write): in which order, and how it is checked.
 //! - [`show`]: lists and the last screen.
 //! - [`reset`]: a factory reset by the card (`roost reset --card`).
@@ -13,6 +14,7 @@ mod destination;
 pub mod emulated;
 mod guard;
 pub mod image;
+mod make;
 mod media;
 pub mod reset;
 mod show;
@@ -20,11 +22,13 @@ mod superblock;
 mod target;
 mod write;
 
+use crate::build::is_stale;
 use crate::cli::FlashArgs;
 use crate::config::Config;
 use crate::config::names::BoxName;
 use crate::config::{network, values};
-use crate::device::cards::{Card, Cards};
+use crate::device::cards::{Card, Cards, LetsIn};
+use crate::device::identity::{Identity, Seed, computer_name};
 use crate::device::stop::Stop;
 use crate::error::Failure;
 use crate::report;
@@ -33,6 +37,7 @@ use card::Personal;
 use destination::{Destination, judged};
 use image::Image;
 use media::Machine;
+use roost_service::card::{Computer, FORMAT_ALONE};
 use roost_service::settings::Network;
 use show::{Done, Listed};
 use std::io::IsTerminal;
@@ -43,6 +48,8 @@ use write::{Stage, Watch, WriteError};
 
 /// Where `roost build` puts its images unless it is told otherwise.
 const OUTPUT: &str = "build";
+/// What a box calls a computer without a usable host name.
+const NAMELESS: &str = "laptop";
 
 /// `roost flash`.
 pub fn run(args: &FlashArgs, ui: &Ui) -> Result<(), Failure> {
@@ -55,10 +62,27 @@ pub fn run(args: &FlashArgs, ui: &Ui) -> Result<(), Failure> {
     // Whatever may be wrong is found before anybody is asked, and long before anything is written.
     let name = box_name(args)?;
     let network = fixed_network(args)?;
-    let path = image_path(args.image.as_deref());
-    let personal = || Personal::new(&name, network.clone());
+    let key = Seed::make()?;
+    let computer = this_computer(args, &key)?;
+    let path = match &args.image {
+        Some(image) => image.clone(),
+        None => built(args, ui)?,
+    };
+    let personal = |format| {
+        let computer = computer.filter(|_| {
+            let fits = format > FORMAT_ALONE;
+            if !fits {
+                ui.warn(
+                    "the image is of an older roost, whose boxes learn of no computer by their card: \
+                     `roost pair` introduces this one. `roost build` makes a new image",
+                );
+            }
+            fits
+        });
+        Personal::new(&name, network.clone(), computer)
+    };
     let card = onto(&path, args.device.as_deref(), args.yes, personal, ui)?;
-    leave(&card.personal, network.as_ref(), ui);
+    leave(&card.personal, key, network.as_ref(), ui);
     let done = Done::new(
         card.destination.name(),
         card.destination.is_file(),
@@ -88,7 +112,7 @@ impl Written {
 }
 
 /// Writes an image to `device`, or to the card that is chosen from a list, with what `personal` makes
-/// once everybody agrees.
+/// once everybody agrees; it is told the newest format of a card that the image's boxes read.
 ///
 /// # Errors
 ///
@@ -97,7 +121,7 @@ pub fn onto(
     image: &Path,
     device: Option<&Path>,
     yes: bool,
-    personal: impl FnOnce() -> Result<Personal, Failure>,
+    personal: impl FnOnce(u32) -> Result<Personal, Failure>,
     ui: &Ui,
 ) -> Result<Written, Failure> {
     let machine = Machine::new("/");
@@ -122,7 +146,7 @@ pub fn onto(
         step.done(size(image.bytes()));
         scan
     };
-    let personal = personal()?;
+    let personal = personal(scan.card.format)?;
     let mut disk = destination.open(&machine, image.bytes())?;
     let mut progress = Progress::new(ui, &stop, image.bytes());
     let written = write::write(&mut disk, &image, &scan, &personal.file, &mut progress);
@@ -145,22 +169,67 @@ pub fn onto(
     })
 }
 
-/// Leaves code and fingerprint for `roost pair`. The card is complete without it.
-fn leave(personal: &Personal, network: Option<&Network>, ui: &Ui) {
+/// This computer as the box will know it, unless it shall not.
+fn this_computer(args: &FlashArgs, key: &Seed) -> Result<Option<Computer>, Failure> {
+    if args.no_laptop {
+        return Ok(None);
+    }
+    let name = match (&args.laptop, computer_name(args.laptop.as_deref())) {
+        (_, Ok(name)) => name,
+        // Nobody asked for the host name.
+        (None, Err(_)) => NAMELESS.to_owned(),
+        (Some(_), Err(failure)) => return Err(failure),
+    };
+    let key = Identity::of(key)?.public;
+    Ok(Some(Computer { name, key }))
+}
+
+/// Leaves code and fingerprint for `roost pair`, and by what the box will know this computer. The card is
+/// complete without it.
+fn leave(personal: &Personal, key: Seed, network: Option<&Network>, ui: &Ui) {
     let mut card = Card::new(&personal.name, &personal.code, personal.fingerprint);
+    card.lets_in = personal.lets_in.clone().map(|laptop| LetsIn {
+        laptop,
+        key,
+        certificate: personal.certificate.clone(),
+    });
     if let Some(Network::Static { address, .. }) = network {
         card.web = Some(address.to_string());
     }
     let kept = Cards::of_user().and_then(|cards| cards.keep(&card));
     if let Err(failure) = kept {
         ui.warn(format!(
-            "`roost pair` will ask for the code: {}",
+            "this computer does not remember the card, so it needs `roost pair`, which will ask for the code: {}",
             failure
                 .causes()
                 .first()
                 .map_or(failure.to_string(), Clone::clone)
         ));
     }
+}
+
+/// What `roost build` has made; if there is none yet, it is made now from `roost.toml`.
+fn built(args: &FlashArgs, ui: &Ui) -> Result<PathBuf, Failure> {
+    let path = image_path(None);
+    if path.exists() {
+        if is_stale(&path, &args.config) {
+            ui.warn(format!(
+                "{} was changed after {} was made: end this by Ctrl-C and run `roost build` first if the card shall have that",
+                args.config.display(),
+                path.display()
+            ));
+        }
+        return Ok(path);
+    }
+    // Without a configuration nothing can be made, and opening the image tells what is missing.
+    if args.config.exists() {
+        ui.info(format!(
+            "There is no {} yet: it is made first, as by `roost build`.",
+            path.display()
+        ));
+        make::image(args, OUTPUT, ui)?;
+    }
+    Ok(image_path(None))
 }
 
 /// The image that was named, or what `roost build` has made.

@@ -175,6 +175,8 @@ pub struct Done {
     pub fingerprint: String,
     /// The same in words, as far as they go.
     pub fingerprint_words: [&'static str; 6],
+    /// What the box calls this computer, which it lets in once it has an owner; `null`: it does not.
+    pub laptop: Option<String>,
     /// The card's own network; `null`: as the image says.
     pub network: Option<Network>,
     /// Bytes written.
@@ -215,6 +217,7 @@ impl Done {
             },
             fingerprint: personal.fingerprint.hex(),
             fingerprint_words: personal.fingerprint.words(),
+            laptop: personal.lets_in.clone(),
             network,
             written_bytes: written.bytes,
             skipped_bytes: written.skipped,
@@ -240,6 +243,11 @@ impl Done {
         }) = &self.network
         {
             text += &format!("  network       {address}/{prefix}, fixed\n");
+        }
+        if let Some(laptop) = &self.laptop {
+            text += &format!(
+                "  lets in       this computer, as {laptop:?}, once the box has an owner\n"
+            );
         }
         text += &format!(
             "  certificate   {bold}{}{reset}\n\

@@ -11,6 +11,8 @@ fn done(is_file: bool, network: Option<Network>, ejected: bool) -> Done {
         code: "7QXM4KPB".into(),
         fingerprint: Fingerprint::of(b"a certificate"),
         file: Box::new(roost_service::card::placeholder()),
+        certificate: String::new(),
+        lets_in: is_file.then(|| "desk".into()),
     };
     let written = Written {
         bytes: 140_000_000,

@@ -148,7 +148,7 @@ impl Writer<'_> {
                 piece[..BLOCK].fill(0);
                 content = Content::of(piece);
             }
-            if overlay(piece, at, card, scan.card) {
+            if overlay(piece, at, card, scan.card.at) {
                 content = Content::of(piece);
             }
             match content {

@@ -145,7 +145,7 @@ fn flash(fake: &mut Fake, image: &Made) -> Result<Written, WriteError> {
 /// What a card must hold at the end.
 fn wanted(image: &Made) -> Vec<u8> {
     let mut bytes = image.bytes.clone();
-    bytes[image.scan.card as usize..][..SIZE].copy_from_slice(&CARD);
+    bytes[image.scan.card.at as usize..][..SIZE].copy_from_slice(&CARD);
     bytes
 }
 

@@ -12,10 +12,11 @@ mod trust;
 
 use crate::backup;
 use crate::cli::PairArgs;
-use crate::device::address::{Address, WEB_PORT, WebAddress};
+use crate::device::address::{Address, WebAddress};
 use crate::device::cards::{Card, Cards};
 use crate::device::error::DeviceError;
-use crate::device::identity::{Identity, Seed};
+use crate::device::hello::{self, Hello, connect};
+use crate::device::identity::{Identity, Seed, computer_name};
 use crate::device::link::Link;
 use crate::device::paired::{Boxes, Paired, pem};
 use crate::device::stop::Stop;
@@ -28,7 +29,7 @@ use roost_backup_repository::code::Code;
 use roost_service::fingerprint::Fingerprint;
 use roost_service::update::PORT;
 use rustls::pki_types::CertificateDer;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// Answers of the box that are asked about again.
@@ -46,16 +47,6 @@ pub fn run(args: &PairArgs, ui: &Ui) -> Result<(), Failure> {
         return laptops::revoke(args, name, ui);
     }
     Pairing::begin(args, ui)?.pair()
-}
-
-/// What a box says of itself to anybody.
-#[derive(Debug, Clone, Deserialize)]
-struct Hello {
-    name: String,
-    /// Whether it has an owner.
-    paired: bool,
-    /// Whether its image names no domain and no first account.
-    needs_mailbox: bool,
 }
 
 /// A box whose certificate is the right one.
@@ -98,7 +89,7 @@ impl<'a> Pairing<'a> {
             // Nothing is sent that anybody might not know.
             let mut link = connect(&web, Expect::Anybody)?;
             let certificate = link.certificate()?;
-            Ok((hello(&mut link, &web)?, certificate))
+            Ok((hello::ask(&mut link, &web)?, certificate))
         };
         let (hello, certificate) = look().map_err(|e| web_failure(e, "cannot pair with", &web))?;
         let fingerprint = Fingerprint::of(&certificate);
@@ -136,22 +127,25 @@ impl<'a> Pairing<'a> {
             (None, Some(card)) if card.web.as_deref() == Some(&self.web.to_string()) => {
                 card.api_port.unwrap_or(PORT)
             }
-            // `roost run` adds the same number to every port.
-            (None, _) => (self.web.0.port() - WEB_PORT.min(self.web.0.port()))
-                .checked_add(PORT)
-                .unwrap_or(PORT),
+            (None, _) => self.web.api_port(),
         };
         self.web.0.with_port(port)
     }
 
     fn pair(self) -> Result<(), Failure> {
-        let before = self.boxes.with(self.fingerprint)?;
+        let before = match self.boxes.with(self.fingerprint)? {
+            Some(paired) => Some(paired),
+            // The box takes the key on its card when it gets an owner, here or in a browser.
+            None => self.of_card()?,
+        };
         if let Some(before) = &before
             && let Some(holds) = self.holds(before)?
         {
+            self.cards.forget(self.fingerprint)?;
+            self.boxes.forget_former(&holds)?;
             return self.done(&holds, &Value::Null, !before.pending);
         }
-        let laptop = self.laptop()?;
+        let laptop = computer_name(self.args.laptop.as_deref())?;
         let key = match before {
             // The box may have taken it just before the line was cut.
             Some(before) if before.pending => before.key,
@@ -190,24 +184,14 @@ impl<'a> Pairing<'a> {
         };
         self.boxes.put(&record)?;
         self.cards.forget(self.fingerprint)?;
-        self.forget_former(&record)?;
+        self.boxes.forget_former(&record)?;
         self.done(&record, &answer, false)
     }
 
-    /// The owner has vouched for another certificate of that name at that address: its card was
-    /// written anew, and the box that was there is no more.
-    fn forget_former(&self, now: &Paired) -> Result<(), Failure> {
-        if trust::is_loopback(self.web.0.host()) {
-            return Ok(());
-        }
-        for former in self.boxes.all()? {
-            let fingerprint = former.fingerprint()?;
-            let same = former.name == now.name && former.address == now.address;
-            if same && fingerprint != self.fingerprint {
-                self.boxes.forget(fingerprint)?;
-            }
-        }
-        Ok(())
+    /// What the card says of this computer.
+    fn of_card(&self) -> Result<Option<Paired>, Failure> {
+        let promised = self.card.as_ref().map(Card::promised).transpose()?;
+        Ok(promised.flatten().map(|known| known.paired))
     }
 
     /// The pairing, if the box knows the key of `record` already.
@@ -327,25 +311,6 @@ impl<'a> Pairing<'a> {
         link.request(&host, "POST", path, Some(body), ANSWER_LIMIT)
     }
 
-    /// What the box shall call this computer.
-    fn laptop(&self) -> Result<String, Failure> {
-        let name = match &self.args.laptop {
-            Some(name) => name.clone(),
-            None => rustix::system::uname()
-                .nodename()
-                .to_string_lossy()
-                .into_owned(),
-        };
-        let name = name.trim();
-        if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
-            return Err(
-                Failure::usage(format!("{name:?} is no name for this computer"))
-                    .hint("give it 1 to 64 letters: --laptop NAME"),
-            );
-        }
-        Ok(name.to_owned())
-    }
-
     /// What opens the box's backups; `None` if it has none to give, or cannot be reached now: then
     /// `roost backup code` will show it.
     fn recovery_code(&self, record: &Paired) -> Option<Code> {
@@ -423,17 +388,6 @@ fn address(args: &PairArgs, cards: &Cards) -> Result<WebAddress, Failure> {
             )
         }
     }
-}
-
-fn connect(web: &WebAddress, expect: Expect) -> Result<Link, DeviceError> {
-    let socket = web.0.connect(CONNECT_LIMIT)?;
-    Link::open(socket, expect, &Stop::default())
-}
-
-fn hello(link: &mut Link, web: &WebAddress) -> Result<Hello, DeviceError> {
-    let host = web.0.host_header();
-    let answer = link.request(&host, "GET", "/api/v1/hello", None, ANSWER_LIMIT)?;
-    serde_json::from_value(answer).map_err(|e| DeviceError::NotUnderstood(e.to_string()))
 }
 
 /// As [`DeviceError::failure`], for the address that was typed.

@@ -56,7 +56,7 @@ impl Known<'_> {
         let host = web.0.host();
         let meant = |of: &str| of == name || host.strip_suffix(".local").unwrap_or(host) == of;
         for known in self.boxes {
-            let there = known.address.split(':').next() == Some(host) && !is_loopback(host);
+            let there = known.address.split(':').next() == Some(host) && !web.0.is_loopback();
             if meant(&known.name) || there {
                 let words = known.fingerprint()?.words().join(" ");
                 return Err(changed(web, &words, shown));
@@ -70,14 +70,6 @@ impl Known<'_> {
         }
         compare(web, name, shown, ui)
     }
-}
-
-/// Every emulated box has the same address there.
-pub fn is_loopback(host: &str) -> bool {
-    host == "localhost"
-        || host
-            .parse()
-            .is_ok_and(|at: std::net::IpAddr| at.is_loopback())
 }
 
 fn words_of(card: &Card) -> String {

@@ -87,6 +87,8 @@ fn a_file_becomes_a_card_of_its_own() {
             "192.168.1.5/24",
             "--gateway",
             "192.168.1.1",
+            "--laptop",
+            "desk",
         ],
     );
     assert!(out.status.success(), "{}", text(&out.stderr));
@@ -206,6 +208,93 @@ fn an_interrupted_file_does_not_boot() {
     let file = std::fs::File::open(dir.path().join("card.img")).unwrap();
     file.read_exact_at(&mut sector, 0).unwrap();
     assert!(Mbr::from_bytes(&sector).is_err());
+}
+
+/// What `roost pair` and all commands after it know of the card.
+fn kept(dir: &Path) -> Vec<serde_json::Value> {
+    let Ok(entries) = std::fs::read_dir(super::config_home(dir).join("roost/cards")) else {
+        return Vec::new();
+    };
+    let read = |path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    entries.map(|entry| read(entry.unwrap().path())).collect()
+}
+
+#[test]
+fn the_box_learns_of_this_computer_by_its_card() {
+    let dir = Place::new();
+    image(dir.path());
+    let on_card = |options: &[&str]| {
+        let args = [&["card.img", "--name", "attic", "--yes", "--json"], options].concat();
+        let out = flash(dir.path(), &args);
+        assert!(out.status.success(), "{}", text(&out.stdout));
+        let bytes = std::fs::read(dir.path().join("card.img")).unwrap();
+        let card = card::parse(&bytes[CARD_AT..CARD_AT + card::SIZE]).unwrap();
+        (
+            json(&out)["laptop"].clone(),
+            card.unwrap().computer,
+            text(&out.stdout).to_owned(),
+        )
+    };
+    let (shown, computer, _) = on_card(&["--laptop", "desk"]);
+    let computer = computer.unwrap();
+    assert_eq!((shown, computer.name.as_str()), ("desk".into(), "desk"));
+    let kept_card = kept(dir.path()).remove(0);
+    assert_eq!(kept_card["lets_in"]["laptop"], "desk");
+    let secret = kept_card["lets_in"]["key"].as_str().unwrap();
+    assert_eq!(secret.len(), 64);
+    assert_ne!(secret, computer.key, "the secret half stays here");
+    // Nobody has to be let in; and an older image's box would not understand it.
+    assert_eq!(on_card(&["--no-laptop"]).1, None);
+    let path = dir.path().join("build/roost.img");
+    let mut old = std::fs::read(&path).unwrap();
+    old[CARD_AT..CARD_AT + card::SIZE].copy_from_slice(&card::placeholder_of(1));
+    std::fs::write(&path, old).unwrap();
+    let (shown, computer, said) = on_card(&[]);
+    assert_eq!((shown, computer), (serde_json::Value::Null, None));
+    assert!(said.contains("the image is of an older roost"), "{said}");
+    let with: Vec<bool> = (kept(dir.path()).iter())
+        .map(|card| card.get("lets_in").is_some())
+        .collect();
+    assert_eq!(with.iter().filter(|with| **with).count(), 1, "{with:?}");
+}
+
+#[test]
+fn an_image_that_is_missing_is_made_and_one_that_is_old_is_told() {
+    let dir = Place::new();
+    let args = [&super::INIT[..], &["--generate-password"]].concat();
+    assert!(roost(dir.path(), &args).status.success());
+    // In an empty cache nothing can be made without the network.
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_roost"))
+        .args(["flash", "card.img", "--offline"])
+        .current_dir(dir.path())
+        .env("XDG_CONFIG_HOME", super::config_home(dir.path()))
+        .env("ROOST_CACHE", dir.path().join("cache"))
+        .output()
+        .unwrap();
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(3), "{said}");
+    assert!(
+        said.contains("There is no build/roost.img yet: it is made first, as by `roost build`."),
+        "{said}"
+    );
+    assert!(!dir.path().join("card.img").exists());
+    image(dir.path());
+    let warned = || {
+        let out = flash(dir.path(), &["card.img", "--yes"]);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        let warnings = text(&out.stderr)
+            .lines()
+            .filter(|line| line.starts_with("warning:"));
+        warnings.collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(warned(), "");
+    let config = std::fs::File::options()
+        .write(true)
+        .open(dir.path().join("roost.toml"))
+        .unwrap();
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+    config.set_modified(later).unwrap();
+    insta::assert_snapshot!("flash_of_an_old_image", warned());
 }
 
 /// Everything that is wrong before anything is written, one text after the other.

@@ -63,6 +63,24 @@ impl Laptop {
         self.keep("cards", seed, &record);
     }
 
+    /// The same for a card that says of this laptop by what it is known, and where the box's API is.
+    pub fn flashed_for_itself(&self, name: &str, web: u16, api: u16, seed: u8) {
+        let record = serde_json::json!({
+            "name": name,
+            "code": "A0B1C2D3",
+            "fingerprint": fingerprint(seed),
+            "web": format!("127.0.0.1:{web}"),
+            "api_port": api,
+            "lets_in": {
+                "laptop": "desk",
+                "key": hex::encode([LAPTOP; 32]),
+                "certificate": pem::encode(&pem::Pem::new("CERTIFICATE", identity(seed).0)),
+            },
+            "made": 1_790_000_000,
+        });
+        self.keep("cards", seed, &record);
+    }
+
     fn keep(&self, folder: &str, seed: u8, record: &serde_json::Value) {
         let folder = self.config().join(folder);
         std::fs::create_dir_all(&folder).unwrap();

@@ -88,6 +88,128 @@ fn the_card_that_was_flashed_here_is_paired_without_a_question() {
     );
 }
 
+/// The API of a box that knows this laptop, or not.
+fn api(seed: u8, knows: u8) -> Server {
+    Server::http(seed, Some(knows), |_, path, _| match path {
+        "/api/v1/hello" => (200, hello(true)),
+        _ => {
+            let desk = json!({ "name": "desk", "key": "d4".repeat(32), "paired": null, "seen": null, "this": true });
+            (200, json!({ "laptops": [desk] }))
+        }
+    })
+}
+
+/// What a command without any option does with the box of the one card that was flashed here.
+fn list(laptop: &Laptop) -> std::process::Output {
+    laptop.command(&["pair", "--list"]).output().unwrap()
+}
+
+#[test]
+fn the_box_of_the_card_that_was_flashed_here_knows_this_laptop_by_itself() {
+    let laptop = stranger();
+    let knows = api(BOX, LAPTOP);
+    let port = knows.port;
+    // Nobody is its owner yet: nothing is tried, and nothing written down.
+    let (pages, seen) = attic(BOX, false, |asked, _| panic!("{asked}"));
+    laptop.flashed_for_itself("attic", pages.port, port, BOX);
+    let out = list(&laptop);
+    let text = screen(&laptop, port, &out).replace(&pages.port.to_string(), "PAGES");
+    insta::assert_snapshot!("no_owner_yet", text);
+    assert_eq!(asked(&seen), ["GET /api/v1/hello"]);
+    assert!(laptop.kept("boxes").is_empty());
+    drop(pages);
+    // Somebody became the owner, in a browser.
+    let (pages, _) = attic(BOX, true, |asked, _| panic!("{asked}"));
+    laptop.flashed_for_itself("attic", pages.port, port, BOX);
+    let out = list(&laptop);
+    insta::assert_snapshot!("owned_meanwhile", screen(&laptop, port, &out));
+    let kept = laptop.kept("boxes");
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0]["address"], format!("127.0.0.1:{port}"));
+    assert_eq!(kept[0].get("pending"), None);
+    assert!(laptop.kept("cards").is_empty());
+    // From then on as any other: the pages are not needed.
+    drop(pages);
+    let out = list(&laptop);
+    assert!(out.status.success() && out.stderr.is_empty(), "{out:?}");
+}
+
+#[test]
+fn a_box_that_threw_this_laptop_out_or_is_another_is_not_remembered() {
+    let laptop = stranger();
+    // It takes another key.
+    let knows = api(BOX, LAPTOP + 1);
+    let (pages, _) = attic(BOX, true, |asked, _| panic!("{asked}"));
+    laptop.flashed_for_itself("attic", pages.port, knows.port, BOX);
+    let out = list(&laptop);
+    insta::assert_snapshot!("thrown_out", screen(&laptop, knows.port, &out));
+    // Another certificate: not even the pages are asked.
+    let (other, seen) = attic(BOX + 1, true, |asked, _| panic!("{asked}"));
+    laptop.flashed_for_itself("attic", other.port, knows.port, BOX);
+    let out = list(&laptop);
+    insta::assert_snapshot!("not_that_box", screen(&laptop, knows.port, &out));
+    assert!(asked(&seen).is_empty());
+    assert!(laptop.kept("boxes").is_empty());
+    assert_eq!(laptop.kept("cards").len(), 1);
+}
+
+/// A card that was flashed again is the box of that name from then on.
+#[test]
+fn a_box_whose_card_was_written_anew_is_known_by_the_new_one() {
+    let laptop = stranger();
+    let knows = api(BOX + 1, LAPTOP);
+    let (pages, _) = attic(BOX + 1, true, |asked, _| panic!("{asked}"));
+    laptop.know("attic", &format!("127.0.0.1:{}", knows.port), BOX);
+    laptop.flashed_for_itself("attic", pages.port, knows.port, BOX + 1);
+    let out = list(&laptop);
+    assert!(out.status.success(), "{out:?}");
+    let kept: Vec<_> = laptop.kept("boxes");
+    assert!(
+        kept.iter()
+            .any(|kept| kept.get("pending").is_none()
+                && kept["certificate"] != kept_certificate(BOX)),
+        "{kept:?}"
+    );
+}
+
+fn kept_certificate(seed: u8) -> Value {
+    pem::encode(&pem::Pem::new(
+        "CERTIFICATE",
+        crate::server::identity(seed).0,
+    ))
+    .into()
+}
+
+#[test]
+fn pairing_uses_the_key_on_the_card_and_asks_nothing_of_a_box_that_has_it() {
+    use crate::server::public;
+    let laptop = stranger();
+    let nobody = api(BOX, LAPTOP + 1);
+    let (pages, seen) = attic(BOX, false, |_, _| {
+        (
+            201,
+            json!({ "name": "attic", "account": "alice@example.org" }),
+        )
+    });
+    laptop.flashed_for_itself("attic", pages.port, nobody.port, BOX);
+    let args = ["pair", "--laptop", "desk", "--password-file", "pw"];
+    let out = laptop.command(&args).output().unwrap();
+    assert!(out.status.success(), "{out:?}");
+    let sent = seen.lock().unwrap().last().unwrap().1.clone();
+    assert_eq!(sent["laptop"]["key"], hex::encode(public(LAPTOP)));
+    // The owner was made in a browser.
+    let laptop = stranger();
+    let knows = api(BOX, LAPTOP);
+    let (pages, _) = attic(BOX, true, |asked, _| panic!("{asked}"));
+    laptop.flashed_for_itself("attic", pages.port, knows.port, BOX);
+    let out = laptop.command(&["pair"]).output().unwrap();
+    insta::assert_snapshot!("paired_by_the_card", screen(&laptop, knows.port, &out));
+    assert_eq!(
+        (laptop.kept("boxes").len(), laptop.kept("cards").len()),
+        (1, 0)
+    );
+}
+
 #[test]
 fn a_strange_box_must_be_vouched_for() {
     let laptop = stranger();

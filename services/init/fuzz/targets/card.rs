@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use roost_init::card::choose;
 use roost_init::network::Network;
-use roost_service::card::{self, MAGIC, SIZE};
+use roost_service::card::{self, FIRST_LINE, SIZE};
 use std::time::Duration;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -20,8 +20,8 @@ fuzz_target!(|bytes: &[u8]| {
         );
     }
     let mut file = card::placeholder();
-    let end = (MAGIC.len() + bytes.len()).min(SIZE);
-    file[MAGIC.len()..end].copy_from_slice(&bytes[..end - MAGIC.len()]);
+    let end = (FIRST_LINE + bytes.len()).min(SIZE);
+    file[FIRST_LINE..end].copy_from_slice(&bytes[..end - FIRST_LINE]);
     if let Ok(Some(card)) = card::parse(&file) {
         let again = card::render(&card).expect("what was read can be written");
         assert_eq!(card::parse(&again), Ok(Some(card)));

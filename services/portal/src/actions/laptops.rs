@@ -2,7 +2,7 @@
 
 use super::entry;
 use crate::app::App;
-use crate::audit::{Actor, Event};
+use crate::audit::{Actor, Entry, Event};
 use crate::owner::Authenticated;
 use crate::pairing::{Refusal, View};
 use crate::password::PasswordHash;
@@ -41,9 +41,30 @@ impl Applicant {
         Ok(Self { name, key })
     }
 
+    /// What the owner calls it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Pairs it, in a change in which it was decided that it may be. Doing it again is no fault: the
     /// answer may have been lost on a bad line.
     fn enrol(&self, store: &mut Change<'_>, place: Place, now: Now) -> Result<()> {
+        self.enrol_by(store, Actor::Owner, Some(place.from), now)
+    }
+
+    /// Pairs the computer that wrote the card, in the change that gives the box its owner. Whoever
+    /// writes a card decides about its box anyway: image, code and certificate are theirs.
+    pub(super) fn enrol_of_card(&self, store: &mut Change<'_>, now: Now) -> Result<()> {
+        self.enrol_by(store, Actor::Box, None, now)
+    }
+
+    fn enrol_by(
+        &self,
+        store: &mut Change<'_>,
+        who: Actor,
+        from: Option<IpAddr>,
+        now: Now,
+    ) -> Result<()> {
         let laptop = Laptop {
             name: self.name.clone(),
             paired: now,
@@ -56,7 +77,13 @@ impl Applicant {
         let what = Event::LaptopPaired {
             laptop: self.name.clone(),
         };
-        store.audit_entry(&entry(now, Actor::Owner, place.from, what))
+        let at = now;
+        store.audit_entry(&Entry {
+            at,
+            who,
+            from,
+            what,
+        })
     }
 }
 
@@ -156,6 +183,7 @@ pub async fn become_owner(
     }
     let password = setup.password;
     let password: PasswordHash = app.hash(move || password.hash(App::random())).await;
+    let of_card = app.card.computer.clone();
     let paired = app
         .change(move |store, now| {
             let Place { from, browser } = place;
@@ -183,7 +211,11 @@ pub async fn become_owner(
             for what in [Event::CodeRight { browser }, Event::Paired] {
                 store.audit_entry(&entry(now, Actor::Owner, from, what))?;
             }
+            // First, should both be the same computer: it asks by a name that was given now.
             laptop.enrol(store, place, now)?;
+            if let Some(computer) = of_card {
+                computer.enrol_of_card(store, now)?;
+            }
             Ok(Ok(()))
         })
         .await?;

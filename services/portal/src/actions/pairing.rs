@@ -9,8 +9,7 @@ use crate::pairing::{Pairing, Refusal, View};
 use crate::password::{NewPassword, PasswordHash};
 use crate::session::Place;
 use crate::setup::MailPassword;
-use crate::store::{Change, Settings, StoreError};
-use crate::time::Now;
+use crate::store::{Settings, StoreError};
 use crate::token::SecretToken;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -91,19 +90,19 @@ pub struct Finished {
     pub device: SecretToken,
 }
 
-/// The form is complete. `also` is done in the same change, e.g. a laptop is paired.
+/// The form is complete. The computer that wrote the card is paired in the same change.
 ///
 /// # Errors
-/// When the store cannot be used, or with that of `also`.
+/// When the store cannot be used.
 pub async fn finish(
     app: &Arc<App>,
     grant: Option<Arc<SecretToken>>,
     password: NewPassword,
     settings: Settings,
     place: Place,
-    also: impl FnOnce(&mut Change<'_>, Now) -> Result<()> + Send + 'static,
 ) -> Result<std::result::Result<Finished, Refusal>> {
     let password = app.hash(move || password.hash(App::random())).await;
+    let of_card = app.card.computer.clone();
     let finished = app
         .change(move |store, now| {
             let authenticated =
@@ -123,7 +122,9 @@ pub async fn finish(
             for event in [Event::Paired, signed_in] {
                 store.audit_entry(&entry(now, Actor::Owner, place.from, event))?;
             }
-            also(store, now)?;
+            if let Some(computer) = of_card {
+                computer.enrol_of_card(store, now)?;
+            }
             Ok(Ok(Finished { session, device }))
         })
         .await?;

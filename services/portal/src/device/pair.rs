@@ -159,7 +159,7 @@ pub async fn pair(
                 box_name: &with.settings.name,
                 domain: mailbox.map_or("", |mailbox| &mailbox.domain),
                 account: mailbox.map_or("", |mailbox| &mailbox.account.name),
-                code: with.card_code.as_ref(),
+                code: with.card.code.as_ref(),
             })
         };
         app.hash(check).await

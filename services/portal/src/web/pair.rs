@@ -141,6 +141,12 @@ fn setup_page(app: &App, token_of: &FormToken, form: &Form<'_>, faults: &[Fault]
             (field(setup::Field::Domain, Kind::Text, domain, true, "off"))
             (field(setup::Field::Account, Kind::Text, account, true, "username"))
             (field(setup::Field::Relay, Kind::Long, form.relay, false, "off"))
+            @if let Some(computer) = &app.card.computer {
+                p.detail {
+                    "The computer that wrote the card, " strong { (computer.name()) } ", may update this box and look into it from "
+                    "then on, without a password. The page Laptops removes it."
+                }
+            }
             button { "Finish" }
         }
     };
@@ -185,14 +191,7 @@ pub async fn set_up(State(app): Shell, visit: Visit, fields: Fields) -> Result<R
         settings.mail_password = Some(hash);
         shown = Shown::Password(password);
     }
-    let finished = pairing::finish(
-        &app,
-        Some(grant),
-        setup.password,
-        settings,
-        visit.place,
-        |_, _| Ok(()),
-    );
+    let finished = pairing::finish(&app, Some(grant), setup.password, settings, visit.place);
     match finished.await? {
         Ok(finished) => {
             app.show_once(&finished.session, shown);
@@ -229,7 +228,7 @@ fn known(app: &App) -> Known<'_> {
         box_name: &app.settings.name,
         domain: mailbox.map_or("", |mailbox| &mailbox.domain),
         account: mailbox.map_or("", |mailbox| &mailbox.account.name),
-        code: app.card_code.as_ref(),
+        code: app.card.code.as_ref(),
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::browser::{Browser, Page};
 use crate::the_box::{CODE, PASSWORD, TheBox};
 use hyper::StatusCode;
+use roost_portal::actions::laptops::Applicant;
 use totp_rs::{Algorithm, Secret, TOTP};
 
 /// Without what differs each time.
@@ -80,6 +81,30 @@ async fn from_the_code_to_the_overview() {
     snapshot("sign_in", &browser.get("/sign-in").await);
     let page = browser.post("/sign-in", &[("password", "x")]).await;
     snapshot("sign_in_wrong", &page);
+}
+
+#[tokio::test]
+async fn who_becomes_the_owner_is_told_of_the_computer_that_wrote_the_card() {
+    let desk = Applicant::new("desk", &"0f".repeat(32)).unwrap();
+    let the_box = TheBox::written_by(desk).await;
+    let mut browser = Browser::new(&the_box);
+    browser.enter_code().await;
+    let form = browser.get("/pair").await;
+    assert!(
+        form.text()
+            .contains("The computer that wrote the card, desk, may update this box"),
+        "{}",
+        form.text()
+    );
+    assert_eq!(browser.set_up().await.location(), "/welcome");
+    snapshot("laptop_of_the_card", &browser.get("/laptops").await);
+    snapshot(
+        "laptop_of_the_card_in_the_log",
+        &browser.get("/activity").await,
+    );
+    let key = "0f".repeat(32);
+    let page = browser.post("/laptops", &[("key", &key)]).await;
+    assert!(page.text().contains("There is none."), "{}", page.text());
 }
 
 #[tokio::test]

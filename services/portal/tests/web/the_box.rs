@@ -1,7 +1,8 @@
 //! A portal that listens on loopback, with a store in a folder of its own and nobody behind its sockets
 //! unless a test says so.
 
-use roost_portal::app::{App, Places};
+use roost_portal::actions::laptops::Applicant;
+use roost_portal::app::{App, OfCard, Places};
 use roost_portal::code::Code;
 use roost_portal::health::gather::Doors;
 use roost_portal::identity::Identity;
@@ -77,7 +78,22 @@ impl TheBox {
         Self::made(limits, age, change).await
     }
 
+    /// One whose card says that this computer wrote it.
+    pub async fn written_by(computer: Applicant) -> Self {
+        let (limits, age) = (Limits::STANDARD, PoweredOn(0));
+        Self::made_of(limits, age, |_| {}, Some(computer)).await
+    }
+
     async fn made(limits: Limits, age: PoweredOn, change: impl FnOnce(&mut Places)) -> Self {
+        Self::made_of(limits, age, change, None).await
+    }
+
+    async fn made_of(
+        limits: Limits,
+        age: PoweredOn,
+        change: impl FnOnce(&mut Places),
+        computer: Option<Applicant>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let store = Store::open(&DataFolder(folder.path().into())).unwrap();
@@ -115,8 +131,11 @@ impl TheBox {
             doors: |_| SocketAddr::from(([127, 0, 0, 1], 1)),
         };
         change(&mut places);
-        let code = Code::parse(CODE).unwrap();
-        let app = App::new(store, settings(), identity, places, Some(code)).unwrap();
+        let card = OfCard {
+            code: Some(Code::parse(CODE).unwrap()),
+            computer,
+        };
+        let app = App::new(store, settings(), identity, places, card).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);
