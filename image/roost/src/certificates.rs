@@ -13,7 +13,7 @@ use crate::device::words::{plain, span};
 use crate::error::Failure;
 use crate::ui::Ui;
 use crate::ui::table::{Align, Table};
-pub use consent::offer;
+pub use consent::{Answer, ask, offer};
 use roost_service::certificates::{CertificateStatus, Choice, Directory, Failure as Why, State};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;

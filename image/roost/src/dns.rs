@@ -192,6 +192,68 @@ fn export(args: &DnsExportArgs, ui: &Ui) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What the registrar of a domain has to be given, and the mail server's name.
+#[derive(Debug, Clone)]
+pub struct ToDelegate {
+    /// The zone's domain.
+    pub domain: String,
+    /// Where its MX record leads, if it has one.
+    pub mail_host: Option<String>,
+    /// Addresses of its name servers.
+    pub name_servers: Vec<Record>,
+    /// DS records, as in a zone file.
+    pub ds: Vec<String>,
+}
+
+/// Asks the box what is to be delegated: the zone with `host` in it, or else its first.
+///
+/// # Errors
+///
+/// A [`Failure`] if the box does not say, or has no zone yet.
+pub fn to_delegate(device: &mut Device<'_>, host: Option<&str>) -> Result<ToDelegate, Failure> {
+    let Status { zones } = get(device, "dns", "cannot ask for the zones of")?;
+    let mut zones = zones.into_iter().map(|of| of.zone);
+    let is_in = |zone: &Zone| {
+        host.and_then(|host| host.strip_suffix(zone.domain.as_str()))
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    let first = match host {
+        Some(_) => zones.find(is_in),
+        None => zones.next(),
+    };
+    let zone = first.ok_or_else(|| {
+        Failure::new(format!("{} has no zone of the domain yet", device.address))
+            .hint("`roost dns show` shows what it has")
+    })?;
+    let path = format!("dns/{}/records", zone.domain);
+    let Records { records } = get(device, &path, "cannot ask for the records of")?;
+    let mail_host = records
+        .iter()
+        .find(|record| record.kind == "MX" && record.name == zone.domain)
+        .and_then(|record| record.value.split_whitespace().nth(1))
+        .map(|host| host.trim_end_matches('.').to_owned());
+    Ok(ToDelegate {
+        mail_host,
+        name_servers: name_servers(&zone, &records).into_iter().cloned().collect(),
+        domain: zone.domain,
+        ds: zone.ds,
+    })
+}
+
+/// The addresses of the zone's name servers.
+fn name_servers<'r>(zone: &Zone, records: &'r [Record]) -> Vec<&'r Record> {
+    let servers: Vec<&str> = records
+        .iter()
+        .filter(|record| record.kind == "NS" && record.name == zone.domain)
+        .map(|record| record.value.trim_end_matches('.'))
+        .collect();
+    records
+        .iter()
+        .filter(|record| matches!(record.kind.as_str(), "A" | "AAAA"))
+        .filter(|record| servers.contains(&record.name.as_str()))
+        .collect()
+}
+
 /// `roost dns ds`.
 fn ds(args: &DnsZoneArgs, ui: &Ui) -> Result<(), Failure> {
     #[derive(Serialize)]
@@ -203,17 +265,7 @@ fn ds(args: &DnsZoneArgs, ui: &Ui) -> Result<(), Failure> {
     let mut place = Place::of(args, ui)?;
     let Records { records } = place.get("records", "cannot ask for the records of")?;
     let zone = &place.zone;
-    let apex = &zone.domain;
-    let servers: Vec<String> = records
-        .iter()
-        .filter(|record| record.kind == "NS" && record.name == *apex)
-        .map(|record| record.value.trim_end_matches('.').to_owned())
-        .collect();
-    let name_servers: Vec<&Record> = records
-        .iter()
-        .filter(|record| matches!(record.kind.as_str(), "A" | "AAAA"))
-        .filter(|record| servers.contains(&record.name))
-        .collect();
+    let name_servers = name_servers(zone, &records);
     let text = show::for_registrar(zone, &name_servers);
     let result = Result {
         name_servers,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ BOX_KEY = "mDuTCUJBfoQ7Vi3MLsmFhS9VJcW8M1EtGcnJbSoYDxw="
 DOMAIN = "example.org"
 #: A hash of a password that nobody knows.
 HASH = "$argon2id$v=19$m=7168,t=5,p=1$sP0hhfCNbADYmlNNCISjqA$8AM/OVk0PYDzl3fwtCIYiNcCdZq0ye2N5v1uMHFlgfQ"
-USAGE, FAILED = 2, 1
+USAGE, FAILED, INTERRUPTED = 2, 1, 130
 
 
 @dataclass
@@ -60,6 +61,25 @@ class Owner:
         assert done.returncode == expect, self.said[-1]
         return self.said[-1]
 
+    def start(self, *arguments: str, wrap: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+        """Begins the command; what it says comes by its standard output."""
+        return subprocess.Popen(
+            [*wrap, os.environ["ROOST"], "relay", *arguments], cwd=self.folder, env=self.environment, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def hear(self, command: subprocess.Popen[str], name: str, **fields: str) -> dict[str, Any]:
+        """The command's next event of this name with these fields."""
+        assert command.stdout is not None
+        said = []
+        for line in command.stdout:
+            said.append(line)
+            self.said.append(line)
+            event = json.loads(line) if line.startswith("{") else {}
+            if event.get("event") == name and fields.items() <= event.items():
+                return dict(event)
+        raise AssertionError(f"no {name}: {said}")
+
     def result(self, *arguments: str, wrap: tuple[str, ...] = ()) -> dict[str, Any]:
         """The command's result, as scripts get it."""
         lines = [json.loads(line) for line in self.roost("--json", *arguments, wrap=wrap).splitlines() if line.startswith("{")]
@@ -74,6 +94,11 @@ def owner(aws: Aws, project: Project, tmp_path: Path) -> Owner:
     made = Owner(aws, folder, {**project.environment, "XDG_CONFIG_HOME": str(tmp_path / "config")})
     made.write()
     return made
+
+
+def with_hosts(hosts: Path) -> tuple[str, ...]:
+    """What a command begins with that finds names in this file, as a resolver would give them."""
+    return "unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh"
 
 
 def private(owner: Owner) -> list[str]:
@@ -122,7 +147,7 @@ def test_the_whole_life_of_a_relay(owner: Owner, tmp_path: Path) -> None:
 
     # The second phase waits for the name.
     hosts = tmp_path / "hosts"
-    named = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh")
+    named = with_hosts(hosts)
     hosts.write_text(f"198.51.100.1 mail.{DOMAIN}\n")
     early = owner.roost("finish", "--yes", *box, expect=FAILED, wrap=named)
     assert f"mail.{DOMAIN} does not lead to {relay['public_ipv4']} yet" in early and "it leads to 198.51.100.1" in early
@@ -150,6 +175,48 @@ def test_the_whole_life_of_a_relay(owner: Owner, tmp_path: Path) -> None:
     assert stored in ours
     assert not any(secret in said for secret in ours for said in owner.said)
     assert leaks(owner.project, ours) == []
+
+
+def test_apply_waits_until_the_domain_leads_to_the_relay(owner: Owner, tmp_path: Path) -> None:
+    """What is to be delegated comes before the wait; Ctrl-C ends it well; the same command goes on, and finishes."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text(f"198.51.100.1 mail.{DOMAIN}\n")
+    applies = ("--json", "apply", "--yes", "--wait-for", "5", "--box-key", BOX_KEY)
+    command = owner.start(*applies, wrap=with_hosts(hosts))
+    told = owner.hear(command, "delegate")
+    (address,) = owner.aws.client("ec2").describe_addresses()["Addresses"]
+    assert (told["mail_host"], told["address"], told["domain"]) == (f"mail.{DOMAIN}", address["PublicIp"], DOMAIN)
+    assert {server["name"] for server in told["name_servers"]} == {f"ns1.{DOMAIN}", f"ns2.{DOMAIN}"}
+    assert told["address"] in [server["value"] for server in told["name_servers"]]
+    # The box was not asked for its key.
+    assert told["ds"] == [] and json.loads(told["box_text"])["relay"]["endpoint"] == f"{told['address']}:51820"
+    owner.hear(command, "step", name="wait for the registrar", state="started")
+    command.send_signal(signal.SIGINT)
+    said = command.communicate(timeout=60)[0]
+    assert command.returncode == INTERRUPTED, said
+    assert f"mail.{DOMAIN} was not seen to lead to the relay yet" in said and "`roost relay apply` goes on from here" in said
+    assert owner.aws.kept_by_us() == {}
+    # Nothing is made anew, and a terminal's Ctrl-C has left no half of anything.
+    assert owner.result("plan", "--box-key", BOX_KEY)["changes"] == []
+
+    command = owner.start(*applies, wrap=with_hosts(hosts))
+    assert owner.hear(command, "delegate")["address"] == told["address"]
+    hosts.write_text(f"{told['address']} mail.{DOMAIN}\n")
+    result = owner.hear(command, "result")
+    assert command.wait(timeout=60) == 0
+    assert result["finished"] and result["relay"]["reverse_name"].rstrip(".") == f"mail.{DOMAIN}"
+    assert owner.aws.kept_by_us() == {f"ptr {result['relay']['allocation_id']}": f"mail.{DOMAIN}"}
+    # Once it is finished there is nothing to wait for.
+    hosts.write_text("")
+    assert owner.result(*applies[1:], wrap=with_hosts(hosts))["finished"]
+    owner.roost("destroy", "--yes")
+    # People read it as one block. Where nobody wants to wait, the next steps are told.
+    hosts.write_text(f"198.51.100.1 mail.{DOMAIN}\n")
+    shown = owner.roost("apply", "--yes", "--wait-for", "0", "--box-key", BOX_KEY, wrap=with_hosts(hosts))
+    assert "1. roost dns ds" in shown and "roost relay apply      again" in shown, shown
+    assert owner.aws.kept_by_us() == {}
+    owner.roost("destroy", "--yes")
+    assert leaks(owner.project, private(owner)) == []
 
 
 def test_an_address_of_ones_own_stays(owner: Owner) -> None:

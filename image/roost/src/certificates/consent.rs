@@ -14,28 +14,65 @@ use roost_service::certificates::{Choice, Directory};
 ///
 /// A [`Failure`] if the box does not take it, or the terminal gives no answer.
 pub fn offer(device: &mut Device<'_>, agreed: bool, ui: &Ui) -> Result<(), Failure> {
-    const LATER: &str = "`roost certificates agree` gets the box certificates that others trust.";
+    ask(device, agreed, ui)?.pass_on(device, ui)
+}
+
+/// What the owner has said, which the box does not know yet.
+#[derive(Debug)]
+pub enum Answer {
+    /// The box has the consent.
+    There,
+    /// Yes; what the box is to be told.
+    Yes(Choice),
+    /// No, or not now.
+    Later,
+}
+
+/// Finds out whether the owner agrees, and tells the box nothing: it would order at once, and in vain before
+/// its domain was delegated. `agreed`: as for [`offer`].
+///
+/// # Errors
+///
+/// A [`Failure`] if the box does not say what it has, or the terminal gives no answer.
+pub fn ask(device: &mut Device<'_>, agreed: bool, ui: &Ui) -> Result<Answer, Failure> {
     let before = status(device)?.choice.unwrap_or_default();
     let agrees = match Consent::of(&before, agreed, can_ask(ui)) {
-        Consent::There => return Ok(()),
+        Consent::There => return Ok(Answer::There),
         Consent::Given => true,
         Consent::Ask => {
-            ui.info("Now the box can get certificates, so that browsers, mail programs and other mail servers trust it.");
+            ui.info("With its domain the box can get certificates, so that browsers, mail programs and other mail servers trust it.");
             confirm(&question(&before.directory))?
         }
         Consent::Later => false,
     };
-    if !agrees {
-        ui.info(LATER);
-        return Ok(());
+    Ok(match agrees {
+        true => Answer::Yes(Choice {
+            terms_agreed: true,
+            ..before
+        }),
+        false => Answer::Later,
+    })
+}
+
+impl Answer {
+    /// Tells the box, now that the way to certificates is clear.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] if the box does not take it.
+    pub fn pass_on(self, device: &mut Device<'_>, ui: &Ui) -> Result<(), Failure> {
+        match self {
+            Self::There => {}
+            Self::Later => {
+                ui.info("`roost certificates agree` gets the box certificates that others trust.");
+            }
+            Self::Yes(choice) => {
+                choose(device, &choice)?;
+                ui.info("The box orders its certificates now. `roost certificates show` says how that goes.");
+            }
+        }
+        Ok(())
     }
-    let choice = Choice {
-        terms_agreed: true,
-        ..before
-    };
-    choose(device, &choice)?;
-    ui.info("The box orders its certificates now. `roost certificates show` says how that goes.");
-    Ok(())
 }
 
 /// Where the owner's consent is to come from.

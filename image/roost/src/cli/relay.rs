@@ -7,12 +7,11 @@ use std::path::PathBuf;
 /// Options of `roost relay`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
-In this order:
-  roost pair                     become the box's owner
+In this order, once the box has an owner:
   roost relay plan               see what would be made, and what it costs
-  roost relay apply              make it; box and relay learn each other's keys
-  roost relay port25             ask AWS to let your mail out
-  roost relay finish             once the name of your mail server leads to the relay
+  roost relay apply              make it, wait until your domain leads there, finish it
+  roost relay port25             meanwhile: ask AWS to let your mail out
+  roost relay finish             only if `apply` did not wait long enough for the domain
 
 Keys and state:
   relay/ beside roost.toml is a Terraform project of its own, with its state.
@@ -35,6 +34,10 @@ pub enum RelayCommand {
     /// Shows what will be made and what it costs, and asks. The Elastic IP is made first and looked
     /// up in blocklists; one with a bad name is given back and another is taken. Then the rest is
     /// made, the box learns of the relay, and the command waits until the tunnel is up.
+    ///
+    /// Then it shows what to enter at your registrar, and waits until your mail server's name leads to
+    /// the relay; at last it does what `finish` does. Ctrl-C leaves all that was made; the same command
+    /// goes on from there.
     Apply(RelayApplyArgs),
     /// Second phase: let the address lead back to your mail server's name
     ///
@@ -106,6 +109,8 @@ pub struct RelayPlanArgs {
 #[command(after_help = "\
 Examples:
   roost relay apply
+  roost relay apply --yes --agree-terms
+  roost relay apply --wait-for 600
   roost relay apply --yes --no-wait
   AWS_PROFILE=home roost relay apply")]
 pub struct RelayApplyArgs {
@@ -118,9 +123,16 @@ pub struct RelayApplyArgs {
     /// How many Elastic IPs to try at most, if the ones before are on blocklists
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=20))]
     pub tries: u32,
-    /// Do not wait until the tunnel is up
+    /// Wait for nothing: neither until the tunnel is up nor until the domain leads to the relay
     #[arg(long)]
     pub no_wait: bool,
+    /// How many minutes to wait until the domain leads to the relay; 0: not at all [default: 30; with --box-key 0]
+    #[arg(long, value_name = "MINUTES", conflicts_with = "no_wait", value_parser = clap::value_parser!(u32).range(..=10_080))]
+    pub wait_for: Option<u32>,
+    /// I agree to Let's Encrypt's terms of service (https://letsencrypt.org/repository/): the box
+    /// gets certificates from it; asked for otherwise, once, if there is a terminal
+    #[arg(long, conflicts_with = "box_key")]
+    pub agree_terms: bool,
     /// Which box.
     #[command(flatten)]
     pub key: BoxKeyArgs,

@@ -2,7 +2,7 @@
 
 use super::home;
 use super::project::DnssecKey;
-use super::{Choices, Made, Project, Scope, Secrets, Terraform, cost, on_ctrl_c, planned};
+use super::{Change, Choices, Made, Project, Scope, Secrets, Terraform, cost, on_ctrl_c, planned};
 use crate::certificates;
 use crate::cli::RelayFinishArgs;
 use crate::config::names::Domain;
@@ -47,38 +47,20 @@ pub fn run(args: &RelayFinishArgs, ui: &Ui) -> Result<(), Failure> {
     leads_to(&host, made.public_ipv4)?;
 
     let (key, home) = home::key(&args.key, stop, ui)?;
-    project.write(&Choices {
+    let wanted = Choices {
         box_public_key: key,
         mail_host: Some(host.clone()),
         dnssec_key,
-    })?;
-    terraform.init()?;
-    // Until it has worked, `apply` shall not want it.
-    let back = |failure| {
-        terraform.forget_plan();
-        match project.write(&before) {
-            Ok(()) => failure,
-            Err(worse) => worse,
-        }
     };
-    let changes = terraform.plan(&Scope::default()).map_err(back)?;
-    if !changes.is_empty() {
-        ui.info(planned(&changes, &cost::sum(&project.config.relay)));
+    let made = second_phase(&project, &terraform, (&before, &wanted), |changes| {
+        ui.info(planned(changes, &cost::sum(&project.config.relay)));
         let no = "you said no; nothing was changed";
-        agreed(ui, "Go on?", args.yes, "the second phase", no).map_err(back)?;
-        terraform
-            .apply("finish the relay", changes.len())
-            .map_err(back)?;
-    } else {
-        terraform.forget_plan();
-    }
-    let made: Made = terraform
-        .output("relay")?
-        .ok_or_else(|| Failure::new("terraform made no relay"))?;
+        agreed(ui, "Go on?", args.yes, "the second phase", no)
+    })?;
     ui.result(
         format!(
-            "{} leads back to {host}. `roost relay port25` shows whether mail gets out.\n",
-            made.public_ipv4
+            "{} `roost relay port25` shows whether mail gets out.\n",
+            leads_back(&made, &host)
         ),
         &Result { relay: &made },
     );
@@ -96,8 +78,48 @@ pub fn run(args: &RelayFinishArgs, ui: &Ui) -> Result<(), Failure> {
     }
 }
 
+/// Has Terraform make what is `wanted`, if `agree` agrees to the changes; else all stays as it was before.
+///
+/// # Errors
+///
+/// A [`Failure`] of Terraform, or of `agree`.
+pub fn second_phase(
+    project: &Project,
+    terraform: &Terraform<'_>,
+    (before, wanted): (&Choices, &Choices),
+    agree: impl FnOnce(&[Change]) -> Result<(), Failure>,
+) -> Result<Made, Failure> {
+    project.write(wanted)?;
+    terraform.init()?;
+    // Until it has worked, `apply` shall not want it.
+    let back = |failure| {
+        terraform.forget_plan();
+        match project.write(before) {
+            Ok(()) => failure,
+            Err(worse) => worse,
+        }
+    };
+    let changes = terraform.plan(&Scope::default()).map_err(back)?;
+    if changes.is_empty() {
+        terraform.forget_plan();
+    } else {
+        agree(&changes).map_err(back)?;
+        terraform
+            .apply("finish the relay", changes.len())
+            .map_err(back)?;
+    }
+    terraform
+        .output("relay")?
+        .ok_or_else(|| Failure::new("terraform made no relay"))
+}
+
+/// What the second phase has reached, in a sentence.
+pub fn leads_back(made: &Made, host: &str) -> String {
+    format!("{} leads back to {host}.", made.public_ipv4)
+}
+
 /// AWS refuses a reverse name that does not lead to the address, in words that nobody understands.
-fn leads_to(host: &str, address: Ipv4Addr) -> Result<(), Failure> {
+pub fn leads_to(host: &str, address: Ipv4Addr) -> Result<(), Failure> {
     let what = format!("{host} does not lead to {address} yet");
     let hint = format!(
         "set its A record to {address}; a change may take as long as the old record's time to live to be seen"

@@ -2,10 +2,11 @@
 //!
 //! - [`project`]: the folder with the Terraform project and its state; [`secrets`]: what must not be in it.
 //! - [`terraform`] runs the program, [`trouble`] explains what it complains of, [`words`] names what it makes.
-//! - [`home`]: the box's side. [`apply`], [`finish`], [`status`], [`port25`], [`cost`]: the commands.
+//! - [`home`]: the box's side. [`delegation`]: the registrar's. [`apply`], [`finish`], [`status`], [`port25`], [`cost`]: the commands.
 
 mod apply;
 mod cost;
+mod delegation;
 mod finish;
 mod home;
 mod port25;
