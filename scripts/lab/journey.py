@@ -27,6 +27,8 @@ from waiting import wait_until
 #: What the owner types into the pairing page.
 ADMIN_PASSWORD = "wobbly lantern orbits quietly"
 DOMAIN, ACCOUNT = "example.org", "alice"
+#: What the box calls the owner's computer.
+COMPUTER = "desk"
 #: Seconds until a change is everywhere.
 PATIENCE = 60.0
 #: Seconds until all certificates are there: accounts, orders and challenges on an emulated box.
@@ -79,7 +81,7 @@ class Journey:
 
 
 def build(journey: Journey) -> Path:
-    """`roost init`, `roost build`, `roost flash`, into a file."""
+    """`roost init` and `roost flash`, which makes the image and writes it into a file."""
     owner = journey.owner
     owner.count.fields += ["domain", "account"]
     password = owner.secret("mail password", journey.account.password)
@@ -88,9 +90,10 @@ def build(journey: Journey) -> Path:
     config = owner.project / "roost.toml"
     # The lab's own: a root that is not the world's, and an image at an AWS that has not Debian's.
     journey.lab.adapt(config)
-    owner.roost("build", "--offline")
     card = journey.folder / "card.img"
-    owner.roost("flash", str(card), "--name", "roost", *CARD, "--yes")
+    flashed = owner.roost("flash", str(card), "--offline", "--name", "roost", "--laptop", COMPUTER, *CARD, "--yes")
+    assert [event["event"] for event in flashed if event["event"] in ("built", "result")] == ["built", "result"], flashed
+    assert flashed[-1]["laptop"] == COMPUTER
     journey.chapter("a card is flashed")
     return card
 
@@ -130,50 +133,55 @@ def mail_at_home(journey: Journey) -> None:
         smtp.login(journey.account.name, journey.account.password)
         assert smtp.send_message(message) == {}
     clients.wait_message(message)
-    count = journey.owner.count
     journey.chapter("the first mail is read at home")
+    few(journey)
+
+
+def few(journey: Journey) -> None:
+    """What a new owner may have to do until mail comes and goes: three commands and five fields from nothing."""
+    count = journey.owner.count
     assert len(count.commands) <= 3, count.commands
     assert len(count.fields) <= 5, count.fields
+    journey.say(f"commands: {', '.join(count.commands)}; fields: {', '.join(count.fields)}")
 
 
 def connect(journey: Journey) -> None:
-    """`roost relay apply`; what `roost dns ds` says goes to the registrar; `roost relay finish`."""
-    owner, world = journey.owner, journey.lab.world
-    password = owner.secret("admin password", ADMIN_PASSWORD)
-    owner.roost("pair", BOX4, "--laptop", "desk", "--password-file", str(password))
+    """`roost relay apply`: the box knows the computer by its card, and what is shown goes to the registrar meanwhile."""
+    owner = journey.owner
+    assert not (owner.folder / "config/roost/boxes").exists(), "nobody has paired this computer"
+    make_relay(journey)
     journey.api = Api(journey.box, Laptop.of(journey.roost, owner.folder))
-    journey.chapter("the computer is paired")
-    applied = owner.roost("relay", "apply", "--yes")[-1]
-    assert applied["tunnel"]["state"] == "up", applied
-    journey.chapter("the relay is made")
-    delegate(journey)
-    journey.chapter("the domain is delegated")
-    address = applied["relay"]["public_ipv4"]
+    status, known = journey.api.call("GET", "laptops")
+    assert (status, [laptop["name"] for laptop in known["laptops"]]) == (200, [COMPUTER]), known
+
+
+def make_relay(journey: Journey) -> None:
+    """A relay is made, the domain is delegated while the command waits for that, and the address leads back."""
+    world = journey.lab.world
+    waited = []
+
+    def registrar(told: dict[str, Any]) -> None:
+        journey.chapter("the relay is made")
+        assert told["mail_host"] == journey.account.host
+        servers = [(server["name"], server["value"]) for server in told["name_servers"]]
+        world.delegate(DOMAIN, servers, told["ds"])
+        journey.wait("an answer that validates from the root", lambda: world.secure(DOMAIN, "MX"))
+        waited.append(told["address"])
+        journey.chapter("the domain is delegated")
+
     # With --agree-terms the box would look for Let's Encrypt, which is not in this world.
-    finished = owner.roost("relay", "finish", "--yes")
-    relay = next(event["relay"] for event in finished if "relay" in event)
-    assert relay["reverse_name"].rstrip(".") == journey.account.host
+    applied = journey.owner.follow({"delegate": registrar}, "relay", "apply", "--yes")[-1]
+    assert applied["tunnel"]["state"] == "up" and applied["finished"], applied
+    assert applied["relay"]["reverse_name"].rstrip(".") == journey.account.host
+    (address,) = waited
+    assert address == applied["relay"]["public_ipv4"]
     journey.wait("the reverse name", lambda: journey.account.host in world.machine.run("dig", f"@{lab.RESOLVER}", "-x", address, "+short"))
     journey.chapter("the relay is finished")
 
 
-def delegate(journey: Journey) -> None:
-    """The registrar is told what `roost dns ds` says."""
-
-    def records() -> dict[str, Any] | None:
-        # A busy box may ask to be asked again.
-        said = journey.owner.roost("dns", "ds", expect=None, counted=False)[-1]
-        return said if said.get("ds") else None
-
-    told = journey.wait("DS records", records)
-    journey.owner.count.commands.append("roost dns ds")
-    servers = [(record["name"], record["value"]) for record in told["name_servers"]]
-    journey.lab.world.delegate(DOMAIN, servers, told["ds"])
-    journey.wait("an answer that validates from the root", lambda: journey.lab.world.secure(DOMAIN, "MX"))
-
-
 def certified(journey: Journey) -> None:
-    """The world's authority plays the part of Let's Encrypt; so it is named, where `relay finish` alone would do."""
+    """The world's authority plays the part of Let's Encrypt; so it is named, in a command that is not counted: an owner
+    has agreed to Let's Encrypt's terms in `roost relay apply`, which asks on a terminal or takes `--agree-terms`."""
     assert journey.api is not None
     journey.owner.roost("certificates", "agree", "--yes", *journey.lab.authority, counted=False)
 
@@ -219,6 +227,8 @@ def mail_with_the_strict(journey: Journey) -> None:
         assert proven.pop("DKIM") == "pass, pass", verdict
         assert set(proven.values()) == {"pass"}, verdict
         journey.chapter(f"mail to {peer.domain} was taken")
+    # The first mail from and to the internet, proven to those that insist.
+    few(journey)
     strict, exact = journey.lab.peers
     assert "Verified" in strict.sent(account.host), strict.log()
     assert exact.sent(account.host) == "dane", exact.log()
@@ -319,11 +329,8 @@ def another_relay(journey: Journey) -> None:
     strict.send(meanwhile)
     journey.wait("a failed attempt", lambda: strict.waits(meanwhile))
     journey.chapter("the relay is gone")
-    applied = owner.roost("relay", "apply", "--yes")[-1]
-    assert applied["tunnel"]["state"] == "up", applied
     # Its IPv6 addresses are others.
-    delegate(journey)
-    owner.roost("relay", "finish", "--yes")
+    make_relay(journey)
     journey.phone("imap", str(meanwhile["Message-ID"]))
     journey.kept.append(str(meanwhile["Message-ID"]))
     going = journey.phone("send", f"bob@{strict.domain}", "by another relay")

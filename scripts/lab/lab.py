@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 import threading
 import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -212,6 +215,31 @@ class Owner:
         out, complaints = command.communicate(timeout=COMMAND_TIMEOUT)
         assert expect is None or command.returncode == expect, f"{arguments}: {command.returncode}\n{out}\n{complaints}\n{self._lab.cloud.fault!r}"
         return [json.loads(line) for line in out.splitlines()]
+
+    def follow(self, act: Mapping[str, Callable[[dict[str, Any]], None]], *arguments: str) -> list[dict[str, Any]]:
+        """Runs a command, which is counted, and acts on its events as they come, by their names; gives all of them."""
+        events: list[dict[str, Any]] = []
+        with self.start(*arguments) as command, tempfile.TemporaryFile("w+") as complaints:
+            assert command.stdout is not None and command.stderr is not None
+            copier = threading.Thread(target=shutil.copyfileobj, args=(command.stderr, complaints))
+            copier.start()
+            # A command that waits for what never comes.
+            over = threading.Timer(COMMAND_TIMEOUT, command.kill)
+            over.start()
+            try:
+                for line in command.stdout:
+                    events.append(json.loads(line))
+                    if what := act.get(events[-1]["event"]):
+                        what(events[-1])
+            except BaseException:
+                command.kill()
+                raise
+            finally:
+                over.cancel()
+                copier.join()
+            complaints.seek(0)
+            assert command.wait() == 0, f"{arguments}: {command.returncode}\n{events}\n{complaints.read()}\n{self._lab.cloud.fault!r}"
+        return events
 
     def browse(self, script: str, *arguments: str) -> str:
         """Runs one of `browser/` with Chromium on this computer."""
