@@ -68,17 +68,17 @@ class Owner:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
-    def hear(self, command: subprocess.Popen[str], name: str, **fields: str) -> dict[str, Any]:
-        """The command's next event of this name with these fields."""
+    def hear(self, command: subprocess.Popen[str], kind: str, **fields: str) -> dict[str, Any]:
+        """The command's next event of this kind with these fields."""
         assert command.stdout is not None
         said = []
         for line in command.stdout:
             said.append(line)
             self.said.append(line)
             event = json.loads(line) if line.startswith("{") else {}
-            if event.get("event") == name and fields.items() <= event.items():
+            if event.get("event") == kind and fields.items() <= event.items():
                 return dict(event)
-        raise AssertionError(f"no {name}: {said}")
+        raise AssertionError(f"no {kind}: {said}")
 
     def result(self, *arguments: str, wrap: tuple[str, ...] = ()) -> dict[str, Any]:
         """The command's result, as scripts get it."""

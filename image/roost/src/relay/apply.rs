@@ -41,6 +41,7 @@ pub fn run(args: &RelayApplyArgs, ui: &Ui) -> Result<(), Failure> {
     }
     let new_address = (changes.iter()).any(|c| c.address == ADDRESS && c.action == "create");
     if new_address {
+        project.forget_second_phase()?;
         find_address(args, &terraform, home.as_mut(), ui)?;
         changes = terraform.plan(&Scope::default())?;
     }

@@ -250,6 +250,7 @@ fn destroy(args: &RelayDestroyArgs, ui: &Ui) -> Result<(), Failure> {
         )),
     }
     terraform.apply("remove the relay", changes.len())?;
+    project.forget_second_phase()?;
     ui.result(
         format!(
             "The relay is gone. Its keys stay in {}: `roost relay apply` makes it again.\n",

@@ -166,6 +166,22 @@ impl Project {
         })
     }
 
+    /// Has the reverse name wait for the second phase again: AWS sets none for an address to which the name
+    /// does not lead yet, and no name leads to a new address, or to one whose name server is gone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::choices`] and [`Self::write`].
+    pub fn forget_second_phase(&self) -> Result<(), Failure> {
+        match self.choices()? {
+            Some(choices) if choices.mail_host.is_some() => self.write(&Choices {
+                mail_host: None,
+                ..choices
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes the project as `roost.toml` and `choices` want it. The state in it stays.
     ///
     /// # Errors
