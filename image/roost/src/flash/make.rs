@@ -5,7 +5,7 @@
 
 use crate::build::{self, BUILT};
 use crate::cli::{BuildArgs, FlashArgs};
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::sudo::{self, User};
 use crate::ui::{Mode, Ui};
 use serde_json::Value;
@@ -68,11 +68,15 @@ fn image_as(user: &User, args: &FlashArgs, output: &str, ui: &Ui) -> Result<(), 
         }
     }
     let ended = child.wait().map_err(cannot)?;
-    match ended.success() {
-        true => Ok(()),
-        false => Err(Failure::new("there is no image to write")
-            .because("`roost build` could not make it, and has said why")),
-    }
+    let what = "there is no image to write";
+    let failure = match ended.code() {
+        Some(0) => return Ok(()),
+        Some(code) if code == Exit::Usage as i32 => Failure::usage(what),
+        Some(code) if code == Exit::Offline as i32 => Failure::offline(what),
+        Some(code) if code == Exit::Interrupted as i32 => Failure::interrupted(what),
+        _ => Failure::new(what),
+    };
+    Err(failure.because("`roost build` could not make it, and has said why"))
 }
 
 /// An event of the build; its result is none of this command's.
