@@ -1,16 +1,24 @@
-"""One time server of several tells a time years ahead; the others cannot be reached."""
+"""One time server of several tells a time years ahead; the others cannot be reached. What waits for the time: backups.
+
+The box backs up to an SFTP server of its owner's here, because this is the one with a clock that is set.
+"""
 
 from __future__ import annotations
 
 import datetime
 import email.utils
+import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 from clients import STRANGER, Clients, new_message, parse
 from conftest import Boot, Subject
-from machine import BOOT_TIMEOUT
+from laptop import Laptop
+from machine import BOOT_TIMEOUT, Machine
 from neighbour import OWN_ADDRESS, Neighbour
+from screen import flash
+from sshd import Sshd
 from waiting import wait_until
 
 CONFIG = Path(__file__).resolve().parents[1] / "roost.toml"
@@ -21,6 +29,9 @@ servers = ["{OWN_ADDRESS}", "2001:db8:1:2::fe", "2001:db8:1:2::fd"]
 """
 #: How far the liar is ahead, in seconds.
 AHEAD = 5 * 365 * 86_400.0
+#: This machine, as the emulated box sees it.
+HOST = "10.0.2.2"
+PASSWORD = "wobbly lantern orbits quietly"
 #: Seconds until the box has asked all three.
 SYNC_TIMEOUT = 240.0
 
@@ -34,8 +45,13 @@ def test_years_ahead(boot: Boot, subject: Subject, tmp_path: Path) -> None:
         [str(subject.roost), "build", "--quiet", "--offline", "--config", str(config), "--output", str(output)],
         check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
-    machine = boot(tmp_path / "box", image=output / "roost.img", options=("--lan",))
+    card = tmp_path / "card.img"
+    flash(replace(subject, image=output / "roost.img"), card)
+    machine = boot(tmp_path / "box", image=card, options=("--lan",))
     machine.wait_ready()
+    laptop = Laptop(subject.roost, tmp_path / "laptop", PASSWORD)
+    assert machine.code
+    laptop.pair(machine, "--code", machine.code)
     clients = Clients(machine.forwards, subject.account, tmp_path)
     before = machine.status()
     assert abs(ahead_of_us(clients, "before")) < 120
@@ -55,11 +71,44 @@ def test_years_ahead(boot: Boot, subject: Subject, tmp_path: Path) -> None:
         heard(machine, neighbour, "clock set, moved by")
     assert machine.status()["clock_synced"]
     assert abs(ahead_of_us(clients, "after")) < 120
+    with Sshd(tmp_path / "sshd") as server:
+        backs_up_to(server, laptop, machine, tmp_path)
     with clients.imap() as imap:
         imap.select("INBOX", readonly=True)
         state, parts = imap.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
     assert state == "OK"
     assert [str(parse(part[1])["Subject"]) for part in parts if isinstance(part, tuple)] == ["before", "during", "after"]
+
+
+def backs_up_to(server: Sshd, laptop: Laptop, machine: Machine, folder: Path) -> None:
+    """By the box's own key, to the server that was confirmed and no other; the laptop and restic read what is there."""
+    at, place = ("--box", laptop.at(machine)), server.place(HOST, "attic")
+    target = ("backup", "target", "set", place, "--host-key", server.fingerprint, *at)
+    error = json.dumps(laptop.run("backup", "target", "set", place, *at, expect=2)[-1])
+    assert f"{HOST}:{server.port} shows {server.fingerprint}" in error, error
+    error = json.dumps(laptop.run(*target, expect=1)[-1])
+    assert "does not take the key" in error, error
+    server.authorize(laptop.run("backup", "target", "key", *at)[-1]["key"])
+    laptop.run(*target)
+    # The first begins at once.
+    wait_until("the first backup", lambda: laptop.run("backup", "status", *at)[-1]["made"], BOOT_TIMEOUT, interval=1.0)
+    made = laptop.run("backup", "now", *at)[-1]["made"]
+    proof = laptop.run("backup", "prove", *at)[-1]["proof"]
+    assert proof["id"] == made["id"] and proof["fault"] is None, proof
+    code = folder / "code.txt"
+    code.write_text(laptop.run("backup", "code", *at)[-1]["recovery_code"])
+    # The laptop signs in by itself, with a key of its owner's.
+    own = folder / "owner"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(own)], check=True)
+    server.authorize(own.with_suffix(".pub").read_text().strip())
+    here = (server.place("127.0.0.1", "attic"), "--host-key", server.fingerprint, "--key-file", str(own), "--code-file", str(code))
+    listed = laptop.run("backup", "list", *here)[-1]["backups"]
+    assert made["id"] in [one["id"] for one in listed], listed
+    restic = subprocess.run(
+        ["restic", "--no-cache", "--repo", str(server.home / "attic"), "check", "--read-data"],
+        env={"RESTIC_PASSWORD": code.read_text().strip(), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert restic.returncode == 0, restic.stderr
 
 
 def heard(machine, neighbour: Neighbour, line: str) -> None:
