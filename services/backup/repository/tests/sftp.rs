@@ -370,38 +370,35 @@ fn a_backup_is_proven_and_restored_and_restic_agrees() {
 fn a_server_that_goes_away_in_the_middle_costs_nothing_but_time() {
     let server = Sshd::start();
     let wire = Wire::to(server.port);
-    let mut target = server.target("attic");
-    target.port = wire.port;
-    let store = || Arc::new(Sftp::new(&target, server.login(), Patience::Long).unwrap());
-    let (code, file) = (Code::random().unwrap(), noise(1, 3_000_000));
-    let bytes = || -> u64 {
-        let packs = store().list(Kind::Pack).unwrap();
-        packs.iter().map(|(_, size)| u64::from(*size)).sum()
+    // Each in a repository of its own: the same goes over the wire up to the cut.
+    let at = |folder: &str| {
+        let mut target = server.target(folder);
+        target.port = wire.port;
+        Arc::new(Sftp::new(&target, server.login(), Patience::Long).unwrap())
     };
-    // How much goes over the wire for a whole one; another repository, so that nothing is there already.
-    let mut elsewhere = target.clone();
-    elsewhere.folder = "~/elsewhere".into();
+    let (code, file) = (Code::random().unwrap(), noise(1, 3_000_000));
     wire.cut_after(i64::MAX / 2);
-    let whole = Arc::new(Sftp::new(&elsewhere, server.login(), Patience::Long).unwrap());
-    back_up(whole, &code, BEGIN, &file).unwrap();
+    back_up(at("whole"), &code, BEGIN, &file).unwrap();
     let all = i64::MAX / 2 - wire.left();
     assert!((3_000_000..4_000_000).contains(&all), "{all}");
 
     let mut sent = Vec::new();
     // Long before the end, and in the last of it: the index or the snapshot.
-    for cut in [all / 2, all - 3_000] {
+    for (folder, cut) in [("half", all / 2), ("nearly", all - 3_000)] {
         wire.cut_after(cut);
-        let error = back_up(store(), &code, BEGIN, &file).unwrap_err();
+        let error = back_up(at(folder), &code, BEGIN, &file).unwrap_err();
         assert!(
             error.to_string().contains("the connection broke off"),
             "{error}"
         );
         wire.mend();
-        let open = Repository::open(store(), &code);
+        let open = Repository::open(at(folder), &code);
         assert_eq!(open.unwrap().list().unwrap(), [], "after {cut}");
-        sent.push(bytes());
+        let packs = at(folder).list(Kind::Pack).unwrap();
+        sent.push(packs.iter().map(|(_, size)| u64::from(*size)).sum::<u64>());
     }
-    // The next one goes on with what is there.
+    let store = || at("nearly");
+    // The next one is whole. What is there without an index it does not count on, and forgetting removes that.
     let (backup, _) = back_up(store(), &code, BEGIN + 60, &file).unwrap();
     let repository = Repository::open(store(), &code).unwrap();
     repository.check().unwrap();
