@@ -1,6 +1,7 @@
 """One time server of several tells a time years ahead; the others cannot be reached. What waits for the time: backups.
 
-The box backs up to an SFTP server of its owner's here, because this is the one with a clock that is set.
+The box backs up to an SFTP server of its owner's here, because this is the one with a clock that is set; and a new card
+is made from what is there.
 """
 
 from __future__ import annotations
@@ -71,17 +72,34 @@ def test_years_ahead(boot: Boot, subject: Subject, tmp_path: Path) -> None:
         heard(machine, neighbour, "clock set, moved by")
     assert machine.status()["clock_synced"]
     assert abs(ahead_of_us(clients, "after")) < 120
+    assert subjects(clients) == ["before", "during", "after"]
+    new = tmp_path / "new.img"
     with Sshd(tmp_path / "sshd") as server:
-        backs_up_to(server, laptop, machine, tmp_path)
+        here = backs_up_to(server, laptop, machine, tmp_path)
+        scratch = ("--scratch", str(tmp_path), "--image", str(output / "roost.img"))
+        restored = laptop.run("restore", here[0], str(new), *here[1:], *scratch, "--yes")[-1]
+    assert restored["fingerprint"] == machine.fingerprint
+    machine.power_cut()
+    machine = boot(tmp_path / "again", image=new)
+    machine.wait_ready()
+    assert machine.fingerprint == restored["fingerprint"]
+    assert subjects(Clients(machine.forwards, subject.account, tmp_path)) == ["before", "during", "after"]
+
+
+def subjects(clients: Clients) -> list[str]:
+    """Of all messages in the inbox."""
     with clients.imap() as imap:
         imap.select("INBOX", readonly=True)
         state, parts = imap.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
     assert state == "OK"
-    assert [str(parse(part[1])["Subject"]) for part in parts if isinstance(part, tuple)] == ["before", "during", "after"]
+    return [str(parse(part[1])["Subject"]) for part in parts if isinstance(part, tuple)]
 
 
-def backs_up_to(server: Sshd, laptop: Laptop, machine: Machine, folder: Path) -> None:
-    """By the box's own key, to the server that was confirmed and no other; the laptop and restic read what is there."""
+def backs_up_to(server: Sshd, laptop: Laptop, machine: Machine, folder: Path) -> tuple[str, ...]:
+    """By the box's own key, to the server that was confirmed and no other; the laptop and restic read what is there.
+
+    Gives the place and the options by which the laptop reads it.
+    """
     at, place = ("--box", laptop.at(machine)), server.place(HOST, "attic")
     target = ("backup", "target", "set", place, "--host-key", server.fingerprint, *at)
     error = json.dumps(laptop.run("backup", "target", "set", place, *at, expect=2)[-1])
@@ -109,6 +127,7 @@ def backs_up_to(server: Sshd, laptop: Laptop, machine: Machine, folder: Path) ->
         env={"RESTIC_PASSWORD": code.read_text().strip(), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert restic.returncode == 0, restic.stderr
+    return here
 
 
 def heard(machine, neighbour: Neighbour, line: str) -> None:
