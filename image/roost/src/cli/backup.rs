@@ -71,8 +71,15 @@ pub enum BackupTargetCommand {
     /// Back up to this place from now on; the box tries it before it keeps it
     Set(BackupTargetSetArgs),
     /// Show the key by which the box signs in at SFTP servers, as a line for authorized_keys
+    #[command(after_help = "\
+Examples:
+  roost backup target key
+  roost backup target key --json | jq -r .key | ssh roost@nas.local 'cat >> .ssh/authorized_keys'")]
     Key(BackupStatusArgs),
     /// Show where the box backs up to
+    #[command(after_help = "\
+Examples:
+  roost backup target show")]
     Show(BackupStatusArgs),
     /// Back up to no target any more; what lies there stays
     Remove(BackupTargetRemoveArgs),
