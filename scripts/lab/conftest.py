@@ -24,8 +24,11 @@ MACHINES: pytest.StashKey[list[Machine]] = pytest.StashKey()
 #: The size of the shared box's card: larger than the image, so that the data partition has to grow.
 CARD_BYTES = 1 << 30
 CARD_OPTION = "1GiB"
-#: Files that take minutes; begun last, one of them would run on alone.
-LONGEST = ("test_journey.py", "test_update_pi.py", "test_update_store_format.py", "test_update_mail_not_delivering.py")
+#: Files that take minutes, the longest first; begun last, one of them would run on alone.
+LONGEST = (
+    "test_update_pi.py", "test_update_store_format.py", "test_journey.py", "test_doctor.py", "test_factory_reset.py",
+    "test_power_cuts.py", "test_update_mail_not_delivering.py", "test_update_disk_full.py", "test_update.py", "test_two_boxes.py",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Has the longest files begin first."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @pytest.hookimpl(hookwrapper=True)
