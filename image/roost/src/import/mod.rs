@@ -214,11 +214,8 @@ struct Import<'a> {
 impl Import<'_> {
     fn all(&mut self, source: &mut Source) -> Result<(), Failure> {
         let plans = self.look(source)?;
-        let mut journal = Journal::open(
-            &self.summary.source,
-            &self.summary.target,
-            !self.args.dry_run,
-        )?;
+        let mut journal =
+            Journal::open(&self.summary.source, &self.target.id(), !self.args.dry_run)?;
         let all: u64 = plans
             .iter()
             .flat_map(|plan| &plan.listing.items)

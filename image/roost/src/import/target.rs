@@ -92,6 +92,12 @@ impl Target {
         &self.whose
     }
 
+    /// By what it is remembered: two servers of one machine may have made their folders in the same second, which
+    /// is what most take for a validity.
+    pub fn id(&self) -> String {
+        format!("{}:{}", self.whose, self.account.address.port())
+    }
+
     /// Its folders.
     pub fn layout(&self) -> &Layout {
         &self.layout
