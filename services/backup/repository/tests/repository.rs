@@ -1,34 +1,23 @@
 //! Backups of made-up services in real repositories.
 
+mod made;
+
 use bytes::Bytes;
+use made::{noise, stream};
 use roost_backup_repository::code::Code;
 use roost_backup_repository::contents::{Contents, Service};
 use roost_backup_repository::folder::Folder;
 use roost_backup_repository::repository::{About, Backup, Error, Repository, compare};
 use roost_backup_repository::source::Stream;
 use roost_backup_repository::store::{Kind, Name, Store};
-use roost_service::snapshot::{Head, Held, read_head};
 use std::collections::BTreeMap;
-use std::io::{self, Cursor};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// Files of services by their paths below `data`.
 type Files = BTreeMap<String, Vec<u8>>;
-
-/// Bytes that do not compress.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    (0..length)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 32) as u8
-        })
-        .collect()
-}
 
 fn the_box() -> Files {
     [
@@ -44,30 +33,12 @@ fn the_box() -> Files {
     .collect()
 }
 
-/// As a service sends it.
+/// What the service with this folder sends.
 fn sent(files: &Files, folder: &str) -> Vec<u8> {
-    let mut held = Held::new(());
-    for (path, bytes) in files {
-        if let Some(path) = path.strip_prefix(&format!("{folder}/")) {
-            held.add_bytes(path, 0o600, bytes.clone());
-        }
-    }
-    let mut sent = Vec::new();
-    held.write_to(&mut sent).unwrap();
-    sent
-}
-
-fn stream(folder: &str, user: u32, sent: Vec<u8>) -> Stream {
-    let mut from = Cursor::new(sent);
-    let Head::Files(items) = read_head(&mut from).unwrap() else {
-        panic!("refused")
-    };
-    Stream {
-        folder: folder.into(),
-        items,
-        user,
-        from: Box::new(from),
-    }
+    made::sent(files.iter().filter_map(|(path, bytes)| {
+        let path = path.strip_prefix(&format!("{folder}/"))?;
+        Some((path, 0o600, bytes.clone()))
+    }))
 }
 
 fn streams(files: &Files) -> Vec<Stream> {

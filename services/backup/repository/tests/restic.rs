@@ -1,12 +1,12 @@
 //! restic itself as the judge: what we call a repository of restic's format, it checks and restores.
 
+mod made;
+
+use made::{BEGIN, back_up};
 use roost_backup_repository::code::Code;
 use roost_backup_repository::contents::Contents;
 use roost_backup_repository::folder::Folder;
-use roost_backup_repository::repository::{About, Repository, compare};
-use roost_backup_repository::source::Stream;
-use roost_service::snapshot::{Head, Held, read_head};
-use std::io::Cursor;
+use roost_backup_repository::repository::compare;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -34,33 +34,9 @@ fn restic_checks_and_restores_what_we_made() {
     let repository = dir.path().join("repository");
     let code = Code::random().unwrap();
     for (hour, text) in ["one", "one and two"].into_iter().enumerate() {
-        let mut held = Held::new(());
-        held.add_bytes("mail.sqlite3", 0o600, text.repeat(100_000).into_bytes());
-        held.add_bytes("keys/dkim.pem", 0o640, b"secret".to_vec());
-        held.add_bytes("keys.old", 0o600, Vec::new());
-        let mut sent = Vec::new();
-        held.write_to(&mut sent).unwrap();
-        let mut from = Cursor::new(sent);
-        let Head::Files(items) = read_head(&mut from).unwrap() else {
-            panic!("refused")
-        };
-        let stream = Stream {
-            folder: "services/mail".into(),
-            items,
-            user: 800,
-            from: Box::new(from),
-        };
-        let about = About {
-            name: "attic".into(),
-            version: "0.1.0+7".into(),
-            made_s: 1_700_000_000 + 3600 * hour as u64,
-            services: vec![],
-        };
         let store = Arc::new(Folder::new(&repository));
-        Repository::open_or_begin(store, &code)
-            .unwrap()
-            .back_up(about, vec![stream], |_, _| {})
-            .unwrap();
+        let made_s = BEGIN + 3600 * hour as u64;
+        back_up(store, &code, made_s, text.repeat(100_000).as_bytes()).unwrap();
     }
     let said = restic(&repository, &code, &["check", "--read-data"]);
     assert!(said.contains("no errors were found"), "{said}");

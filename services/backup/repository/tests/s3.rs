@@ -1,27 +1,23 @@
 //! A repository in a bucket, at a real S3 server; restic itself as the judge of its names.
 
+mod made;
 mod moto;
 
 use bytes::Bytes;
+use made::{BEGIN, back_up, noise};
 use moto::Moto;
 use roost_backup_repository::ahead::Ahead;
 use roost_backup_repository::code::Code;
-use roost_backup_repository::contents::Contents;
-use roost_backup_repository::repository::{About, Backup, Error, LEAVE_H, Repository, compare};
+use roost_backup_repository::repository::{LEAVE_H, Repository, compare};
 use roost_backup_repository::s3::{Patience, S3};
-use roost_backup_repository::source::Stream;
 use roost_backup_repository::store::{Kind, Name, Store};
 use roost_service::backup::Target;
-use roost_service::snapshot::{Head, Held, read_head};
 use sha2::{Digest, Sha256};
-use std::io::{self, Cursor};
+use std::io;
 use std::process::Command;
 use std::sync::Arc;
 
 const DAY: u64 = 86_400;
-/// A Monday, 15 January 2024.
-const BEGIN: u64 = 1_705_276_800;
-
 fn open(target: &Target, patience: Patience) -> S3 {
     let Target::S3(bucket) = target else {
         panic!("no bucket")
@@ -36,49 +32,6 @@ fn s3(target: &Target) -> Arc<S3> {
 /// As somebody sees it who waits.
 fn hasty(target: &Target) -> S3 {
     open(target, Patience::Short)
-}
-
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    (0..length)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 32) as u8
-        })
-        .collect()
-}
-
-/// A backup of a box with this file.
-fn back_up(
-    store: Arc<dyn Store>,
-    code: &Code,
-    made_s: u64,
-    store_file: &[u8],
-) -> Result<(Backup, Contents), Error> {
-    let mut held = Held::new(());
-    held.add_bytes("mail.sqlite3", 0o600, store_file.to_vec());
-    held.add_bytes("keys/dkim.pem", 0o640, b"secret".to_vec());
-    let mut sent = Vec::new();
-    held.write_to(&mut sent).unwrap();
-    let mut from = Cursor::new(sent);
-    let Head::Files(items) = read_head(&mut from).unwrap() else {
-        panic!("refused")
-    };
-    let stream = Stream {
-        folder: "services/mail".into(),
-        items,
-        user: 800,
-        from: Box::new(from),
-    };
-    let about = About {
-        name: "attic".into(),
-        version: "0.1.0+7".into(),
-        made_s,
-        services: vec![],
-    };
-    Repository::open_or_begin(store, code)?.back_up(about, vec![stream], |_, _| {})
 }
 
 #[test]

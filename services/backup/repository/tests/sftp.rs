@@ -1,74 +1,27 @@
 //! A repository in a folder of an SFTP server: OpenSSH's own; restic as the judge of what lies there then.
 
 mod asking;
+mod made;
 mod sshd;
 
 use asking::{Asking, Asks, PASSWORD};
 use bytes::Bytes;
+use made::{BEGIN, back_up, noise};
 use roost_backup_repository::ahead::Ahead;
 use roost_backup_repository::code::Code;
-use roost_backup_repository::contents::Contents;
 use roost_backup_repository::folder::Folder;
-use roost_backup_repository::repository::{About, Backup, Error, Repository, compare};
+use roost_backup_repository::repository::{Repository, compare};
 use roost_backup_repository::s3::Patience;
 use roost_backup_repository::sftp::{Key, Login, Sftp, host_key};
-use roost_backup_repository::source::Stream;
 use roost_backup_repository::store::{Kind, Name, Store};
 use roost_service::backup::{Secret, SftpTarget};
-use roost_service::snapshot::{Head, Held, read_head};
 use sshd::{Sshd, Wire};
 use std::fs;
-use std::io::{self, Cursor};
+use std::io;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// A Monday, 15 January 2024.
-const BEGIN: u64 = 1_705_276_800;
-
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    (0..length)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 32) as u8
-        })
-        .collect()
-}
-
-/// A backup of a box with this file.
-fn back_up(
-    store: Arc<dyn Store>,
-    code: &Code,
-    made_s: u64,
-    file: &[u8],
-) -> Result<(Backup, Contents), Error> {
-    let mut held = Held::new(());
-    held.add_bytes("mail.sqlite3", 0o600, file.to_vec());
-    held.add_bytes("keys/dkim.pem", 0o640, b"secret".to_vec());
-    let mut sent = Vec::new();
-    held.write_to(&mut sent).unwrap();
-    let mut from = Cursor::new(sent);
-    let Head::Files(items) = read_head(&mut from).unwrap() else {
-        panic!("refused")
-    };
-    let stream = Stream {
-        folder: "services/mail".into(),
-        items,
-        user: 800,
-        from: Box::new(from),
-    };
-    let about = About {
-        name: "attic".into(),
-        version: "0.1.0+7".into(),
-        made_s,
-        services: vec![],
-    };
-    Repository::open_or_begin(store, code)?.back_up(about, vec![stream], |_, _| {})
-}
 
 /// What is said of a server, without what is another in each run.
 fn plain(error: &io::Error, server: &Sshd) -> String {
