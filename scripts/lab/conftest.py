@@ -15,9 +15,12 @@ from pathlib import Path
 
 import pytest
 
-import syscalls
-from clients import Account, Clients
-from machine import Machine, MachineError
+# What helpers assert is told as fully as what scenarios do; said before they are imported.
+pytest.register_assert_rewrite(*(file.stem for file in Path(__file__).parent.glob("*.py") if file.stem != "conftest"))
+
+import syscalls  # noqa: E402
+from clients import Account, Clients  # noqa: E402
+from machine import Machine, MachineError  # noqa: E402
 
 #: Machines that may still run, for the report of a failure.
 MACHINES: pytest.StashKey[list[Machine]] = pytest.StashKey()
