@@ -1,7 +1,7 @@
 """One time server of several tells a time years ahead; the others cannot be reached. What waits for the time: backups.
 
-The box backs up to an SFTP server of its owner's here, because this is the one with a clock that is set; and a new card
-is made from what is there.
+The box backs up to an SFTP server of its owner's here, then to a bucket of an S3 server, because this is the one with a
+clock that is set; and a new card is made from what is at either.
 """
 
 from __future__ import annotations
@@ -10,9 +10,15 @@ import datetime
 import email.utils
 import json
 import subprocess
+import urllib.request
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import aws
 from clients import STRANGER, Clients, new_message, parse
 from conftest import Boot, Subject
 from laptop import Laptop
@@ -73,17 +79,27 @@ def test_years_ahead(boot: Boot, subject: Subject, tmp_path: Path) -> None:
     assert machine.status()["clock_synced"]
     assert abs(ahead_of_us(clients, "after")) < 120
     assert subjects(clients) == ["before", "during", "after"]
-    new = tmp_path / "new.img"
-    with Sshd(tmp_path / "sshd") as server:
-        here = backs_up_to(server, laptop, machine, tmp_path)
-        scratch = ("--scratch", str(tmp_path), "--image", str(output / "roost.img"))
-        restored = laptop.run("restore", here[0], str(new), *here[1:], *scratch, "--yes")[-1]
-    assert restored["fingerprint"] == machine.fingerprint
+    cards = []
+    with ExitStack() as stack:
+        places: list[tuple[Callable[..., tuple[str, ...]], Any]] = [(backs_up_to, stack.enter_context(Sshd(tmp_path / "sshd")))]
+        if aws.MISSING:
+            warnings.warn("no terraform or no schema, so no moto: NOTHING of a bucket was tested", stacklevel=1)
+        else:
+            places.append((backs_up_into, stack.enter_context(aws.moto_server(tmp_path))))
+        for backs_up, at in places:
+            here = backs_up(at, laptop, machine, tmp_path)
+            cards.append(tmp_path / f"{backs_up.__name__}.img")
+            scratch = ("--scratch", str(tmp_path), "--image", str(output / "roost.img"))
+            restored = laptop.run("restore", here[0], str(cards[-1]), *here[1:], *scratch, "--yes")[-1]
+            assert restored["fingerprint"] == machine.fingerprint
     machine.power_cut()
-    machine = boot(tmp_path / "again", image=new)
-    machine.wait_ready()
-    assert machine.fingerprint == restored["fingerprint"]
-    assert subjects(Clients(machine.forwards, subject.account, tmp_path)) == ["before", "during", "after"]
+    for card in cards:
+        again = boot(tmp_path / card.stem, image=card)
+        card.unlink()
+        again.wait_ready()
+        assert again.fingerprint == machine.fingerprint
+        assert subjects(Clients(again.forwards, subject.account, tmp_path)) == ["before", "during", "after"]
+        again.power_cut()
 
 
 def subjects(clients: Clients) -> list[str]:
@@ -108,13 +124,7 @@ def backs_up_to(server: Sshd, laptop: Laptop, machine: Machine, folder: Path) ->
     assert "does not take the key" in error, error
     server.authorize(laptop.run("backup", "target", "key", *at)[-1]["key"])
     laptop.run(*target)
-    # The first begins at once.
-    wait_until("the first backup", lambda: laptop.run("backup", "status", *at)[-1]["made"], BOOT_TIMEOUT, interval=1.0)
-    made = laptop.run("backup", "now", *at)[-1]["made"]
-    proof = laptop.run("backup", "prove", *at)[-1]["proof"]
-    assert proof["id"] == made["id"] and proof["fault"] is None, proof
-    code = folder / "code.txt"
-    code.write_text(laptop.run("backup", "code", *at)[-1]["recovery_code"])
+    made, code = backed_up(laptop, machine, folder)
     # The laptop signs in by itself, with a key of its owner's.
     own = folder / "owner"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(own)], check=True)
@@ -122,12 +132,47 @@ def backs_up_to(server: Sshd, laptop: Laptop, machine: Machine, folder: Path) ->
     here = (server.place("127.0.0.1", "attic"), "--host-key", server.fingerprint, "--key-file", str(own), "--code-file", str(code))
     listed = laptop.run("backup", "list", *here)[-1]["backups"]
     assert made["id"] in [one["id"] for one in listed], listed
-    restic = subprocess.run(
-        ["restic", "--no-cache", "--repo", str(server.home / "attic"), "check", "--read-data"],
-        env={"RESTIC_PASSWORD": code.read_text().strip(), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert restic.returncode == 0, restic.stderr
+    restic(str(server.home / "attic"), code)
     return here
+
+
+def backs_up_into(moto: str, laptop: Laptop, machine: Machine, folder: Path) -> tuple[str, ...]:
+    """Into a bucket from now on; the rest as `backs_up_to`."""
+    urllib.request.urlopen(urllib.request.Request(f"{moto}/attic", method="PUT"), timeout=60)
+    secret = folder / "secret"
+    secret.write_text(aws.ACCOUNT["AWS_SECRET_ACCESS_KEY"])
+    place, key = "s3://attic/box", ("--key-id", aws.ACCOUNT["AWS_ACCESS_KEY_ID"], "--secret-file", str(secret))
+    seen_by_the_box = moto.replace("127.0.0.1", HOST)
+    laptop.run("backup", "target", "set", place, "--endpoint", seen_by_the_box, *key, "--box", laptop.at(machine))
+    made, code = backed_up(laptop, machine, folder)
+    here = (place, "--endpoint", moto, *key, "--code-file", str(code))
+    listed = laptop.run("backup", "list", *here)[-1]["backups"]
+    assert made["id"] in [one["id"] for one in listed], listed
+    restic(f"s3:{moto}/attic/box", code)
+    return here
+
+
+def backed_up(laptop: Laptop, machine: Machine, folder: Path) -> tuple[dict[str, Any], Path]:
+    """A backup that was made and proven, and the code that opens it."""
+    at = ("--box", laptop.at(machine))
+    # The first begins at once.
+    wait_until("the first backup", lambda: laptop.run("backup", "status", *at)[-1]["made"], BOOT_TIMEOUT, interval=1.0)
+    made = laptop.run("backup", "now", *at)[-1]["made"]
+    proof = laptop.run("backup", "prove", *at)[-1]["proof"]
+    assert proof["id"] == made["id"] and proof["fault"] is None, proof
+    code = folder / "code.txt"
+    code.write_text(laptop.run("backup", "code", *at)[-1]["recovery_code"])
+    return made, code
+
+
+def restic(repository: str, code: Path) -> None:
+    """Another program than the one that made it reads every byte of it."""
+    done = subprocess.run(
+        ["restic", "--no-cache", "--repo", repository, "check", "--read-data"],
+        env={"RESTIC_PASSWORD": code.read_text().strip(), "PATH": "/usr/bin:/bin", **aws.ACCOUNT},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def heard(machine, neighbour: Neighbour, line: str) -> None:
