@@ -204,6 +204,23 @@ impl<D: Read + Seek> FileSystem<D> {
         self.chain(path, entry.cluster, Some(u64::from(entry.size)))
     }
 
+    /// Byte offset of the end of the file that lies last, of those in the root folder itself.
+    ///
+    /// # Errors
+    /// When the file system is damaged.
+    pub fn end_of_files(&mut self) -> Result<u64, FatError> {
+        let mut end = 0;
+        for item in self.list("")? {
+            if item.is_folder {
+                continue;
+            }
+            for extent in self.extents(&item.name)? {
+                end = end.max(extent.offset + extent.bytes);
+            }
+        }
+        Ok(end)
+    }
+
     /// Where the root folder lies, in order.
     ///
     /// # Errors

@@ -152,14 +152,8 @@ fn root_start(slot: &Path) -> Result<u64, Failure> {
 ///
 /// Its folder may have clusters behind that; they hold names, so they are not zeros.
 fn used(slot: &Path) -> Result<u64, Failure> {
-    let mut fs = open_slot(slot)?;
-    let mut end = last_data(slot)?;
-    for item in fs.list("").map_err(unreadable)? {
-        for extent in fs.extents(&item.name).map_err(unreadable)? {
-            end = end.max(extent.offset + extent.bytes);
-        }
-    }
-    Ok(end.next_multiple_of(BLOCK))
+    let files = open_slot(slot)?.end_of_files().map_err(unreadable)?;
+    Ok(files.max(last_data(slot)?).next_multiple_of(BLOCK))
 }
 
 /// Where the last byte that is not zero ends.

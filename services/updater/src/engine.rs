@@ -82,6 +82,8 @@ use crate::feed::{self, Feed};
 use crate::selector;
 use crate::state::{Folder, Installed, Ledger, SaveError, Stage, State};
 use roost_board::Slot;
+use roost_board::fat::FileSystem;
+use roost_bundle::limits::BLOCK;
 use roost_bundle::{
     ActiveSlot, Plan, Refusal, Tables, TrustedKeys, Unverified, already_right, apply, resume,
 };
@@ -187,9 +189,9 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// Finds out what the two slots have already. Of the running one half as
-    /// much again as the new one has is looked at: behind that there is hardly
-    /// anything of use, and reading takes time.
+    /// Finds out what the two slots have already: of the running one what its
+    /// files take up, of the other one nothing if nobody has written there yet.
+    /// Reading the rest would take a slow card half a minute, for nothing.
     ///
     /// # Errors
     /// [`Refused::Disk`], [`Refused::Scattered`].
@@ -201,20 +203,25 @@ impl Planned {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Self, Refused> {
         let failed = |what| move |source| Refused::Disk { what, source };
-        let slot = tables.slot_bytes();
-        let running = disk.active.length().map_err(failed("running slot"))?;
-        let running = running.min(slot + slot / 2);
+        let running = used(&mut disk.active).map_err(failed("running slot"))?;
+        let other = match begins_with_zeros(&mut disk.inactive).map_err(failed("other slot"))? {
+            true => 0,
+            false => tables.slot_bytes(),
+        };
         let mut told = Told {
             from: &mut disk.inactive,
             done: 0,
-            total: slot + running,
+            total: other + running,
             progress,
         };
-        let right = already_right(&tables, &mut told).map_err(failed("other slot"))?;
+        let right = match other {
+            0 => vec![false; tables.chunks().len()],
+            _ => already_right(&tables, &mut told).map_err(failed("other slot"))?,
+        };
         let told = Told {
             from: &mut disk.active,
-            done: slot,
-            total: slot + running,
+            done: other,
+            total: other + running,
             progress: told.progress,
         };
         let mut local = ActiveSlot::read_first(told, running).map_err(failed("running slot"))?;
@@ -340,6 +347,22 @@ impl Planned {
         }
         Ok(())
     }
+}
+
+/// Bytes of a slot up to the end of its last file; all of it if it is no file system that we know.
+fn used<B: Block>(slot: &mut B) -> io::Result<u64> {
+    let length = slot.length()?;
+    let files = FileSystem::open(slot).and_then(|mut files| files.end_of_files());
+    Ok(files.map_or(length, |end| end.next_multiple_of(BLOCK as u64).min(length)))
+}
+
+/// Whether nobody has written a version there, not even the beginning of one: each begins with the first sector
+/// of a file system.
+fn begins_with_zeros<B: Block>(slot: &mut B) -> io::Result<bool> {
+    let mut sector = [0; 512];
+    slot.seek(io::SeekFrom::Start(0))?;
+    slot.read_exact(&mut sector)?;
+    Ok(sector == [0; 512])
 }
 
 /// A slot that tells how much of it was read.

@@ -105,6 +105,39 @@ fn a_box_goes_from_a_to_b_and_back_to_a() {
 }
 
 #[test]
+fn what_cannot_be_of_use_is_not_read() {
+    let Versions { b, plain, .. } = versions();
+    // A slot whose only file ends early; what an earlier version has left lies behind it.
+    let mut a = selector_image(Slot::A);
+    let used = (AUTOBOOT_AT + 512).next_multiple_of(BLOCK) as u64;
+    a.extend(noise(3, BLOCKS));
+    let reads = |other: &[u8]| {
+        let on = BoxOfFiles::new(&a, other);
+        let mut told = Vec::new();
+        let planned = examine(
+            &plain[..head_bytes(plain)],
+            &trusting(&[1]),
+            &facts(Slot::A, 1),
+            Allowed::default(),
+            &mut on.disk(),
+            &mut |done, total| told.push((done, total)),
+        )
+        .expect("an offer");
+        let last = *told.last().expect("it is told");
+        assert_eq!(last.0, last.1);
+        (last.1, planned.offer().write)
+    };
+    let slot = b.len() as u64;
+    // Nothing was written there yet; another version, begun.
+    assert_eq!(reads(&vec![0; a.len()]), (used, slot));
+    let mut begun = vec![0; a.len()];
+    begun[..40 * BLOCK].copy_from_slice(&b[..40 * BLOCK]);
+    let (read, write) = reads(&begun);
+    assert_eq!(read, slot + used);
+    assert!(write <= slot - 40 * BLOCK as u64, "{write}");
+}
+
+#[test]
 fn the_same_slot_is_neither_sent_nor_written_again() {
     let on = box_with_a();
     let Versions {
