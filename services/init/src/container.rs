@@ -9,6 +9,7 @@
 //! | other files and folders | read | `files` |
 //! | folders for sockets of others | read, connect | `sockets` |
 //! | init's socket | connect | `control` |
+//! | the folder of a USB disk, while init lends it | read, write | `control.disk` |
 //! | `/dev/null`, `zero`, `full`, `random`, `urandom`, and devices | read, write | `devices` |
 //! | `/proc` of its own processes, without the kernel's part | read | |
 //!
@@ -20,8 +21,8 @@ pub mod landlock;
 pub mod users;
 
 use crate::data;
-use roost_service::spec::{self, Capability, Namespace, Port, ServiceSpec};
-use roost_service::{control, settings};
+use roost_service::spec::{self, Capability, Namespace, Port, Right, ServiceSpec};
+use roost_service::{control, disk, settings};
 use rustix::mount::MountFlags;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -60,6 +61,8 @@ pub enum Place {
     Processes,
     /// Memory of its own, with this size in MiB.
     Scratch(u32),
+    /// What init mounts there while the service runs: the folder of a disk that it was lent.
+    Lent,
 }
 
 /// What may be done with what is at a path.
@@ -121,6 +124,9 @@ impl Container {
         if !spec.control.is_empty() {
             places.insert(control::SOCKET.into(), Place::Outside(Use::Connect));
         }
+        if spec.control.contains_key(&Right::Disk) {
+            places.insert(disk::FOLDER.into(), Place::Lent);
+        }
         Self {
             places,
             home,
@@ -171,6 +177,7 @@ impl fmt::Display for Place {
             Self::IfThere(what) => write!(f, "{what}, if there"),
             Self::Processes => f.write_str("its own processes"),
             Self::Scratch(mib) => write!(f, "{mib} MiB of memory"),
+            Self::Lent => write!(f, "{}, what init lends it", Use::Write),
         }
     }
 }

@@ -63,6 +63,7 @@ impl Peer {
             Request::Announce { .. } => Right::Announce,
             Request::Configure { .. } => Right::Configure,
             Request::FactoryReset { .. } => Right::Reset,
+            Request::Disks | Request::TakeDisk { .. } | Request::ReleaseDisk => Right::Disk,
             Request::Kill { .. } | Request::PowerOff => return false,
         };
         rights.contains(&needed)
@@ -236,6 +237,7 @@ impl Client {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use roost_service::disk::{DiskMark, FileSystem};
     use roost_service::settings::{Account, Chosen};
     use std::io::{Read, Write};
 
@@ -415,6 +417,19 @@ mod tests {
                 Some(Right::Configure),
             ),
             (Request::FactoryReset { code: None }, Some(Right::Reset)),
+            (Request::Disks, Some(Right::Disk)),
+            (
+                Request::TakeDisk {
+                    disk: DiskMark {
+                        file_system: FileSystem::Exfat,
+                        id: "1A2B-3C4D".into(),
+                        label: String::new(),
+                    },
+                    folder: "roost-backups".into(),
+                },
+                Some(Right::Disk),
+            ),
+            (Request::ReleaseDisk, Some(Right::Disk)),
             // For nobody but the master.
             (Request::Kill { service: service() }, None),
             (Request::PowerOff, None),
@@ -426,6 +441,7 @@ mod tests {
             Right::Announce,
             Right::Configure,
             Right::Reset,
+            Right::Disk,
         ];
         for (request, needed) in requests {
             assert!(Peer::Master.may(&request), "{request:?}");

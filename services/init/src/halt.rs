@@ -1,7 +1,7 @@
 //! The last steps of a shutdown, when no service runs any more.
 
-use crate::data;
 use crate::machine::Halt;
+use crate::{data, disks};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -121,10 +121,12 @@ fn is_kernel_thread(pid: i32) -> bool {
     fs::read_link(format!("/proc/{pid}/exe")).is_err()
 }
 
-/// Puts the data partition into order; may block. Returns what went wrong, if something did.
+/// Puts the data partition into order, and a USB disk that somebody had; may block. Returns what went wrong, if
+/// something did.
 pub fn release_data() -> Option<String> {
     rustix::fs::sync();
-    let problem = unmount_data();
+    let of_disk = disks::take_back();
+    let problem = unmount_data().or(of_disk);
     rustix::fs::sync();
     problem
 }

@@ -4,10 +4,10 @@
 //!
 //! - Decide, without a system call: [`boot_times`], [`supervisor`] (services), [`machine`]
 //!   (boot, rescue, shutdown), [`network`], [`dhcp`], [`lease`], [`netlink`], [`sntp`],
-//!   [`ext4`], [`undo`], [`uevent`], [`verity`], [`ring`], [`lines`], [`reset`], [`screen`],
+//!   [`ext4`], [`superblock`], [`lending`] (who has the USB disk), [`undo`], [`uevent`], [`verity`], [`ring`], [`lines`], [`reset`], [`screen`],
 //!   [`container`] (what a service sees).
 //! - Act: [`kmsg`], [`boot`], [`block`], [`card`], [`devmapper`], [`mounts`], [`data`],
-//!   [`card_errors`], [`clock`], [`devices`], [`keep`], [`lookup`], [`wish`], [`launch`], [`container::enter`], [`limits`], [`seccomp`], [`ports`], [`processes`], [`signals`], [`watchdog`], [`control`], [`logs`],
+//!   [`card_errors`], [`clock`], [`devices`], [`disks`], [`keep`], [`lookup`], [`wish`], [`launch`], [`container::enter`], [`limits`], [`seccomp`], [`ports`], [`processes`], [`signals`], [`watchdog`], [`control`], [`logs`],
 //!   [`status`], [`trial`], [`halt`], and [`pid1`], the loop that ties them together.
 
 pub mod block;
@@ -22,12 +22,14 @@ pub mod data;
 pub mod devices;
 pub mod devmapper;
 pub mod dhcp;
+pub mod disks;
 pub mod ext4;
 pub mod halt;
 pub mod keep;
 pub mod kmsg;
 pub mod launch;
 pub mod lease;
+pub mod lending;
 pub mod limits;
 pub mod lines;
 pub mod logs;
@@ -48,6 +50,7 @@ pub mod signals;
 pub mod sntp;
 pub mod spill;
 pub mod status;
+pub mod superblock;
 pub mod supervisor;
 pub mod trial;
 pub mod uevent;

@@ -13,6 +13,7 @@ use crate::clock::{Floors, Trust, Verdict};
 use crate::control::{self, Client};
 use crate::keep::What;
 use crate::kmsg::{Kmsg, Level};
+use crate::lending::Lending;
 use crate::lines::Splitter;
 use crate::logs::{self, Logs};
 use crate::machine::{self, Halt, Machine};
@@ -24,7 +25,7 @@ use crate::sntp::Vote;
 use crate::supervisor::{self, Exit, Jitter};
 use crate::watchdog::{self, Watchdog};
 use crate::{
-    boot, card, clock, devices, halt, limits, mounts, netlink, ring, seccomp, spill, trial,
+    boot, card, clock, devices, disks, halt, limits, mounts, netlink, ring, seccomp, spill, trial,
 };
 use journal::Recall;
 use roost_service::notify::{self, Message};
@@ -40,6 +41,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
+mod disk;
 mod journal;
 mod requests;
 mod setup;
@@ -100,7 +102,7 @@ enum Source {
         fd: OwnedFd,
         lines: Splitter,
     },
-    /// What a child found on the card, as it is.
+    /// What a child found on the card or on disks, as it is.
     Recalled {
         fd: OwnedFd,
     },
@@ -134,11 +136,29 @@ enum Task {
     Spill,
     /// Log lines come from there.
     Recall(Recall),
+    /// USB disks are looked for; somebody waits for the answer.
+    Disks {
+        client: u64,
+    },
+    /// One is mounted, for who is in [`Init::lending`].
+    Lend,
+    /// It is unmounted.
+    TakeBack,
     /// Somebody waits for the answer.
     Keep {
         what: What,
         client: u64,
     },
+}
+
+impl Task {
+    /// Whether what it says is no line for the log.
+    fn is_answer(&self) -> bool {
+        match self {
+            Self::Recall(_) | Self::Disks { .. } | Self::Lend | Self::TakeBack => true,
+            Self::Data | Self::Sntp | Self::Spill | Self::Keep { .. } => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -147,7 +167,7 @@ struct Helper {
     pid: u32,
     tokens: Vec<u64>,
     last_line: String,
-    /// All that it said, of a [`Task::Recall`].
+    /// All that it said, if that is an answer as a whole ([`Task::is_answer`]).
     text: Vec<u8>,
 }
 
@@ -201,6 +221,8 @@ struct Init {
     signals: Signals,
     next_token: u64,
     helpers: Vec<Helper>,
+    /// Who has the USB disk.
+    lending: Lending,
     /// What the choice that is being kept changes.
     changes: Vec<Change>,
     clock: Clock,
@@ -430,9 +452,9 @@ impl Init {
         let tokens = child
             .output
             .into_iter()
-            .map(|fd| match task {
-                Task::Recall(_) => self.watch(Source::Recalled { fd }),
-                _ => self.watch(Source::Helper {
+            .map(|fd| match task.is_answer() {
+                true => self.watch(Source::Recalled { fd }),
+                false => self.watch(Source::Helper {
                     fd,
                     lines: Splitter::new(ring::MAX_LINE),
                 }),
@@ -532,6 +554,9 @@ impl Init {
             Task::Sntp => self.time_servers_answered(helper, exit),
             Task::Spill => self.spill_ended(exit, &helper.last_line),
             Task::Recall(recall) => self.recalled(recall, exit, &helper.text),
+            &Task::Disks { client } => self.disks_found(client, &helper.text),
+            Task::Lend => self.lent(&helper.text),
+            Task::TakeBack => self.taken_back(&helper.text),
             &Task::Keep { what, client } => {
                 let result = match (exit, helper.last_line.as_str()) {
                     (Exit::Code(0), _) => Ok(()),

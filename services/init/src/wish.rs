@@ -23,7 +23,7 @@ const NAMES: [&str; 2] = ["factory-reset", "factory-reset.txt"];
 /// A longer file asks for nothing: a code has eight letters.
 const MAX_FILE: u64 = 256;
 /// Longest answer of the child, in bytes: each byte of the file takes up to four.
-const MAX_ANSWER: u64 = 2048;
+const MAX_ANSWER: usize = 2048;
 /// How long the child may take. A healthy card answers within a hundredth of that.
 const LIMIT: Duration = Duration::from_secs(5);
 /// User of the child ("nobody").
@@ -71,7 +71,7 @@ pub fn ask(node: &Path) -> Option<Wish> {
         .stdout(answer)
         .stderr(Stdio::null());
     let child = launch::start(command, Some(Confinement::of(NOBODY))).ok()?;
-    let answer = read_for(&out, LIMIT);
+    let answer = read_for(&out, LIMIT, MAX_ANSWER);
     // It has ended, or has nothing more to say.
     let _ = kill_process(child, Signal::KILL);
     // Not waited for if it hangs in the kernel: it is PID 1's then.
@@ -80,7 +80,7 @@ pub fn ask(node: &Path) -> Option<Wish> {
 }
 
 /// Everything up to the end, if that comes in time and is not too long.
-fn read_for(out: &impl AsFd, limit: Duration) -> Option<Vec<u8>> {
+pub(crate) fn read_for(out: &impl AsFd, limit: Duration, most: usize) -> Option<Vec<u8>> {
     let deadline = Instant::now() + limit;
     let mut answer = Vec::new();
     let mut buffer = [0; 512];
@@ -99,7 +99,7 @@ fn read_for(out: &impl AsFd, limit: Duration) -> Option<Vec<u8>> {
             Err(rustix::io::Errno::INTR) => {}
             Err(_) => return None,
         }
-        if answer.len() as u64 > MAX_ANSWER {
+        if answer.len() > most {
             return None;
         }
     }
@@ -172,11 +172,11 @@ mod tests {
     fn a_child_that_says_nothing_is_not_waited_for() {
         let (read, write) = rustix::pipe::pipe().unwrap();
         let begin = Instant::now();
-        assert_eq!(read_for(&read, Duration::from_millis(50)), None);
+        assert_eq!(read_for(&read, Duration::from_millis(50), MAX_ANSWER), None);
         assert!(begin.elapsed() < Duration::from_secs(4));
         rustix::io::write(&write, b"{}").unwrap();
         drop(write);
-        assert_eq!(read_for(&read, LIMIT), Some(b"{}".to_vec()));
+        assert_eq!(read_for(&read, LIMIT, MAX_ANSWER), Some(b"{}".to_vec()));
     }
 
     #[test]
@@ -184,6 +184,6 @@ mod tests {
         let (read, write) = rustix::pipe::pipe().unwrap();
         rustix::io::write(&write, &[b'x'; 4096]).unwrap();
         drop(write);
-        assert_eq!(read_for(&read, LIMIT), None);
+        assert_eq!(read_for(&read, LIMIT, MAX_ANSWER), None);
     }
 }

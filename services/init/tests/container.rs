@@ -6,8 +6,10 @@
     reason = "unshare(2): the test gets mounts and a network of its own"
 )]
 
+use roost_init::disks;
 use roost_init::processes::{self, Child};
-use roost_service::spec::{Namespace, ServiceSpec};
+use roost_service::disk::LENT;
+use roost_service::spec::{Namespace, Right, ServiceSpec};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change,
     unmount,
@@ -80,7 +82,7 @@ fn machine() {
     ] {
         fs::create_dir_all(folder.join(name)).unwrap();
     }
-    for name in ["probe", "guest", "host", "abort"] {
+    for name in ["probe", "guest", "host", "abort", "disk"] {
         fs::copy(&probe, folder.join("bin").join(name)).unwrap();
     }
     for name in ["dev", "proc"] {
@@ -128,6 +130,10 @@ fn table() -> Vec<ServiceSpec> {
         ServiceSpec::plain("host", 903),
         ServiceSpec::plain("abort", 904),
         ServiceSpec::plain("none", 905),
+        ServiceSpec {
+            control: [(Right::Disk, why())].into(),
+            ..ServiceSpec::plain("disk", 906)
+        },
     ]
 }
 
@@ -198,6 +204,45 @@ fn who_connects_has_the_same_number_inside() {
         output.read_to_string(&mut rest).unwrap();
         assert_eq!(rest, "user 901\n");
     });
+}
+
+/// What init mounts while a service runs appears there, and is gone when init unmounts it.
+#[test]
+fn what_is_lent_is_seen_until_it_is_taken_back() {
+    if rerun("what_is_lent_is_seen_until_it_is_taken_back") {
+        return;
+    }
+    let said = on_a_machine(|| {
+        disks::prepare().unwrap();
+        fs::create_dir("/run/roost").unwrap();
+        let control = UnixListener::bind("/run/roost/control.sock").unwrap();
+        let mut child = start("disk").unwrap();
+        let output = child.output.remove(0);
+        rustix::io::ioctl_fionbio(&output, false).unwrap();
+        let mut output = File::from(output);
+        let mut begun = [0; 6];
+        output.read_exact(&mut begun).unwrap();
+        // A disk, of which the service may read one thing of two.
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        let data = c"mode=0700,uid=906,gid=906";
+        mount("tmpfs", LENT, "tmpfs", flags, data).unwrap();
+        let secret = Path::new(LENT).join("secret");
+        fs::write(&secret, "x").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(&secret, mode).unwrap();
+        fs::write(Path::new(LENT).join("there"), "x").unwrap();
+        let own = Path::new(LENT).join("own");
+        while !own.exists() {
+            std::thread::yield_now();
+        }
+        // Nobody keeps it from being unmounted, here and there.
+        unmount(LENT, UnmountFlags::empty()).unwrap();
+        let mut rest = String::new();
+        output.read_to_string(&mut rest).unwrap();
+        drop(control);
+        rest
+    });
+    insta::assert_snapshot!(said, @"");
 }
 
 /// Process 1 of a PID namespace gets no signal that it does not handle (pid_namespaces(7)), and still

@@ -7,13 +7,14 @@ use roost_service::spec::Right;
 use std::collections::BTreeMap;
 
 const PAGE: &str = include_str!("../../../docs/control.md");
-const RIGHTS: [Right; 6] = [
+const RIGHTS: [Right; 7] = [
     Right::Look,
     Right::Restart,
     Right::Reboot,
     Right::Announce,
     Right::Configure,
     Right::Reset,
+    Right::Disk,
 ];
 
 /// The lines of the page's examples that begin with `start`.
@@ -39,10 +40,13 @@ fn op(request: &Request) -> &'static str {
         Request::Announce { .. } => "announce",
         Request::Configure { .. } => "configure",
         Request::FactoryReset { .. } => "factory_reset",
+        Request::Disks => "disks",
+        Request::TakeDisk { .. } => "take_disk",
+        Request::ReleaseDisk => "release_disk",
     }
 }
 
-const REQUESTS: usize = 11;
+const REQUESTS: usize = 14;
 
 #[test]
 fn every_request_has_an_example_and_its_right() {
@@ -76,7 +80,7 @@ fn every_request_has_an_example_and_its_right() {
 
 #[test]
 fn every_answer_has_an_example() {
-    let mut seen = [false; 5];
+    let mut seen = [false; 7];
     for line in examples("{\"answer\"") {
         let place = match serde_json::from_str(line).expect(line) {
             Response::Status(_) => 0,
@@ -84,10 +88,12 @@ fn every_answer_has_an_example() {
             Response::Ok => 2,
             Response::Error { .. } => 3,
             Response::BootTimes(_) => 4,
+            Response::Disks { .. } => 5,
+            Response::DiskRefused { .. } => 6,
         };
         seen[place] = true;
     }
-    assert_eq!(seen, [true; 5]);
+    assert_eq!(seen, [true; 7]);
 }
 
 #[test]

@@ -9,10 +9,12 @@
 
 mod target;
 
+use crate::disk::Disk;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 pub use target::{
-    BucketTarget, HostKey, NoTarget, S3, SFTP, Secret, SftpPlace, SftpTarget, Target,
+    BucketTarget, HostKey, NoTarget, S3, SFTP, Secret, SftpPlace, SftpTarget, Target, USB,
+    UsbPlace, UsbTarget,
 };
 
 /// The spec's name of the service.
@@ -75,6 +77,8 @@ pub enum Call {
         /// Its port.
         port: u16,
     },
+    /// Which USB disks are plugged into the box: [`Answer::Disks`].
+    Disks,
     /// Back up to no target any more. What lies there stays: [`Answer::Done`].
     Remove,
     /// Begin a backup now: [`Answer::Done`].
@@ -103,6 +107,11 @@ pub enum Answer {
     HostKey {
         /// Its fingerprint.
         host_key: HostKey,
+    },
+    /// To [`Call::Disks`].
+    Disks {
+        /// All.
+        disks: Vec<Disk>,
     },
     /// It is done, or begun.
     Done,
@@ -140,6 +149,9 @@ pub struct BackupStatus {
     pub forget_failure: Option<BackupFailure>,
     /// When the next backup is due; `None`: not known while the clock is not set.
     pub next_at: Option<u64>,
+    /// When something was due for which the target's USB disk was not plugged in; it is done as soon as that is.
+    #[serde(default)]
+    pub waits_since: Option<u64>,
     /// What is under way.
     pub running: Option<Running>,
     /// The newest backup that a laptop has fetched.

@@ -4,6 +4,7 @@
 //! port named [`VIRTIO_PORT`].
 
 use crate::boot_times::BootTimes;
+use crate::disk::{Disk, DiskMark};
 use crate::settings::Chosen;
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +86,20 @@ pub enum Request {
         #[serde(default)]
         code: Option<String>,
     },
+    /// Which USB disks are plugged in: [`Response::Disks`]. Until the first such question after a start the
+    /// kernel has no driver for any.
+    Disks,
+    /// Mount the file system with this mark, and show a folder of it to the service whose spec has the right:
+    /// [`Response::Ok`] once it is at [`crate::disk::LENT`]. It is unmounted when the connection ends, if not before.
+    TakeDisk {
+        /// Which.
+        disk: DiskMark,
+        /// The folder; it is made if it is not there.
+        folder: String,
+    },
+    /// Bring what was written onto the disk, and unmount it: [`Response::Ok`] once it may be pulled out. For the
+    /// connection that has taken it.
+    ReleaseDisk,
 }
 
 /// What comes back.
@@ -100,12 +115,24 @@ pub enum Response {
     },
     /// To [`Request::BootTimes`].
     BootTimes(BootTimes),
+    /// To [`Request::Disks`].
+    Disks {
+        /// At most [`crate::disk::MAX_DISKS`].
+        disks: Vec<Disk>,
+    },
     /// Accepted; for `Reboot` and `PowerOff` the machine goes down after this line.
     Ok,
     /// Refused, with the reason in plain words.
     Error {
         /// The reason.
         message: String,
+    },
+    /// Something about a disk cannot be done.
+    DiskRefused {
+        /// Why, in plain words.
+        why: String,
+        /// What to do.
+        hint: Option<String>,
     },
 }
 

@@ -14,6 +14,7 @@
 //! - [`health`]: how the box is, check by check.
 //! - `letter` (a feature): a message of the box to its owner.
 //! - [`files`]: small files that are there as a whole or not at all.
+//! - [`disk`]: USB disks, and the one that a service was lent.
 //! - [`dns`]: what the box tells of its zones, and what the owner changes there.
 //! - [`snapshot`]: how a service hands over what it keeps, for a backup.
 //! - [`backup`]: how the owner's laptop reaches the backup service.
@@ -29,6 +30,7 @@ pub mod boot_times;
 pub mod card;
 pub mod certificates;
 pub mod control;
+pub mod disk;
 pub mod dns;
 #[cfg(feature = "door")]
 pub mod door;

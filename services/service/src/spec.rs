@@ -213,6 +213,8 @@ pub enum Right {
     Configure,
     /// `factory_reset`.
     Reset,
+    /// `disks`, `take_disk` and `release_disk`; of one service, whose user owns the folder on the disk.
+    Disk,
 }
 
 /// A part of the settings that changes while the box runs ([`crate::settings::Chosen`]).
@@ -424,6 +426,9 @@ pub enum SpecError {
         /// What is missing.
         without: Namespace,
     },
+    /// The right that one service may have is listed by two.
+    #[error("services {0:?} and {1:?} both list control.disk: a disk is lent to one service only")]
+    TwoDisks(String, String),
     /// It shall see the sockets of a service that is not in the table.
     #[error("service {name:?} talks to {other:?}, which does not exist")]
     UnknownSocket {
@@ -493,6 +498,10 @@ pub fn validate(table: &[ServiceSpec]) -> Result<(), SpecError> {
                 spec.user,
             ));
         }
+    }
+    let mut lent = (table.iter()).filter(|spec| spec.control.contains_key(&Right::Disk));
+    if let (Some(one), Some(other)) = (lent.next(), lent.next()) {
+        return Err(SpecError::TwoDisks(one.name.clone(), other.name.clone()));
     }
     for spec in table {
         if let Some(other) = spec.sockets.keys().find(|o| !names.contains(o.as_str())) {
@@ -752,6 +761,14 @@ mod tests {
         assert_eq!(
             text(&[bad]),
             "service \"a\" talks to \"dsn\", which does not exist"
+        );
+        let lent = |name, user| ServiceSpec {
+            control: [(Right::Disk, "Why.".to_owned())].into(),
+            ..spec(name, user, &[])
+        };
+        assert_eq!(
+            text(&[lent("a", 1), lent("b", 2)]),
+            "services \"a\" and \"b\" both list control.disk: a disk is lent to one service only"
         );
         let mut bad = spec("a", 1, &[]);
         bad.limits.memory_max_mib = 3;

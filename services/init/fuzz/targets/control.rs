@@ -126,6 +126,7 @@ fuzz_target!(|bytes: &[u8]| {
             Right::Announce,
             Right::Configure,
             Right::Reset,
+            Right::Disk,
         ]);
         let never = matches!(request, Request::Kill { .. } | Request::PowerOff);
         assert_eq!(powerful.may(request), !never);

@@ -4,7 +4,7 @@
 //! the box, so they belong to the box and not to the service, which is given away only then.
 
 use super::landlock::Wall;
-use super::{Container, Place};
+use super::{Container, Place, Use};
 use crate::mounts::INERT;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::mount::{
@@ -79,7 +79,9 @@ impl Entrance {
         )]
         // SAFETY: not with these flags.
         unsafe { unshare_unsafe(own) }.step("making its namespaces")?;
-        let rest = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        // What is mounted here does not come back. What init mounts at [`roost_service::disk::FOLDER`], the one place
+        // that it shares, comes along: all else is private, which a slave without a master stays.
+        let rest = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
         mount_change("/", rest).step("parting its mounts from the box's")?;
         let stage = Path::new(STAGE);
         mount_new("tmpfs", stage, INERT, "mode=0755,size=64k").step("mounting its root")?;
@@ -120,6 +122,7 @@ impl Entrance {
                 return mount_new("tmpfs", at, INERT, &data);
             }
             Place::Outside(what) => what,
+            Place::Lent => Use::Write,
             Place::IfThere(what) => match fs::metadata(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
                 _ => what,

@@ -105,7 +105,8 @@ fn access(place: Place, folder: bool) -> BitFlags<AccessFs> {
     let what = match place {
         Place::Outside(what) | Place::IfThere(what) => what,
         Place::Processes => Use::Read,
-        Place::Scratch(_) => Use::Write,
+        // Of the folder that the disk's is mounted in: Landlock walks up from a file through mounts.
+        Place::Scratch(_) | Place::Lent => Use::Write,
     };
     let access = match what {
         Use::Execute => AccessFs::ReadFile | AccessFs::Execute,

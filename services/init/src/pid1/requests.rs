@@ -10,7 +10,7 @@ use std::path::Path;
 
 impl Init {
     /// What a request is answered; does what can be done before the answer is on its way.
-    /// `None`: it is carried out by a child, see [`Init::kept`]; `client` waits for it.
+    /// `None`: it is carried out by a child, see [`Init::kept`] and [`Init::lent`]; `client` waits for it.
     pub(super) fn answer(
         &mut self,
         request: Result<Request, String>,
@@ -32,6 +32,9 @@ impl Init {
                 let lines = lines.min(control::MAX_LOG_LINES);
                 return self.recent(&service, lines, boot, follow, client);
             }
+            Request::Disks => return self.look_for_disks(client),
+            Request::TakeDisk { disk, folder } => return self.lend(disk, folder, client),
+            Request::ReleaseDisk => return self.give_back(client),
             request => return Some(self.answer_at_once(request)),
         };
         kept.err().map(|message| Response::Error { message })
@@ -103,9 +106,12 @@ impl Init {
                     Err(message) => Response::Error { message },
                 }
             }
-            Request::Configure { .. } | Request::FactoryReset { .. } | Request::Logs { .. } => {
-                unreachable!("these are answered above")
-            }
+            Request::Configure { .. }
+            | Request::FactoryReset { .. }
+            | Request::Logs { .. }
+            | Request::Disks
+            | Request::TakeDisk { .. }
+            | Request::ReleaseDisk => unreachable!("these are answered above"),
             Request::EndTrial => {
                 self.event(machine::Event::TrialEnded);
                 self.say(

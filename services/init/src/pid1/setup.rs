@@ -72,6 +72,7 @@ impl Init {
             signals,
             next_token: 0,
             helpers: Vec::new(),
+            lending: Lending::default(),
             clock: Clock {
                 floors: Floors {
                     built: clock::kernel_floor().unwrap_or_default(),
@@ -280,8 +281,9 @@ impl Init {
 }
 
 /// Steps of the set-up, each useful without the others.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     |init| processes::prepare_folders(&init.table),
+    |_| disks::prepare(),
     |init| devices::make(&init.table, boot::args()?.disk_id, init.slot),
     Init::open_kernel_log,
     |_| hear_ctrl_alt_del(),

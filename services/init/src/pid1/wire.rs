@@ -71,6 +71,7 @@ impl Init {
         if let Some(source) = self.sources.remove(&token) {
             // Before closing: a child between fork and exec may hold a copy.
             let _ = epoll::delete(&self.epoll, source.fd());
+            self.hung_up(token);
         }
     }
 
@@ -133,7 +134,10 @@ impl Init {
                     // and its coming is a change that will be told.
                     (Standing::Drained, _) | (Standing::Closed, true) => {}
                     // The port stays; its next peer shall not get this one's answers.
-                    (Standing::Closed, false) => client.reset(),
+                    (Standing::Closed, false) => {
+                        client.reset();
+                        self.hung_up(token);
+                    }
                     // Only changes are told: ask to be told again of what is there.
                     (Standing::More, _) => {
                         let data = epoll::EventData::new_u64(token);

@@ -29,6 +29,7 @@ fn main() {
         "guest" => drop(UnixStream::connect("/run/services/host/door").unwrap()),
         "host" => host(),
         "abort" => std::process::abort(),
+        "disk" => disk(),
         _ => tries(name),
     }
 }
@@ -46,6 +47,30 @@ fn host() {
         0
     );
     println!("user {}", who[1]);
+}
+
+/// What is lent to it, from its coming to its going.
+fn disk() {
+    println!("begun");
+    let lent = "/run/disk/lent";
+    let wait = |there: bool| {
+        while fs::exists(format!("{lent}/there")).unwrap() != there {
+            std::thread::yield_now();
+        }
+    };
+    wait(true);
+    say("read /run/disk/lent/there", fs::read(format!("{lent}/there")).map(drop));
+    say("read /run/disk/lent/secret", fs::read(format!("{lent}/secret")).map(drop));
+    say("write /run/disk/new", fs::write("/run/disk/new", "x"));
+    let copy = format!("{lent}/copy");
+    let copied = fs::copy("/bin/disk", &copy).and_then(|_| {
+        fs::set_permissions(&copy, PermissionsExt::from_mode(0o755))?;
+        Command::new(&copy).status()
+    });
+    say("execute what it wrote", copied.map(drop));
+    say("rename", fs::rename(&copy, format!("{lent}/own")));
+    wait(false);
+    println!("it is gone");
 }
 
 fn tries(name: &str) {

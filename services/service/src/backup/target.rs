@@ -1,5 +1,7 @@
-//! Where the box backs up to, as people write it and as it is kept: a place in a bucket, or a folder of a server.
+//! Where the box backs up to, as people write it and as it is kept: a place in a bucket, a folder of a server, or one of
+//! a USB disk that is plugged into the box.
 
+use crate::disk::{Disk, DiskMark, NoDisk, check_folder};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -9,6 +11,10 @@ use std::str::FromStr;
 pub const S3: &str = "s3://";
 /// What a folder of an SFTP server begins with.
 pub const SFTP: &str = "sftp://";
+/// What a folder of a USB disk at the box begins with.
+pub const USB: &str = "usb://";
+/// The folder on a USB disk where none is named.
+const USB_FOLDER: &str = "roost-backups";
 /// Region of servers that have only one, and Amazon's own default.
 const REGION: &str = "us-east-1";
 /// Port of SSH.
@@ -22,7 +28,7 @@ const HOME: &str = "~/";
 
 /// Where the box writes backups to by itself, without the secret that opens it.
 ///
-/// As JSON the two differ by their fields, and those of a bucket are what they were before there was a second kind.
+/// As JSON they differ by their fields, and those of a bucket are what they were before there was a second kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
@@ -31,6 +37,8 @@ pub enum Target {
     S3(BucketTarget),
     /// A folder of an SFTP server.
     Sftp(SftpTarget),
+    /// A folder of a USB disk.
+    Usb(UsbTarget),
 }
 
 impl From<BucketTarget> for Target {
@@ -42,6 +50,12 @@ impl From<BucketTarget> for Target {
 impl From<SftpTarget> for Target {
     fn from(server: SftpTarget) -> Self {
         Self::Sftp(server)
+    }
+}
+
+impl From<UsbTarget> for Target {
+    fn from(disk: UsbTarget) -> Self {
+        Self::Usb(disk)
     }
 }
 
@@ -67,6 +81,7 @@ impl Target {
         match self {
             Self::S3(bucket) => bucket.check(),
             Self::Sftp(server) => server.check(),
+            Self::Usb(disk) => disk.check(),
         }
     }
 
@@ -74,25 +89,28 @@ impl Target {
     pub fn is_open(&self) -> bool {
         match self {
             Self::S3(bucket) => bucket.is_open(),
-            Self::Sftp(_) => false,
+            Self::Sftp(_) | Self::Usb(_) => false,
         }
     }
 
-    /// The server, for people: an address of S3, or a name and a port.
+    /// The server, for people: an address of S3, a name and a port, or which disk it is.
     pub fn server(&self) -> String {
         match self {
             Self::S3(bucket) => bucket.endpoint.clone(),
             Self::Sftp(server) => server.address(),
+            Self::Usb(usb) => usb.disk.to_string(),
         }
     }
 }
 
 impl fmt::Display for Target {
-    /// As people write it, e.g. `s3://backups/attic` or `sftp://roost@nas.local/backups/attic`.
+    /// As people write it, e.g. `s3://backups/attic`, `sftp://roost@nas.local/backups/attic` or
+    /// `usb://1A2B-3C4D/roost-backups`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::S3(bucket) => bucket.fmt(f),
             Self::Sftp(server) => server.fmt(f),
+            Self::Usb(disk) => disk.fmt(f),
         }
     }
 }
@@ -118,9 +136,9 @@ pub struct BucketTarget {
 /// Why something is no target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoTarget {
-    /// It begins with neither [`S3`] nor [`SFTP`].
+    /// It begins with none of [`S3`], [`SFTP`] and [`USB`].
     #[error(
-        "a place for backups begins with s3:// or sftp://, e.g. s3://BUCKET/attic or sftp://USER@HOST/attic"
+        "a place for backups begins with s3://, sftp:// or usb://, e.g. s3://BUCKET/attic, sftp://USER@HOST/attic or usb://DISK"
     )]
     Scheme,
     /// The bucket's name.
@@ -157,6 +175,9 @@ pub enum NoTarget {
         "{0:?} is no fingerprint of a host key: it is SHA256: and 43 letters and digits, as `ssh-keygen -l` shows it"
     )]
     HostKey(String),
+    /// The disk, or the folder on it.
+    #[error(transparent)]
+    Disk(#[from] NoDisk),
 }
 
 impl BucketTarget {
@@ -464,6 +485,93 @@ impl fmt::Display for SftpPlace {
     }
 }
 
+/// A folder of a USB disk that is plugged into the box, now and then or always.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct UsbTarget {
+    /// By what the disk is known again. Another one is not written to.
+    pub disk: DiskMark,
+    /// The folder on it, e.g. `roost-backups`.
+    pub folder: String,
+}
+
+impl UsbTarget {
+    /// Whether it can be one at all. Nothing is asked.
+    ///
+    /// # Errors
+    /// [`NoTarget::Disk`].
+    pub fn check(&self) -> Result<(), NoTarget> {
+        self.disk.check()?;
+        Ok(check_folder(&self.folder)?)
+    }
+}
+
+impl fmt::Display for UsbTarget {
+    /// As people write it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{USB}{}/{}", self.disk.id, self.folder)
+    }
+}
+
+/// A folder of a USB disk, as somebody names it who sees which disks are plugged in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsbPlace {
+    /// The number or the name of its file system; may be empty, if there is but one.
+    pub disk: String,
+    /// The folder.
+    pub folder: String,
+}
+
+impl Default for UsbPlace {
+    /// The only disk, and the usual folder.
+    fn default() -> Self {
+        Self {
+            disk: String::new(),
+            folder: USB_FOLDER.to_owned(),
+        }
+    }
+}
+
+impl FromStr for UsbPlace {
+    type Err = NoTarget;
+    fn from_str(place: &str) -> Result<Self, NoTarget> {
+        let place = place.trim().strip_prefix(USB).ok_or(NoTarget::Scheme)?;
+        let (disk, folder) = place.split_once('/').unwrap_or((place, ""));
+        let folder = match folder.trim_end_matches('/') {
+            "" => USB_FOLDER,
+            folder => folder,
+        };
+        check_folder(folder)?;
+        Ok(Self {
+            disk: disk.to_owned(),
+            folder: folder.to_owned(),
+        })
+    }
+}
+
+impl UsbPlace {
+    /// Those of the disks that it may mean, and that the box can back up to.
+    pub fn among<'a>(&self, disks: &'a [Disk]) -> Vec<&'a Disk> {
+        let meant = |disk: &&Disk| {
+            disk.usable().is_some_and(|mark| {
+                self.disk.is_empty()
+                    || mark.id.eq_ignore_ascii_case(&self.disk)
+                    || mark.label == self.disk
+            })
+        };
+        disks.iter().filter(meant).collect()
+    }
+
+    /// The folder on this disk.
+    pub fn on(&self, disk: &DiskMark) -> UsbTarget {
+        UsbTarget {
+            disk: disk.clone(),
+            folder: self.folder.clone(),
+        }
+    }
+}
+
 /// Fingerprint of a server's host key, as OpenSSH shows it: `SHA256:` and the hash in Base64 without padding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -735,10 +843,61 @@ mod tests {
             let json = serde_json::to_string(&target).unwrap();
             assert_eq!(serde_json::from_str::<Target>(&json).unwrap(), target);
         }
+        let json = r#"{"disk":{"file_system":"vfat","id":"1A2B-3C4D","label":"BACKUP"},"folder":"roost-backups"}"#;
+        let disk: Target = serde_json::from_str(json).unwrap();
+        assert_eq!(disk.to_string(), "usb://1A2B-3C4D/roost-backups");
+        assert_eq!(disk.server(), "BACKUP (FAT, 1A2B-3C4D)");
+        assert_eq!(serde_json::to_string(&disk).unwrap(), json);
         // Neither a mixture nor half of one.
         let mixed = kept.replace('}', r#","host":"nas"}"#);
         assert!(serde_json::from_str::<Target>(&mixed).is_err());
         assert!(serde_json::from_str::<Target>(r#"{"host":"nas"}"#).is_err());
+    }
+
+    #[test]
+    fn a_disk_is_named_by_its_number_or_its_name() {
+        let disk = |id: &str, label: &str, problem: Option<&str>| Disk {
+            name: "sda1".into(),
+            model: "A stick".into(),
+            bytes: 1,
+            mark: Some(DiskMark {
+                file_system: crate::disk::FileSystem::Vfat,
+                id: id.into(),
+                label: label.into(),
+            }),
+            problem: problem.map(str::to_owned),
+            hint: None,
+        };
+        let disks = [
+            disk("1A2B-3C4D", "BACKUP", None),
+            disk("0000-0001", "HOLIDAY", None),
+            disk("0000-0002", "BACKUP", Some("it can only be read")),
+        ];
+        let of = |place: &str| {
+            let place: UsbPlace = place.parse()?;
+            let found = place.among(&disks).into_iter();
+            let all = found.filter_map(Disk::usable);
+            Ok::<_, NoTarget>(
+                all.map(|mark| place.on(mark).to_string())
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let backup = "usb://1A2B-3C4D/roost-backups";
+        for place in [
+            "usb://1a2b-3c4d",
+            "usb://BACKUP/",
+            "usb://1A2B-3C4D/roost-backups",
+        ] {
+            assert_eq!(of(place).unwrap(), [backup], "{place}");
+        }
+        assert_eq!(
+            of("usb://HOLIDAY/attic").unwrap(),
+            ["usb://0000-0001/attic"]
+        );
+        assert_eq!(of("usb://").unwrap().len(), 2);
+        assert_eq!(of("usb://NONE").unwrap(), [""; 0]);
+        assert_eq!(of("/media/stick"), Err(NoTarget::Scheme));
+        assert!(matches!(of("usb://BACKUP/../x"), Err(NoTarget::Disk(_))));
     }
 
     #[test]
