@@ -77,6 +77,9 @@ fn virt(args: &mut Arguments, options: &Options) {
     // Without a boot ROM: the guest does not boot from the network.
     args.pair("-device", "virtio-net-pci,id=cable,netdev=net,romfile=");
     args.pair("-device", "virtio-rng-pci");
+    if options.usb {
+        args.pair("-device", "qemu-xhci,id=usb");
+    }
     args.pair("-device", "i6300esb");
     args.pair("-action", "watchdog=reset");
     args.pair("-device", "virtio-serial-pci");
@@ -295,6 +298,14 @@ mod tests {
             ),
             "{line}"
         );
+    }
+
+    #[test]
+    fn sockets_for_disks() {
+        let mut options = Options::new(Machine::Virt, "card.img", "w");
+        assert!(!line(&options, &[]).contains("usb"));
+        options.usb = true;
+        assert!(line(&options, &[]).contains("-device qemu-xhci,id=usb\n"));
     }
 
     #[test]

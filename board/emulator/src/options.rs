@@ -128,6 +128,9 @@ pub struct Options {
     /// Unix socket that QEMU makes for a second control channel (QMP), for tests that do to the
     /// machine what no guest can: pull its network cable.
     pub monitor_socket: Option<PathBuf>,
+    /// Whether the machine has sockets for USB disks, which are plugged in through the second control channel;
+    /// `virt` only.
+    pub usb: bool,
     /// File that the serial console's output is appended to, so that all boots
     /// of a machine follow each other. It takes no input: there is nothing on
     /// the box to type into.
@@ -156,6 +159,7 @@ impl Options {
             lan_socket: None,
             lan_only: false,
             monitor_socket: None,
+            usb: false,
             console: workdir.join("console.log"),
             qemu: CommandPrefix::default(),
             workdir,

@@ -347,7 +347,7 @@ impl<'a> Build<'a> {
             let source = &self.workspace.source;
             tryboot::compile(source, &self.lock, &self.downloads, &self.sdk, dir)
         })?;
-        let kernel_key = KeyBuilder::new("kernel", 1)
+        let kernel_key = KeyBuilder::new("kernel", 2)
             .key(&self.sdk.key)
             .key(&self.tryboot)
             .text(&self.image_packages("linux-"))
@@ -358,7 +358,7 @@ impl<'a> Build<'a> {
                 &self.lock,
                 &self.downloads,
                 &self.sdk,
-                &self.boards.modules(),
+                &self.boards,
                 &tryboot.join(tryboot::FILE),
                 dir,
             )
@@ -383,7 +383,7 @@ impl<'a> Build<'a> {
             initramfs::make(&kernel, program("stage1"), dir)
         })?;
 
-        let mut tree = self.tree(&program, &extras)?;
+        let mut tree = self.tree(&program, &extras, &kernel)?;
         let identity = hash_for_box(&self.config.settings(), "root");
         let disk_id = self.disk_id;
         // All but the number decides whether the number grows.
@@ -627,6 +627,7 @@ impl<'a> Build<'a> {
         &self,
         program: &impl Fn(&str) -> &'p Path,
         extras: &Path,
+        kernel: &Path,
     ) -> Result<Tree, Failure> {
         let mut tree = Tree::default();
         tree.program("init", "bin/init", program("init"));
@@ -664,6 +665,17 @@ impl<'a> Build<'a> {
             "etc/ssl/certs/ca-certificates.crt",
             &extras.join("ca-certificates.crt"),
         );
+        for (board, names) in kernel::load_order(&kernel.join(kernel::USB_DISKS_ORDER))? {
+            let list = names.join("\n") + "\n";
+            tree.bytes(report::MODULES, &format!("lib/modules/{board}.list"), list);
+        }
+        for path in crate::store::files_below(&kernel.join(kernel::USB_DISKS))? {
+            let name = path
+                .file_name()
+                .expect("a file has a name")
+                .to_string_lossy();
+            tree.file(report::MODULES, &format!("lib/modules/{name}"), &path);
+        }
         let share = self.workspace.source.join("services/mail/share");
         for path in crate::store::files_below(&share)? {
             let name = path.strip_prefix(&share).unwrap_or(&path).to_string_lossy();

@@ -488,6 +488,9 @@ pub struct RunArgs {
     /// Have QEMU open a second control channel (QMP) at the Unix socket `monitor` in the state folder
     #[arg(long, hide = true)]
     pub monitor: bool,
+    /// Give the box sockets for USB disks, which are plugged in through that channel (virt only)
+    #[arg(long, requires = "monitor", hide = true)]
+    pub usb: bool,
     /// Write the serial console to this file [default: console.log in the state folder]
     ///
     /// With - it goes to console.log and is shown on standard output as well, a line at a time;

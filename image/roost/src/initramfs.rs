@@ -3,7 +3,7 @@
 use crate::cpio;
 use crate::disk;
 use crate::error::Failure;
-use crate::kernel::{self, LoadOrder};
+use crate::kernel;
 use crate::store::{disk_failure, files_below};
 use std::path::Path;
 
@@ -11,8 +11,7 @@ use std::path::Path;
 /// that [`crate::rootfs::Tree::build`] gives; stage1, which changes most often, comes last.
 pub fn make(kernel: &Path, stage1: &Path, into: &Path) -> Result<(), Failure> {
     let read = |path: &Path| std::fs::read(path).map_err(|e| disk_failure("read", path, e));
-    let order: LoadOrder = serde_json::from_slice(&read(&kernel.join(kernel::LOAD_ORDER))?)
-        .map_err(|e| Failure::new("the kernel step's output is damaged").because(e))?;
+    let order = kernel::load_order(&kernel.join(kernel::LOAD_ORDER))?;
     let mut archive = cpio::Archive::default();
     for mount_point in ["dev", "proc", "root", "sys"] {
         archive.directory(mount_point);

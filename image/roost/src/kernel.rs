@@ -3,6 +3,7 @@
 use crate::error::Failure;
 use crate::fetch::Downloads;
 use crate::lock::Lock;
+use crate::modules::Boards;
 use crate::sdk::{Sdk, unpack};
 use crate::store::disk_failure;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,17 +15,29 @@ pub type LoadOrder = BTreeMap<String, Vec<String>>;
 
 /// File in the step's output with the [`LoadOrder`].
 pub const LOAD_ORDER: &str = "load-order.json";
+/// The same of those that init loads when it looks for USB disks.
+pub const USB_DISKS_ORDER: &str = "usb-disks-order.json";
+/// Folder in the step's output with the latter.
+pub const USB_DISKS: &str = "usb-disks";
 
-/// Unpacks the kernel packages into `into`: `Image.gz`, `*.dtb`, `modules/*.ko` and [`LOAD_ORDER`].
+/// Reads a [`LoadOrder`] of the step's output.
+pub fn load_order(path: &Path) -> Result<LoadOrder, Failure> {
+    let text = std::fs::read(path).map_err(|e| disk_failure("read", path, e))?;
+    serde_json::from_slice(&text)
+        .map_err(|e| Failure::new("the kernel step's output is damaged").because(e))
+}
+
+/// Unpacks the kernel packages into `into`: `Image.gz`, `*.dtb`, `modules/*.ko` and [`LOAD_ORDER`], and those for
+/// [`USB_DISKS`].
 ///
-/// `wanted` names the modules per board without their dependencies; a module
+/// `boards` name the modules without their dependencies; a module
 /// that the kernel has built in is left out, one that it does not have is an error.
 /// `own` is a module of ours, for this kernel.
 pub fn prepare(
     lock: &Lock,
     downloads: &Downloads,
     sdk: &Sdk,
-    wanted: &BTreeMap<String, Vec<String>>,
+    boards: &Boards,
     own: &Path,
     into: &Path,
 ) -> Result<(), Failure> {
@@ -53,19 +66,47 @@ pub fn prepare(
         std::fs::read_to_string(&path).map_err(|e| disk_failure("read", &path, e))
     };
     let graph = Dependencies::parse(&read("modules.dep")?, &read("modules.builtin")?);
-    let mut order = LoadOrder::new();
-    for (board, names) in wanted {
-        order.insert(
-            board.clone(),
-            graph
-                .load_order(names)
-                .map_err(|f| f.because(format!("board {board}")))?,
-        );
+    let order_of = |board: &String, names: &[String]| {
+        let order = graph.load_order(names);
+        order.map_err(|f| f.because(format!("board {board}")))
+    };
+    let (mut order, mut of_disks) = (LoadOrder::new(), LoadOrder::new());
+    let plugged = boards.usb_disks();
+    for (board, mut names) in boards.modules() {
+        let early = order_of(&board, &names)?;
+        names.extend(plugged.get(&board).into_iter().flatten().cloned());
+        let mut late = order_of(&board, &names)?;
+        // What a board has from its start is not loaded again.
+        late.retain(|path| !early.contains(path));
+        order.insert(board.clone(), early);
+        of_disks.insert(board, late);
     }
+    put(
+        sdk,
+        &tree,
+        &order,
+        &into.join("modules"),
+        &into.join(LOAD_ORDER),
+    )?;
+    put(
+        sdk,
+        &tree,
+        &of_disks,
+        &into.join(USB_DISKS),
+        &into.join(USB_DISKS_ORDER),
+    )
+}
 
+/// Unpacks these modules of `tree` into a new folder, and writes down in which order they are loaded.
+fn put(
+    sdk: &Sdk,
+    tree: &Path,
+    order: &LoadOrder,
+    modules: &Path,
+    list: &Path,
+) -> Result<(), Failure> {
     let all: BTreeSet<&String> = order.values().flatten().collect();
-    let modules = into.join("modules");
-    std::fs::create_dir(&modules).map_err(|e| disk_failure("create", &modules, e))?;
+    std::fs::create_dir(modules).map_err(|e| disk_failure("create", modules, e))?;
     for path in all {
         let from = tree.join(path);
         let to = modules.join(file_name(path));
@@ -78,15 +119,17 @@ pub fn prepare(
         std::fs::write(&to, plain).map_err(|e| disk_failure("write", &to, e))?;
     }
     let names: LoadOrder = order
-        .into_iter()
-        .map(|(b, paths)| (b, paths.iter().map(|p| file_name(p).to_owned()).collect()))
+        .iter()
+        .map(|(b, paths)| {
+            let names = paths.iter().map(|p| file_name(p).to_owned());
+            (b.clone(), names.collect())
+        })
         .collect();
-    let path = into.join(LOAD_ORDER);
     std::fs::write(
-        &path,
+        list,
         serde_json::to_string_pretty(&names).expect("plain data"),
     )
-    .map_err(|e| disk_failure("write", &path, e))
+    .map_err(|e| disk_failure("write", list, e))
 }
 
 fn copy_dtbs(from: &Path, into: &Path) -> Result<(), Failure> {

@@ -17,8 +17,10 @@ pub struct Boards {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BoardFiles {
-    /// Kernel modules in the order wanted, without dependencies.
+    /// Kernel modules of every start in the order wanted, without dependencies.
     modules: Vec<String>,
+    /// What else init loads when it looks for USB disks.
+    usb_disks: Vec<String>,
     /// Device trees that the firmware may choose.
     #[serde(default)]
     device_trees: Vec<String>,
@@ -61,6 +63,14 @@ impl Boards {
             .collect()
     }
 
+    /// Modules per board that are loaded when somebody looks for USB disks, in the order wanted.
+    pub fn usb_disks(&self) -> BTreeMap<String, Vec<String>> {
+        self.boards
+            .iter()
+            .map(|(name, b)| (name.clone(), b.usb_disks.clone()))
+            .collect()
+    }
+
     /// Device trees of all boards.
     pub fn device_trees(&self) -> BTreeSet<String> {
         self.boards
@@ -75,5 +85,44 @@ impl Boards {
             .values()
             .flat_map(|b| b.firmware.iter().cloned())
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is plugged into a box can be a disk, or nothing: a keyboard or a network adapter would be an intruder's.
+    #[test]
+    fn nothing_but_disks_has_a_driver_when_it_is_plugged_in() {
+        let checkout = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+        let boards = Boards::load(checkout).unwrap();
+        // The host controllers of each board, and what they need; disks; file systems and their letters.
+        let known = [
+            "xhci-pci",
+            "reset-raspberrypi",
+            "dwc3",
+            "xhci-plat-hcd",
+            "sd_mod",
+            "usb-storage",
+            "uas",
+            "nls_cp437",
+            "nls_ascii",
+            "vfat",
+            "exfat",
+        ];
+        for (board, modules) in boards.usb_disks() {
+            for module in &modules {
+                assert!(known.contains(&module.as_str()), "{board}: {module}");
+            }
+            // init takes it for the sign that all are there.
+            assert_eq!(modules.last().map(String::as_str), Some("exfat"), "{board}");
+        }
+        for (board, modules) in boards.modules() {
+            let early = modules
+                .iter()
+                .find(|m| m.contains("hid") || m.contains("storage"));
+            assert_eq!(early, None, "{board}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use crate::compile::{
 use crate::config::Config;
 use crate::disk;
 use crate::error::Failure;
+use crate::kernel;
 use crate::lock::Lock;
 use crate::release;
 use crate::rights::{self, Rights};
@@ -26,6 +27,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// The image, in the output folder.
 pub const IMAGE: &str = "roost.img";
+/// Component of the root file system: drivers that init loads.
+pub const MODULES: &str = "linux modules";
 /// The image as it is handed on.
 pub const COMPRESSED: &str = "roost.img.zst";
 /// The bill of materials.
@@ -285,11 +288,14 @@ pub fn components(
     let stage1_bytes = bytes_of(stage1)?;
     let tryboot_bytes = bytes_of(&kernel.join("modules").join(tryboot::FILE))?;
     let modules = initramfs.saturating_sub(stage1_bytes + tryboot_bytes);
+    let count = |folder: &str| {
+        let entries = std::fs::read_dir(kernel.join(folder));
+        entries
+            .map(Iterator::count)
+            .map_err(|e| disk_failure("read", kernel, e))
+    };
     // Without ours.
-    let module_count = std::fs::read_dir(kernel.join("modules"))
-        .map_err(|e| disk_failure("read", kernel, e))?
-        .count()
-        - 1;
+    let module_count = count("modules")? - 1 + count(kernel::USB_DISKS)?;
     let linux = |part: &str| format!("{part}-{}", lock.kernel);
     let in_root = root_usage(sdk, tree, root)?;
     let of = |component: &str| {
@@ -327,7 +333,7 @@ pub fn components(
             Kind::DeviceDriver,
             &linux("linux-modules"),
             linux_licence,
-            modules,
+            modules + of(MODULES),
         )?,
         debian(
             "linux device trees",

@@ -111,6 +111,7 @@ pub fn run(args: &RunArgs, ui: &Ui) -> Result<(), Failure> {
     options.lan_only = args.lan_only;
     let monitor = args.monitor.then(|| state.join("monitor"));
     options.monitor_socket = monitor.clone();
+    options.usb = args.usb;
     options.console = console.clone();
     options.qemu = CommandPrefix(qemu);
     options.restart = !args.once;
