@@ -15,6 +15,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest answer of init, in bytes.
 const MAX_ANSWER: u64 = 1 << 20;
 
+/// init's socket.
+pub fn socket() -> PathBuf {
+    std::env::var_os(INIT_ENV).map_or_else(|| SOCKET.into(), PathBuf::from)
+}
+
 /// The clock, as far as it can be trusted.
 #[derive(Debug)]
 pub struct Clock {
@@ -28,7 +33,7 @@ impl Clock {
     /// Asks init whether a time server has set the clock.
     pub fn new() -> Self {
         Self {
-            init: std::env::var_os(INIT_ENV).map_or_else(|| SOCKET.into(), PathBuf::from),
+            init: socket(),
             set: AtomicBool::new(false),
             said: AtomicBool::new(false),
         }

@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::collect::Box_;
 use crate::key;
 use crate::schedule::{FIRST, State, again, between};
+use crate::usb::{self, OnDisk, Trouble};
 use anyhow::{Context, Result};
 use roost_backup_repository::ahead::Ahead;
 use roost_backup_repository::code::Code;
@@ -38,6 +39,9 @@ const AWAY: &str =
     "is the address right, and does the box reach the internet? `roost doctor` says more";
 /// The same, of a server that may be in the house.
 const OFF: &str = "is the address right, is the server on, and does the box reach it? `roost doctor` says more of the box's network";
+/// Why nothing else is begun, and what to do.
+const BUSY: &str = "the box is at it already";
+const HOW_FAR: &str = "`roost backup status` says how far it is";
 /// Why nothing can be done at a target.
 const NO_CLOCK: &str = "the box's clock is not set yet";
 
@@ -76,7 +80,8 @@ pub struct Fault {
 }
 
 impl Fault {
-    fn new(message: impl Into<String>, hint: &str) -> Self {
+    /// With something to do.
+    pub fn new(message: impl Into<String>, hint: &str) -> Self {
         Self {
             message: message.into(),
             hint: Some(hint.to_owned()),
@@ -155,6 +160,12 @@ impl House {
                 };
             }
             Call::HostKey { host, port } => return host_key(host, port),
+            Call::Disks => {
+                return match usb::disks() {
+                    Ok(disks) => Answer::Disks { disks },
+                    Err(fault) => fault.into(),
+                };
+            }
             Call::Set { target, secret } => self.set(target, secret),
             Call::Remove => self.remove(),
             Call::Now => self.want(Work::Backup),
@@ -180,6 +191,7 @@ impl House {
             forgotten_at: state.forgotten_at,
             forget_failure: state.forget_failure,
             next_at: state.due_at.filter(|_| is_set && inner.target.is_some()),
+            waits_since: state.waits_since,
             running: inner.running.clone(),
             fetched: state.fetched,
         }
@@ -210,6 +222,9 @@ impl House {
                 let hint = "give the secret key of the bucket's access key with it";
                 return Err(Fault::new("a bucket is opened by a secret key", hint));
             }
+            (None, Target::Usb(_)) => {
+                return Err(Fault::new("a USB disk is no server", no_use(target)));
+            }
         };
         Place::new(target, opener, patience)
             .map_err(|error| Fault::new(error.to_string(), no_use(target)))
@@ -220,6 +235,28 @@ impl House {
         if self.clock.now().is_none() {
             let hint = "wait some minutes: the box asks time servers, and what it does at a target has a time";
             return Err(Fault::new(NO_CLOCK, hint));
+        }
+        if let Target::Usb(usb) = &target {
+            usb.check()
+                .map_err(|error| Fault::new(error.to_string(), no_use(&target)))?;
+            // A disk has no secret.
+            if secret.is_some() {
+                return Err(Fault::new("a USB disk has no secret", "leave it out"));
+            }
+            let Some(_turn) = self.turn() else {
+                return Err(Fault::new(BUSY, HOW_FAR));
+            };
+            let disk = OnDisk::take(usb)?;
+            disk.try_out().map_err(|error| {
+                let fault = Fault::new(format!("{target} is of no use: {error}"), no_use(&target));
+                disk.trouble().explain(&usb.disk, fault)
+            })?;
+            drop(disk);
+            return self.use_it(Kept {
+                target,
+                secret: None,
+                removes: true,
+            });
         }
         let place = self.open_place(&target, secret.clone(), Patience::Short)?;
         let removes = place.try_out().map_err(|error| {
@@ -232,6 +269,7 @@ impl House {
                 ) => match target {
                     Target::S3(_) => AWAY,
                     Target::Sftp(_) => OFF,
+                    Target::Usb(_) => no_use(target),
                 },
                 (io::ErrorKind::PermissionDenied, Target::S3(_)) => {
                     "the key needs the rights to list the bucket, to read and to write; to remove only if the box shall forget old backups"
@@ -245,11 +283,15 @@ impl House {
             Fault::new(format!("{target} is of no use: {error}"), hint)
         })?;
         drop(place);
-        let kept = Kept {
+        self.use_it(Kept {
             target,
             secret,
             removes,
-        };
+        })
+    }
+
+    /// Keeps a target that was tried, and backs up there.
+    fn use_it(&self, kept: Kept) -> Result<(), Fault> {
         let mut inner = self.inner();
         save(&self.data.join(TARGET_FILE), &kept).map_err(not_kept)?;
         let is_same = (inner.target.as_ref()).is_some_and(|before| same_place(before, &kept));
@@ -289,13 +331,21 @@ impl House {
             return Err(Fault::new("there is no backup yet", hint));
         }
         if inner.running.is_none() {
+            if let Some(Target::Usb(usb)) = inner.target.as_ref().map(|kept| &kept.target) {
+                let mark = usb.disk.clone();
+                // It may take seconds.
+                drop(inner);
+                if !usb::is_there(&mark)? {
+                    return Err(usb::away(&mark));
+                }
+                inner = self.inner();
+            }
             inner.wanted = Some(work);
             drop(inner);
             self.bell.notify_all();
             return Ok(());
         }
-        let hint = "`roost backup status` says how far it is";
-        Err(Fault::new("the box is at it already", hint))
+        Err(Fault::new(BUSY, HOW_FAR))
     }
 
     /// Does what is due, for ever, in a thread of its own.
@@ -323,7 +373,7 @@ impl House {
     /// Does what is due now. Tells whether somebody else is at it.
     fn look(self: &Arc<Self>) -> bool {
         let now = self.clock.now();
-        let (kept, work) = {
+        let (kept, work, asked) = {
             let inner = self.inner();
             let (Some(kept), Some(now)) = (inner.target.clone(), now) else {
                 return true;
@@ -335,9 +385,12 @@ impl House {
             let Some(work) = inner.wanted.or_else(scheduled) else {
                 return false;
             };
-            (kept, work)
+            (kept, work, inner.wanted.is_some())
         };
         let Some(now) = now else { return true };
+        if !asked && !self.can_begin(&kept, now) {
+            return false;
+        }
         let Some(turn) = self.turn() else { return true };
         {
             let mut inner = self.inner();
@@ -358,6 +411,25 @@ impl House {
         false
     }
 
+    /// Whether the target's disk is plugged in, if it is one. Since when it is waited for is kept, and said once.
+    fn can_begin(&self, kept: &Kept, now: u64) -> bool {
+        let Target::Usb(usb) = &kept.target else {
+            return true;
+        };
+        // When init cannot tell, the try itself finds out why.
+        let is_there = usb::is_there(&usb.disk).unwrap_or(true);
+        let waits = self.inner().state.waits_since.is_some();
+        match (is_there, waits) {
+            (false, false) => {
+                println!("backup: waits for the disk {}", usb.disk);
+                self.came_of(kept, |state| state.waits_since = Some(now));
+            }
+            (true, true) => self.came_of(kept, |state| state.waits_since = None),
+            _ => {}
+        }
+        is_there
+    }
+
     /// Keeps what came of something, unless the owner has chosen another target meanwhile.
     fn came_of(&self, kept: &Kept, change: impl FnOnce(&mut State)) {
         let is_same = (self.inner().target.as_ref()).is_some_and(|now| same_place(now, kept));
@@ -366,18 +438,28 @@ impl House {
         }
     }
 
-    fn store(&self, kept: &Kept) -> Result<Arc<dyn Store>, Fault> {
-        let place = self.open_place(&kept.target, kept.secret.clone(), Patience::Long)?;
-        Ok(place.into_store())
+    /// Does something at the target. Of a USB disk, what was wrong with that is told in place of what came of it.
+    fn at<T>(
+        &self,
+        kept: &Kept,
+        work: impl FnOnce(Arc<dyn Store>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let Target::Usb(usb) = &kept.target else {
+            let place = self.open_place(&kept.target, kept.secret.clone(), Patience::Long)?;
+            return work(place.into_store());
+        };
+        let disk = OnDisk::take(usb)?;
+        let trouble: Trouble = disk.trouble();
+        // It is unmounted at the end of this.
+        let done = work(Arc::new(disk));
+        done.map_err(|fault| trouble.explain(&usb.disk, fault))
     }
 
     fn back_up_there(self: &Arc<Self>, kept: &Kept, now: u64) {
         println!("backup: begins, at {}", kept.target);
         let this = self.clone();
         let seen = move |read, of| this.progress(read, of);
-        let done = self
-            .store(kept)
-            .and_then(|store| self.make(store, now, seen));
+        let done = self.at(kept, |store| self.make(store, now, seen));
         let at = self.clock.now().unwrap_or(now);
         match done {
             Ok((backup, contents)) => {
@@ -410,30 +492,34 @@ impl House {
             short(&made.id),
             kept.target
         );
-        let store = self.store(kept);
-        let proven = store
-            .as_ref()
-            .map_err(|fault| fault.message.clone())
-            .and_then(|store| {
-                let ahead = Arc::new(Ahead::new(store.clone()));
-                let proven = Repository::open(ahead, &self.code).and_then(|repository| {
-                    repository.prove(Some(&made.id), |read, of| self.progress(read, of))
-                });
-                match proven {
-                    Ok((_, _, manifest)) if manifest != made.manifest => Ok(Some(
-                        "its list of files is not the one that the box made".to_owned(),
-                    )),
-                    Ok(_) => Ok(None),
-                    Err(Error::Unknown(_) | Error::Nothing(_)) => {
-                        Ok(Some("it is not there any more".to_owned()))
-                    }
-                    // Whether it is the backup, or the way to it.
-                    Err(error) => match store.list(Kind::Config) {
-                        Ok(_) => Ok(Some(error.to_string())),
-                        Err(error) => Err(error.to_string()),
-                    },
-                }
+        let proven = self.at(kept, |store| {
+            let ahead = Arc::new(Ahead::new(store.clone()));
+            let proven = Repository::open(ahead, &self.code).and_then(|repository| {
+                repository.prove(Some(&made.id), |read, of| self.progress(read, of))
             });
+            let way = |error: String| Fault {
+                message: error,
+                hint: None,
+            };
+            match proven {
+                Ok((_, _, manifest)) if manifest != made.manifest => Ok(Some(
+                    "its list of files is not the one that the box made".to_owned(),
+                )),
+                Ok(_) => Ok(None),
+                Err(Error::Unknown(_) | Error::Nothing(_)) => {
+                    Ok(Some("it is not there any more".to_owned()))
+                }
+                // Whether it is the backup, or the way to it. What Linux remembers of a disk that was pulled out
+                // would look as if it were there.
+                Err(error) => match (&kept.target, store.list(Kind::Config)) {
+                    (Target::Usb(usb), Ok(_)) if !usb::is_there(&usb.disk).unwrap_or(true) => {
+                        Err(way(error.to_string()))
+                    }
+                    (_, Ok(_)) => Ok(Some(error.to_string())),
+                    (_, Err(error)) => Err(way(error.to_string())),
+                },
+            }
+        });
         let at = self.clock.now().unwrap_or(now);
         match proven {
             Ok(fault) => {
@@ -457,19 +543,20 @@ impl House {
                     state.proof_failure = None;
                 });
             }
-            Err(why) => {
-                println!("backup: nothing was proven: {why}");
+            Err(Fault { message, hint }) => {
+                println!("backup: nothing was proven: {message}");
                 self.came_of(kept, |state| {
-                    state.proof_failure = Some(again(state.proof_failure.as_ref(), at, why, None));
+                    let failure = again(state.proof_failure.as_ref(), at, message, hint);
+                    state.proof_failure = Some(failure);
                 });
             }
         }
     }
 
     fn forget(&self, kept: &Kept, now: u64) {
-        let done = self
-            .store(kept)
-            .and_then(|store| Repository::forget(store, &self.code, LEAVE_H).map_err(told));
+        let done = self.at(kept, |store| {
+            Repository::forget(store, &self.code, LEAVE_H).map_err(told)
+        });
         match done {
             Ok(gone) => {
                 println!("backup: {gone} old backups were forgotten");
@@ -566,6 +653,7 @@ fn no_use(target: &Target) -> &'static str {
         Target::Sftp(_) => {
             "look at the account on the server; `roost backup target key` shows the line for its authorized_keys"
         }
+        Target::Usb(_) => "look which disks are plugged in: `roost backup target disks`",
     }
 }
 

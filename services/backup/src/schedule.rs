@@ -9,7 +9,8 @@
 //! | one was made, and none was proven for a week; or the proof broke off and its rest is over | a proof |
 //! | the key removes, the last proof was good, and nothing was forgotten for a week | forgetting |
 //!
-//! In this order. After a start of the box all of it waits some minutes: a power cut may have restarted a
+//! In this order. What is due at a USB disk waits until that is plugged in, which is no failure; it is looked for each
+//! minute ([`crate::house`]). After a start of the box all of it waits some minutes: a power cut may have restarted a
 //! whole street, and mail comes first.
 
 use roost_service::backup::{BackupFailure as Failure, Made, Proof, Work};
@@ -53,6 +54,8 @@ pub struct State {
     pub forgotten_at: Option<u64>,
     /// Why that failed since.
     pub forget_failure: Option<Failure>,
+    /// When something was due for which the target's disk was not plugged in.
+    pub waits_since: Option<u64>,
 }
 
 /// One more of a row.

@@ -13,7 +13,8 @@ use roost_backup_repository::repository::Repository;
 use roost_backup_repository::s3::Patience;
 use roost_backup_repository::wire::{Call, Ended, Wire, keep, line};
 use roost_service::backup::{Answer, BackupStatus as Status, TARGET_FILE, Work};
-use roost_service::control::{BoxStatus, Response};
+use roost_service::control::{BoxStatus, Request, Response};
+use roost_service::disk::{Disk, DiskMark, FileSystem};
 use roost_service::snapshot::{Head, Held, write_line};
 use roost_service::spec::ServiceSpec;
 use std::collections::BTreeMap;
@@ -22,8 +23,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// The program in a folder of its own, ended with it.
@@ -32,6 +33,7 @@ struct Service {
     child: Child,
     /// Whether init says that a time server has set the clock.
     clock: Arc<AtomicBool>,
+    disks: Arc<Mutex<Sockets>>,
 }
 
 impl Drop for Service {
@@ -54,35 +56,89 @@ fn play(folder: &Path, name: &str, sent: impl Fn() -> Vec<u8> + Send + 'static) 
     });
 }
 
-/// Init, which knows of the clock.
-fn play_init(socket: &Path, clock: Arc<AtomicBool>) {
+/// What init knows of USB disks.
+#[derive(Default)]
+struct Sockets {
+    plugged: Vec<Disk>,
+    /// How often one was lent and taken back.
+    lent: u32,
+    back: u32,
+}
+
+/// Init, which knows of the clock, and lends disks.
+fn play_init(socket: &Path, clock: Arc<AtomicBool>, sockets: Arc<Mutex<Sockets>>) {
     let listener = UnixListener::bind(socket).unwrap();
     std::thread::spawn(move || {
         for connection in listener.incoming() {
-            let mut connection = connection.unwrap();
-            let mut asked = String::new();
-            let _ = BufReader::new(&connection).read_line(&mut asked);
-            let status = Response::Status(BoxStatus {
-                name: "attic".into(),
-                version: "0.1.0+7".into(),
-                slot: 2,
-                trial_left_s: None,
-                uptime_s: 100.0,
-                rescue: None,
-                ready: true,
-                ready_after_s: Some(9.0),
-                clock_synced: clock.load(Ordering::SeqCst),
-                addresses: vec![],
-                memory_total: 1,
-                memory_available: 1,
-                data_total: 1,
-                data_free: 1,
-                data_written: 1,
-                services: vec![],
+            let (clock, sockets) = (clock.clone(), sockets.clone());
+            let connection = connection.unwrap();
+            std::thread::spawn(move || {
+                let mut has_one = false;
+                let mut lines = BufReader::new(&connection);
+                let mut asked = String::new();
+                while matches!(lines.read_line(&mut asked), Ok(1..)) {
+                    let request = serde_json::from_str(&asked).unwrap();
+                    let answer = init_says(&request, &clock, &sockets, &mut has_one);
+                    let _ = (&connection).write_all(&line(&answer).unwrap());
+                    asked.clear();
+                }
+                if has_one {
+                    sockets.lock().unwrap().back += 1;
+                }
             });
-            let _ = connection.write_all(&line(&status).unwrap());
         }
     });
+}
+
+fn init_says(
+    request: &Request,
+    clock: &AtomicBool,
+    sockets: &Mutex<Sockets>,
+    has_one: &mut bool,
+) -> Response {
+    let mut sockets = sockets.lock().unwrap();
+    match request {
+        Request::Disks => Response::Disks {
+            disks: sockets.plugged.clone(),
+        },
+        Request::TakeDisk { disk, .. } => {
+            let meant = |plugged: &&Disk| plugged.mark.as_ref() == Some(disk);
+            match sockets.plugged.iter().find(meant) {
+                Some(_) => {
+                    *has_one = true;
+                    sockets.lent += 1;
+                    Response::Ok
+                }
+                None => Response::DiskRefused {
+                    why: format!("the disk {disk} is not plugged in"),
+                    hint: Some("plug it in, and wait some seconds".into()),
+                },
+            }
+        }
+        Request::ReleaseDisk => {
+            *has_one = false;
+            sockets.back += 1;
+            Response::Ok
+        }
+        _ => Response::Status(BoxStatus {
+            name: "attic".into(),
+            version: "0.1.0+7".into(),
+            slot: 2,
+            trial_left_s: None,
+            uptime_s: 100.0,
+            rescue: None,
+            ready: true,
+            ready_after_s: Some(9.0),
+            clock_synced: clock.load(Ordering::SeqCst),
+            addresses: vec![],
+            memory_total: 1,
+            memory_available: 1,
+            data_total: 1,
+            data_free: 1,
+            data_written: 1,
+            services: vec![],
+        }),
+    }
 }
 
 fn held(files: &[(&str, &[u8])]) -> Vec<u8> {
@@ -101,7 +157,7 @@ impl Service {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(AtomicBool::new(false));
         let at = |name: &str| dir.path().join(name);
-        for folder in ["data", "run", "settings", "sockets"] {
+        for folder in ["data", "lent", "run", "settings", "sockets"] {
             std::fs::create_dir(at(folder)).unwrap();
         }
         let user = std::fs::metadata("/proc/self").unwrap().uid();
@@ -118,9 +174,15 @@ impl Service {
         std::fs::write(at("services.json"), serde_json::to_vec(&table).unwrap()).unwrap();
         std::fs::write(at("release.json"), r#"{"version":"0.1.0+7","number":7}"#).unwrap();
         std::fs::write(at("settings/chosen.json"), r#"{"domain":"example.org"}"#).unwrap();
-        play_init(&at("control.sock"), clock.clone());
+        let disks = Arc::default();
+        play_init(&at("control.sock"), clock.clone(), Arc::clone(&disks));
         let child = Self::begin(dir.path());
-        let service = Self { dir, child, clock };
+        let service = Self {
+            dir,
+            child,
+            clock,
+            disks,
+        };
         service.wait();
         service
     }
@@ -136,6 +198,7 @@ impl Service {
             .env("ROOST_CHOSEN", at("settings"))
             .env("ROOST_SOCKETS", at("sockets"))
             .env("ROOST_CONTROL", at("control.sock"))
+            .env("ROOST_DISK", at("lent"))
             .env("ROOST_BACKUP_REST_S", "0")
             .spawn()
             .unwrap()
@@ -570,4 +633,107 @@ fn the_box_backs_up_to_a_server_that_knows_its_key() {
     assert!(service.ask(&set(&server.target("attic").into(), None)) == Answer::Done);
     let again = service.until(|status| status.made.as_ref().is_some_and(|new| new.id != made.id));
     assert!(again.proof.is_some() && again.failure.is_none());
+}
+
+/// A stick as init tells of it.
+fn stick(label: &str) -> Disk {
+    Disk {
+        name: "sda1".into(),
+        model: "SanDisk Ultra".into(),
+        bytes: 64_000_000_000,
+        mark: Some(DiskMark {
+            file_system: FileSystem::Exfat,
+            id: "1A2B-3C4D".into(),
+            label: label.into(),
+        }),
+        problem: None,
+        hint: None,
+    }
+}
+
+#[test]
+fn the_box_backs_up_to_a_disk_while_that_is_plugged_in() {
+    use roost_service::backup::{Call, UsbTarget};
+    let mut service = Service::start();
+    let sockets = service.at("sockets");
+    play(&sockets, "mail", || {
+        held(&[("mail.sqlite3", &[7; 300_000])])
+    });
+    play(&sockets, "dns", || held(&[("keys/ksk", b"secret")]));
+    service.clock.store(true, Ordering::SeqCst);
+    let plug = |service: &Service, disks: &[Disk]| {
+        service.disks.lock().unwrap().plugged = disks.to_vec();
+    };
+    let disk = stick("BACKUP");
+    let set = || Call::Set {
+        target: UsbTarget {
+            disk: disk.mark.clone().unwrap(),
+            folder: "roost-backups".into(),
+        }
+        .into(),
+        secret: None,
+    };
+    // One that is not there, and one that is another's.
+    assert!(service.ask(&Call::Disks) == Answer::Disks { disks: vec![] });
+    plug(&service, &[stick("HOLIDAY")]);
+    insta::assert_snapshot!(refused(service.ask(&set())), @"");
+    assert_eq!(service.status(), Status::default());
+    plug(&service, &[disk.clone()]);
+    assert!(service.ask(&set()) == Answer::Done);
+    let status = service.until(|status| status.made.is_some() || status.failure.is_some());
+    let made = status.made.unwrap();
+    assert_eq!((made.files, made.bytes), (3, 300_030));
+    assert!(status.forgets && status.waits_since.is_none());
+    assert!(service.ask(&Call::Prove) == Answer::Done);
+    let status = service.until(|status| status.proof.is_some());
+    assert_eq!(status.proof.unwrap().fault, None);
+    // What is there opens with the box's code, in a folder like any other.
+    let code = std::fs::read_to_string(service.at("data/recovery-code")).unwrap();
+    let folder = Arc::new(Folder::new(service.at("lent")));
+    let repository = Repository::open(folder, &Code::parse(&code).unwrap()).unwrap();
+    assert_eq!(repository.list().unwrap().len(), 1);
+    let nobody_has_it = |service: &Service| {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let sockets = service.disks.lock().unwrap();
+            if sockets.lent > 2 && sockets.lent == sockets.back {
+                return;
+            }
+            drop(sockets);
+            assert!(Instant::now() < end, "the disk is still lent");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    nobody_has_it(&service);
+
+    // It is pulled out. Who asks is told; what is due waits, and that is no failure.
+    plug(&service, &[]);
+    insta::assert_snapshot!(refused(service.ask(&Call::Now)), @"");
+    let state = service.at("data/state.json");
+    let mut kept: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&state).unwrap()).unwrap();
+    kept["due_at"] = 0.into();
+    service.child.kill().unwrap();
+    std::fs::write(&state, kept.to_string()).unwrap();
+    service.restart();
+    let status = service.until(|status| status.waits_since.is_some());
+    assert_eq!((status.failure, status.made), (None, Some(made.clone())));
+    // Back again, it is used without anybody asking: within a minute, or after a start.
+    plug(&service, &[disk.clone()]);
+    service.restart();
+    let status = service.until(|status| status.made.as_ref().is_some_and(|new| new.id != made.id));
+    assert_eq!((status.failure, status.waits_since), (None, None));
+    nobody_has_it(&service);
+
+    // Full, as far as the service can see: nothing can be written.
+    std::fs::remove_dir_all(service.at("lent")).unwrap();
+    std::os::unix::fs::symlink("/dev/full", service.at("lent")).unwrap();
+    assert!(service.ask(&Call::Now) == Answer::Done);
+    let status = service.until(|status| status.failure.is_some());
+    let why = status.failure.unwrap().why;
+    assert!(
+        why.starts_with("the disk BACKUP (exFAT, 1A2B-3C4D) fails: "),
+        "{why}"
+    );
+    nobody_has_it(&service);
 }

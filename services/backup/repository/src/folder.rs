@@ -26,6 +26,18 @@ impl Folder {
         self.0.join(Kind::Config.folder()).is_file()
     }
 
+    /// Removes a file, which [`Store::remove`] does not: a laptop's folder keeps all that it has. One that is not there
+    /// is removed already.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn erase(&self, kind: Kind, name: Name) -> io::Result<()> {
+        match fs::remove_file(self.path(kind, name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Where a file lies: packs in 256 folders, by the first digits of their names.
     fn path(&self, kind: Kind, name: Name) -> PathBuf {
         let folder = self.0.join(kind.folder());
@@ -187,6 +199,11 @@ mod tests {
             assert!(folder.read(kind, name, Some((1, 300))).is_err());
         }
         assert!(folder.is_begun());
+        let name = Name::of(&["hello ".into(), "index".into()]);
+        assert!(folder.remove(Kind::Index, name).is_err());
+        folder.erase(Kind::Index, name).unwrap();
+        folder.erase(Kind::Index, name).unwrap();
+        assert_eq!(folder.list(Kind::Index).unwrap(), []);
         assert_eq!(
             folder
                 .read(Kind::Pack, Name([1; 32]), None)

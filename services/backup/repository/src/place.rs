@@ -36,6 +36,9 @@ pub enum NoPlace {
     /// What opens it is missing.
     #[error("the secret key is missing, which opens a bucket")]
     NoSecret,
+    /// It is none of a server.
+    #[error("a USB disk is no place of a server")]
+    Usb,
 }
 
 impl Place {
@@ -49,6 +52,8 @@ impl Place {
                 Self::S3(Box::new(S3::new(bucket, &secret, patience)?))
             }
             (Target::S3(_), Opener::Key(_)) => return Err(NoPlace::NoSecret),
+            // Its files are in a folder, for whoever has it plugged in.
+            (Target::Usb(_), _) => return Err(NoPlace::Usb),
             (Target::Sftp(server), opener) => {
                 let login = match opener {
                     Opener::Secret(password) => Login::Password(password),
