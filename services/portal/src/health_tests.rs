@@ -1126,6 +1126,14 @@ const CASES: &[(&str, Level, Change)] = &[
         backups(f).made = Some(backup_made(NOW - 15 * DAY));
         backups(f).fetched = Some(backup_made(NOW - DAY));
     }),
+    // Its disk is not plugged in: no matter at once.
+    ("backup-made", Level::Ok, |f| {
+        backups(f).waits_since = Some(NOW - DAY);
+    }),
+    ("backup-made", Level::Warning, |f| {
+        backups(f).waits_since = Some(NOW - 3 * DAY);
+        backups(f).made = Some(backup_made(NOW - 4 * DAY));
+    }),
     // A laptop's alone, which somebody has to think of.
     ("backup-made", Level::Ok, |f| {
         *backups(f) = backup::BackupStatus {

@@ -8,15 +8,15 @@ use crate::ui::Ui;
 use roost_backup_repository::place::Opener;
 use roost_backup_repository::sftp::{self, Key, NoKey};
 use roost_service::backup::{
-    BucketTarget, HostKey, S3, SFTP, Secret, SftpPlace, SftpTarget, Target,
+    BucketTarget, HostKey, S3, SFTP, Secret, SftpPlace, SftpTarget, Target, USB,
 };
 use std::path::Path;
 
-/// Whether it is a bucket or a server that is named, and no folder.
+/// Whether it is a place of the box's own that is named, and no folder.
 pub fn is_target(place: &Path) -> bool {
     place
         .to_str()
-        .is_some_and(|text| text.starts_with(S3) || text.starts_with(SFTP))
+        .is_some_and(|text| [S3, SFTP, USB].iter().any(|kind| text.starts_with(kind)))
 }
 
 /// Where a box is to back up to, and its secret if it is to have one. `ask` has the box ask a server for its host key.
@@ -41,6 +41,10 @@ pub fn of_box(
 /// What this computer opens a place with.
 pub fn own(place: &Path, args: &OwnAccessArgs, ui: &Ui) -> Result<(Target, Opener), Failure> {
     let (place, access) = (place.to_string_lossy(), &args.access);
+    if place.starts_with(USB) {
+        return Err(Failure::usage("a USB disk is a folder here")
+            .hint("plug it into this computer, and name the folder on it, e.g. /media/BACKUP/roost-backups"));
+    }
     if !place.starts_with(SFTP) {
         let (bucket, secret) = bucket(&place, access, ui)?;
         return Ok((bucket.into(), Opener::Secret(secret)));

@@ -2,6 +2,7 @@
 //!
 //! - [`pull`]: the laptop's end of a backup: it keeps what the box gives.
 //! - [`access`]: how a box, or this computer, gets into a bucket or a server.
+//! - [`disks`]: which USB disks are plugged into a box.
 //! - [`target`]: where the box backs up to by itself, and how that goes.
 //! - [`restore`]: a card from a backup; [`fill`]: files into the data file system of an image.
 //!
@@ -9,6 +10,7 @@
 //! check and restore, and keeps it nowhere.
 
 mod access;
+mod disks;
 mod fill;
 mod pull;
 pub mod restore;
@@ -54,6 +56,7 @@ pub fn run(args: &BackupArgs, ui: &Ui) -> Result<(), Failure> {
         (Some(BackupCommand::Code(args)), _) => code(args, ui),
         (Some(BackupCommand::Target(args)), _) => match &args.command {
             BackupTargetCommand::Set(args) => target::set(args, ui),
+            BackupTargetCommand::Disks(args) => disks::show(args, ui),
             BackupTargetCommand::Show(args) => target::show(args, ui),
             BackupTargetCommand::Key(args) => target::key(args, ui),
             BackupTargetCommand::Remove(args) => target::remove(args, ui),
@@ -62,7 +65,7 @@ pub fn run(args: &BackupArgs, ui: &Ui) -> Result<(), Failure> {
         (Some(BackupCommand::Prove(args)), _) => target::now(args, Work::Proof, ui),
         (Some(BackupCommand::Status(args)), _) => target::status(args, ui),
         (None, Some(folder)) if is_target(folder) => Err(Failure::usage(
-            "a laptop fetches backups into a folder, not into a bucket or a server",
+            "a laptop fetches backups into a folder, not into a bucket, a server or a disk of the box's",
         )
         .hint("the box writes there by itself: roost backup target set")),
         (None, Some(folder)) => take(args, folder, ui),

@@ -1,6 +1,6 @@
 //! Where the box backs up to by itself, and how that goes.
 
-use super::{access, short};
+use super::{access, disks, short};
 use crate::cli::{BackupNowArgs, BackupStatusArgs, BackupTargetRemoveArgs, BackupTargetSetArgs};
 use crate::device::Device;
 use crate::device::error::DeviceError;
@@ -9,7 +9,7 @@ use crate::device::words::{plain, span};
 use crate::error::Failure;
 use crate::ui::{Ui, size};
 use roost_service::backup::{
-    BackupFailure as Why, BackupStatus as Status, HostKey, Made, PATH, SftpPlace, Target, Work,
+    BackupFailure as Why, BackupStatus as Status, HostKey, Made, PATH, SftpPlace, Target, USB, Work,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
@@ -80,8 +80,13 @@ pub fn key(args: &BackupStatusArgs, ui: &Ui) -> Result<(), Failure> {
 pub fn set(args: &BackupTargetSetArgs, ui: &Ui) -> Result<(), Failure> {
     let connect = || Device::of(&args.which, None, Stop::default(), ui);
     let mut device = None;
-    let ask = |place: &SftpPlace| host_key(device.insert(connect()?), place);
-    let (target, secret) = access::of_box(args, ask, ui)?;
+    let (target, secret) = if args.place.starts_with(USB) {
+        let target = disks::choose(args, device.insert(connect()?), ui)?;
+        (target.into(), None)
+    } else {
+        let ask = |place: &SftpPlace| host_key(device.insert(connect()?), place);
+        access::of_box(args, ask, ui)?
+    };
     let mut device = device.map_or_else(connect, Ok)?;
     let mut body = serde_json::json!({ "target": target });
     if let Some(secret) = &secret {
@@ -92,6 +97,9 @@ pub fn set(args: &BackupTargetSetArgs, ui: &Ui) -> Result<(), Failure> {
         .map_err(|e| device.failure("cannot choose where to back up", e))?;
     let needed = match &target {
         Target::S3(_) => "place, address and key of the bucket,\nand the recovery code",
+        Target::Usb(_) => {
+            "the disk, plugged into the computer that writes the card,\nand the recovery code"
+        }
         Target::Sftp(_) => {
             "the place, its host key, a way\nof your own to sign in there, and the recovery code"
         }
@@ -104,6 +112,9 @@ pub fn set(args: &BackupTargetSetArgs, ui: &Ui) -> Result<(), Failure> {
     if target.is_open() {
         text += "\n\nThe way there is not encrypted. Backups are; but whoever listens can repeat a request of the box\n\
                  for some minutes, such as removing a file.";
+    }
+    if matches!(target, Target::Usb(_)) {
+        text += "\n\nThe disk can be pulled out while nothing is at work, as `roost backup status` says. Then backups wait for it.";
     }
     ui.result(text, &target);
     Ok(())
@@ -134,6 +145,10 @@ fn told_target(target: Option<&Target>) -> String {
             "place     {place}\nserver    {}\nhost key  {}",
             plain(&server.address()),
             server.host_key
+        ),
+        Target::Usb(usb) => format!(
+            "place     {place}\ndisk      {}",
+            plain(&usb.disk.to_string())
         ),
     }
 }
@@ -272,6 +287,7 @@ fn told(status: &Status, now: SystemTime) -> String {
         Some(Target::S3(bucket)) => line("target", format!("{bucket} at {}", bucket.endpoint)),
         // Its server is in its name.
         Some(Target::Sftp(server)) => line("target", server.to_string()),
+        Some(Target::Usb(usb)) => line("target", format!("{usb}, the disk {}", usb.disk)),
         None => line(
             "target",
             "none: `roost backup target set` chooses one".into(),
@@ -279,7 +295,13 @@ fn told(status: &Status, now: SystemTime) -> String {
     }
     if status.target.is_some() {
         line("newest", status.made.as_ref().map_or("none yet".into(), of));
-        if let Some(next) = status.next_at {
+        if let Some(since) = status.waits_since {
+            let waits = format!(
+                "as soon as its disk is plugged in; due for {}",
+                span(now.saturating_sub(since) as f64)
+            );
+            line("next", waits);
+        } else if let Some(next) = status.next_at {
             line(
                 "next",
                 match next > now {
@@ -362,7 +384,8 @@ fn failed(what: &str, why: &Why, ago: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use roost_service::backup::{Proof, Running, SftpTarget};
+    use roost_service::backup::{Proof, Running, SftpTarget, UsbTarget};
+    use roost_service::disk::{DiskMark, FileSystem};
 
     const NOW: u64 = 1_800_000_000;
 
@@ -442,5 +465,18 @@ mod tests {
         proven    not yet
         old ones  all are kept: none may be removed there
         ");
+        let disk = UsbTarget {
+            disk: DiskMark {
+                file_system: FileSystem::Exfat,
+                id: "1A2B-3C4D".into(),
+                label: "BACKUP".into(),
+            },
+            folder: "roost-backups".into(),
+        };
+        let mut waits = well.clone();
+        waits.target = Some(disk.into());
+        waits.waits_since = Some(NOW - 7200);
+        insta::assert_snapshot!("waits", at(&waits));
+        insta::assert_snapshot!("disk", told_target(waits.target.as_ref()));
     }
 }

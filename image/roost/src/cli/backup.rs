@@ -15,9 +15,11 @@ Examples:
   roost backup check ~/roost-backups      prove that the newest one comes back whole
   roost restore ~/roost-backups           a new card from the newest one
 
-The box can also back up by itself, once a day, to a bucket of an S3 server or a folder of an SFTP server of yours:
+The box can also back up by itself, once a day, to a bucket of an S3 server, a folder of an SFTP server, or a USB disk
+that is plugged into it:
   roost backup target set s3://backups/attic --endpoint https://s3.example.net --key-id KEY
   roost backup target set sftp://roost@nas.local/backups/attic
+  roost backup target set usb://
   roost backup status                     how that goes, and when a backup was last proven
 
 A backup has everything: mail, accounts, passwords' hashes, keys and settings. It is encrypted with
@@ -76,6 +78,12 @@ Examples:
   roost backup target key
   roost backup target key --json | jq -r .key | ssh roost@nas.local 'cat >> .ssh/authorized_keys'")]
     Key(BackupStatusArgs),
+    /// Show which USB disks are plugged into the box, and which of them it can back up to
+    #[command(after_help = "\
+Examples:
+  roost backup target disks
+  roost backup target disks --json | jq -r '.disks[] | select(.problem == null) | .mark.id'")]
+    Disks(BackupStatusArgs),
     /// Show where the box backs up to
     #[command(after_help = "\
 Examples:
@@ -125,16 +133,22 @@ Examples:
   roost backup target key                       the line for authorized_keys, before the next one
   roost backup target set sftp://roost@nas.local/backups/attic
   roost backup target set sftp://roost@nas.local:2222/~/attic --password
+  roost backup target disks                     which USB disks are plugged in, before the next two
+  roost backup target set usb://                the one that there is, or that you choose from a list
+  roost backup target set usb://1A2B-3C4D/attic
 
 A folder of an SFTP server is named from the top, or with ~ from where the account begins. The box shows the
 fingerprint of the server's host key, and talks to no other server from then on.
+
+A USB disk has FAT, exFAT or ext4, and is named by the number or the name of its file system. The folder on it is
+roost-backups if none is named. Only that disk is written to, and it is mounted only while the box is at work there.
 
 The key of a bucket needs the rights to list the bucket, to read and to write. With the right to remove, the newest
 of seven days, five weeks and twelve months are kept; without, all are, and the bucket grows. Whoever
 breaks into the box has the key: a bucket that keeps versions, or a NAS that keeps snapshots, loses nothing
 even then.")]
 pub struct BackupTargetSetArgs {
-    /// The place: s3://BUCKET/PREFIX or sftp://USER@HOST[:PORT]/FOLDER; each box has a prefix or folder of its own
+    /// The place: s3://BUCKET/PREFIX, sftp://USER@HOST[:PORT]/FOLDER or usb://DISK/FOLDER; each box has a prefix or folder of its own
     #[arg(value_name = "PLACE")]
     pub place: String,
     /// How to get in.
@@ -170,7 +184,7 @@ pub struct BackupNowArgs {
     pub which: BoxArgs,
 }
 
-/// Options of `roost backup status`, `roost backup target show` and `roost backup target key`.
+/// Options of `roost backup status`, and of `roost backup target` with `show`, `disks` and `key`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
@@ -241,6 +255,7 @@ Examples:
   roost restore ~/roost-backups card.img --yes --code-file code.txt
   roost restore s3://backups/attic --endpoint https://s3.example.net --key-id KEY
   roost restore sftp://roost@nas.local/backups/attic --key-file ~/.ssh/id_ed25519
+  roost restore /media/BACKUP/roost-backups             the box's USB disk, plugged into this computer
 
 The new card is the same box: name, certificate, paired laptops, accounts, mail and keys. Two boxes with
 the same keys must never serve at once. With a relay, the old card stands down for good as soon as the

@@ -6,6 +6,7 @@ use crate::audit::{Actor, BackupChange, Event};
 use crate::sockets::{self, NoAnswer};
 use crate::store::StoreError;
 use roost_service::backup::{Answer, BackupStatus as Status, Call, HostKey, Secret, Target};
+use roost_service::disk::Disk;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -75,6 +76,17 @@ pub async fn key(app: &App) -> Result<String, NotDone> {
 pub async fn host_key(app: &App, host: String, port: u16) -> Result<HostKey, NotDone> {
     match ask(app, &Call::HostKey { host, port }).await? {
         Answer::HostKey { host_key } => Ok(host_key),
+        _ => Err(strange()),
+    }
+}
+
+/// Which USB disks are plugged into the box.
+///
+/// # Errors
+/// [`NotDone`].
+pub async fn disks(app: &App) -> Result<Vec<Disk>, NotDone> {
+    match ask(app, &Call::Disks).await? {
+        Answer::Disks { disks } => Ok(disks),
         _ => Err(strange()),
     }
 }

@@ -11,6 +11,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use roost_service::backup::{self, BackupStatus, HostKey, Secret, Target};
+use roost_service::disk::Disk;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -24,6 +25,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(set_backup_target, remove_backup_target))
         .routes(routes!(backup_key))
         .routes(routes!(backup_host_key))
+        .routes(routes!(backup_disks))
         .routes(routes!(back_up_now))
         .routes(routes!(prove_backup))
 }
@@ -62,6 +64,13 @@ pub struct BackupServer {
 pub struct BackupHostKey {
     /// Its fingerprint, as OpenSSH shows it.
     host_key: HostKey,
+}
+
+/// USB disks.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BackupDisks {
+    /// Each disk, or each partition of one.
+    disks: Vec<Disk>,
 }
 
 /// How backups stand.
@@ -163,6 +172,31 @@ pub async fn backup_host_key(
 ) -> Result<Json<BackupHostKey>, Fault> {
     let host_key = backups::host_key(&app, asked.host, asked.port).await?;
     Ok(Json(BackupHostKey { host_key }))
+}
+
+/// Which USB disks are plugged into the box, those that it cannot back up to among them.
+///
+/// Until this is first asked after a start, the box has no driver for any: it may take some seconds.
+#[utoipa::path(
+    get,
+    path = "/backup/disks",
+    tag = "backup",
+    responses(
+        (status = 200, body = BackupDisks),
+        (status = 401, description = "nobody is signed in", body = Fault),
+        (status = 403, description = "another site", body = Fault),
+        (status = 421, description = "not a name of the box", body = Fault),
+        (status = 422, description = "it cannot be told", body = Fault),
+        (status = 500, description = "the card fails", body = Fault),
+        (status = 503, description = "the backup service does not answer", body = Fault),
+    )
+)]
+pub async fn backup_disks(
+    State(app): State<Arc<App>>,
+    _: Owner,
+) -> Result<Json<BackupDisks>, Fault> {
+    let disks = backups::disks(&app).await?;
+    Ok(Json(BackupDisks { disks }))
 }
 
 /// Backs up to no place any more. What lies there stays.

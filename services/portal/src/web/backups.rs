@@ -15,8 +15,9 @@ use axum::response::Response;
 use maud::{Markup, html};
 use roost_service::backup::{
     BackupFailure as Failure, BackupStatus as Status, HostKey, Made, NoTarget, SERVICE, SFTP,
-    Secret, SftpPlace, SftpTarget, Target, Work,
+    Secret, SftpPlace, SftpTarget, Target, UsbPlace, Work,
 };
+use roost_service::disk::Disk;
 use std::sync::Arc;
 
 type Shell = State<Arc<App>>;
@@ -27,6 +28,8 @@ struct Say {
     above: Option<Markup>,
     typed: Option<Typed>,
     server: Server,
+    /// The USB disks that are plugged in, once somebody has asked for them.
+    disks: Option<Vec<Disk>>,
 }
 
 /// What is known of an SFTP server before the box backs up there.
@@ -177,7 +180,9 @@ fn stand(status: &Result<Status, NotDone>) -> Markup {
         }
         dl {
             @if let Some(made) = &status.made { dt { "Newest" } dd { (of(made)) } }
-            @if let Some(next) = status.next_at { dt { "Next" } dd { (Wall(next)) } }
+            @if let Some(since) = status.waits_since {
+                dt { "Next" } dd { "as soon as its disk is plugged in; due since " (Wall(since)) }
+            } @else if let Some(next) = status.next_at { dt { "Next" } dd { (Wall(next)) } }
             @if status.target.is_some() {
                 @match &status.proof {
                     Some(proof) if proof.fault.is_none() => {
@@ -239,6 +244,7 @@ fn order(signed: &Signed, what: &str, content: Markup) -> Markup {
 fn target(signed: &Signed, status: &Status, say: &Say, key: Option<&str>) -> Markup {
     let (before, typed_wrong) = (&status.target, say.typed.as_ref());
     let server = server(signed, before.as_ref(), &say.server, key);
+    let disk = disk(signed, say.disks.as_deref());
     let before;
     let typed = match typed_wrong {
         Some(typed) => typed,
@@ -278,6 +284,7 @@ fn target(signed: &Signed, status: &Status, say: &Say, key: Option<&str>) -> Mar
                     p { "To a bucket of an S3 server of your own: Amazon’s, another provider’s, or one at a friend’s home. The box tries it before it keeps it." }
                     (form)
                     (server)
+                    (disk)
                 }
                 Some(target) => {
                     dl {
@@ -292,6 +299,9 @@ fn target(signed: &Signed, status: &Status, say: &Say, key: Option<&str>) -> Mar
                                 dt { "Server" } dd { (server.address()) }
                                 dt { "Its host key" } dd { code { (server.host_key) } }
                             }
+                            Target::Usb(usb) => {
+                                dt { "Disk" } dd { (usb.disk) }
+                            }
                         }
                     }
                     @if target.is_open() {
@@ -299,6 +309,7 @@ fn target(signed: &Signed, status: &Status, say: &Say, key: Option<&str>) -> Mar
                     }
                     details open[typed_wrong.is_some()] { summary { "Another bucket, or another key" } (form) }
                     (server)
+                    (disk)
                     details {
                         summary { "Use it no more" }
                         (order(signed, "remove", html! {
@@ -371,6 +382,43 @@ fn server(signed: &Signed, target: Option<&Target>, server: &Server, key: Option
     }
 }
 
+/// A USB disk that is plugged into the box: first which there are.
+fn disk(signed: &Signed, disks: Option<&[Disk]>) -> Markup {
+    html! {
+        details open[disks.is_some()] {
+            summary { "A USB disk that is plugged into the box" }
+            p { "With FAT, exFAT or ext4. It is mounted only while the box is at work there; pull it out at any other time, and backups wait for it." }
+            @match disks {
+                None => {}
+                Some([]) => p { "No USB disk is plugged in. One that was just plugged in needs some seconds." },
+                Some(disks) => ul #disks {
+                    @for disk in disks {
+                        li {
+                            @match &disk.mark {
+                                Some(mark) => { strong { (mark) } ", " }
+                                None => {}
+                            }
+                            (bytes(disk.bytes)) ", " (disk.model) " (" (disk.name) ")"
+                            @match (&disk.problem, disk.usable()) {
+                                (Some(problem), _) => {
+                                    p { (badge(Tone::Warning, "cannot be used")) " " (sentence(problem)) }
+                                    @if let Some(hint) = &disk.hint { p { strong { "What to do: " } (sentence(hint)) } }
+                                }
+                                (None, Some(mark)) => (order(signed, "disk", html! {
+                                    input type="hidden" name="id" value=(mark.id);
+                                    button { "Try it, and use it" }
+                                })),
+                                (None, None) => {}
+                            }
+                        }
+                    }
+                },
+            }
+            (order(signed, "disks", html! { button.quiet { "Look which disks are plugged in" } }))
+        }
+    }
+}
+
 /// The words of the code, to be written down.
 pub fn words(code: &str) -> Markup {
     html! {
@@ -383,7 +431,7 @@ pub async fn change(State(app): Shell, order: Order) -> Result<Response, Trouble
     let from = order.by.place.from;
     let fields = &order.fields;
     let owner = Actor::Owner;
-    let (mut typed, mut server) = (None, Server::default());
+    let (mut typed, mut server, mut disks) = (None, Server::default(), None);
     let sure = fields.get("sure") == "yes";
     let good = |text: &str| Ok(note(Tone::Good, html! { p { (text) } }));
     let result = match fields.get("do") {
@@ -427,6 +475,20 @@ pub async fn change(State(app): Shell, order: Order) -> Result<Response, Trouble
                 Err(not) => Err(not),
             }
         }
+        "disks" => match backups::disks(&app).await {
+            Ok(found) => {
+                disks = Some(found);
+                good("See below which USB disks are plugged in.")
+            }
+            Err(not) => Err(not),
+        },
+        "disk" => match plugged(&app, fields.get("id")).await {
+            Ok(target) => match backups::set(&app, target, None, owner, from).await {
+                Ok(()) => good("It works, and is kept. The first backup begins now."),
+                Err(not) => Err(not),
+            },
+            Err(not) => Err(not),
+        },
         "remove" if sure => match backups::remove(&app, owner, from).await {
             Ok(()) => good("The box makes no backups by itself any more."),
             Err(not) => Err(not),
@@ -460,6 +522,7 @@ pub async fn change(State(app): Shell, order: Order) -> Result<Response, Trouble
                 above: Some(above),
                 typed: None,
                 server,
+                disks,
             };
             (StatusCode::OK, say)
         }
@@ -479,6 +542,7 @@ pub async fn change(State(app): Shell, order: Order) -> Result<Response, Trouble
                 above: Some(fault(&not, hint.as_deref())),
                 typed,
                 server,
+                disks,
             };
             (code, say)
         }
@@ -503,6 +567,31 @@ async fn look(app: &App, place: &str) -> Result<HostKey, NotDone> {
     }
     let place: SftpPlace = place.parse().map_err(no_target)?;
     backups::host_key(app, place.host, place.port).await
+}
+
+/// A disk that was shown, by the number of its file system, if it is still plugged in.
+async fn plugged(app: &App, id: &str) -> Result<Target, NotDone> {
+    let place = UsbPlace {
+        disk: id.to_owned(),
+        ..UsbPlace::default()
+    };
+    let disks = backups::disks(app).await?;
+    let found = place.among(&disks);
+    let refused = |why: &str, hint: &str| NotDone::Refused {
+        why: why.to_owned(),
+        hint: Some(hint.to_owned()),
+    };
+    match (found.first().and_then(|disk| disk.usable()), found.len()) {
+        (Some(mark), 1) => Ok(place.on(mark).into()),
+        (None, _) => Err(refused(
+            "this disk is not plugged in any more",
+            "plug it in, and look again",
+        )),
+        (Some(_), _) => Err(refused(
+            "two disks have this number: one is a copy",
+            "pull one of them out, and look again",
+        )),
+    }
 }
 
 /// A server whose host key was confirmed, as the service wants it.

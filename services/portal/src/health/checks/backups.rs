@@ -14,7 +14,7 @@ pub const CHECKS: &[Check] = &[
         id: "backup-made",
         what: "There is a new backup",
         how: "When the newest backup was made: by the box at its target, or by a laptop. A warning if there was never one. With a \
-              target, a warning if it is older than 3 days, and failed from 14 days on; without, a note from 7 days on, a \
+              target, a warning if it is older than 3 days, and failed from 14 days on, also while its USB disk is not plugged in; without, a note from 7 days on, a \
               warning from 30.",
         to_do: "`roost backup FOLDER` fetches one, and `roost backup target set` has the box make them by itself, every day.",
         decide: made,
@@ -69,12 +69,23 @@ fn made(facts: &Facts) -> Verdict {
         return unknown(NO_CLOCK);
     };
     let age = now.0.saturating_sub(newest.at);
-    let found = format!("The newest is {} old.", old(age));
+    let waits = match status.waits_since {
+        Some(since) => format!(
+            " The box waits for its USB disk: one has been due for {}.",
+            old(now.0.saturating_sub(since))
+        ),
+        None => String::new(),
+    };
+    let found = format!("The newest is {} old.{waits}", old(age));
+    let advised = |verdict: Verdict| match status.waits_since {
+        Some(_) => verdict.to_do("Plug the disk in: the backup begins by itself within a minute."),
+        None => verdict,
+    };
     match (age / DAY, status.target.is_some()) {
         (0..3, true) | (0..7, false) => ok(found),
         (7..30, false) => note(found).advised(),
-        (3..14, true) | (_, false) => warning(found),
-        (_, true) => failed(found),
+        (3..14, true) | (_, false) => advised(warning(found)),
+        (_, true) => advised(failed(found)),
     }
 }
 
