@@ -103,7 +103,7 @@ class Machine:
         self.control_path: str | None = started.get("control")
         #: Socket of the box's network, with `--lan`.
         self.lan_path: str | None = started.get("lan")
-        #: QEMU's second control channel, with `--monitor`.
+        #: QEMU's second control channel, with `--monitor`, through which disks are plugged in, with `--usb`.
         self.monitor_path: str | None = started.get("monitor")
         self.console_path = Path(started["console"])
 
@@ -204,20 +204,38 @@ class Machine:
 
     def cable(self, plugged: bool) -> None:
         """Plugs the network cable in or pulls it out, with `--monitor`."""
+        self._monitor(("set_link", {"name": "cable", "up": plugged}))
+
+    def plug(self, name: str, disk: Path, *, read_only: bool = False, slow: int = 0) -> None:
+        """Plugs a USB disk in, a file in the state folder, with `--usb`; `slow` takes so many bytes a second."""
+        node: dict[str, Any] = {"driver": "raw", "read-only": read_only, "file": {"driver": "file", "filename": str(disk)}}
+        before: tuple[tuple[str, dict[str, Any]], ...] = ()
+        if slow:
+            before = (("object-add", {"qom-type": "throttle-group", "id": f"slow-{name}", "limits": {"bps-total": slow}}),)
+            node = {"driver": "throttle", "throttle-group": f"slow-{name}", "file": node}
+        stick = {"driver": "usb-storage", "id": name, "bus": "usb.0", "drive": f"disk-{name}", "removable": True}
+        self._monitor(*before, ("blockdev-add", {"node-name": f"disk-{name}", **node}), ("device_add", stick))
+
+    def unplug(self, name: str, *, slow: bool = False) -> None:
+        """Pulls a USB disk out, whatever the box does with it."""
+        self._monitor(("device_del", {"id": name}))
+        self._monitor(("blockdev-del", {"node-name": f"disk-{name}"}))
+        if slow:
+            self._monitor(("object-del", {"id": f"slow-{name}"}))
+
+    def _monitor(self, *commands: tuple[str, dict[str, Any]]) -> None:
+        """Has QEMU do something to the machine, with `--monitor`."""
         assert self.monitor_path is not None
         with socket.socket(socket.AF_UNIX) as monitor:
             monitor.settimeout(CONTROL_TIMEOUT)
             monitor.connect(self.monitor_path)
             with monitor.makefile("rw", encoding="utf-8") as lines:
                 json.loads(lines.readline())
-                for command, arguments in (
-                    ("qmp_capabilities", {}),
-                    ("set_link", {"name": "cable", "up": plugged}),
-                ):
+                for command, arguments in (("qmp_capabilities", {}), *commands):
                     print(json.dumps({"execute": command, "arguments": arguments}), file=lines, flush=True)
                     # Events come in between.
                     while "return" not in (answer := json.loads(lines.readline())):
-                        assert "error" not in answer, answer
+                        assert "error" not in answer, (command, answer)
 
     def break_card(self, first: int | None) -> None:
         """From now on the card takes no write at or behind a place (bytes); with `None` it takes all again."""

@@ -41,6 +41,13 @@ FRAME = 65_536
 #: The network that is announced (RFC 3849), and this machine's own address in it.
 ANNOUNCED = ipaddress.IPv6Network("2001:db8:1:2::/64")
 OWN_ADDRESS = str(ANNOUNCED[1])
+#: What a box asks for the time: this machine, and two addresses that nobody has (RFC 3849).
+TIME_SETTINGS = f"""
+[time]
+servers = ["{OWN_ADDRESS}", "2001:db8:1:2::fe", "2001:db8:1:2::fd"]
+"""
+#: Seconds until a box has asked all three.
+SYNC_TIMEOUT = 240.0
 #: The request to announce the network; every other one is an address and a port.
 ANNOUNCE = b"announce"
 #: UDP port of time servers, and seconds from their epoch (1900) to Unix's (1970).

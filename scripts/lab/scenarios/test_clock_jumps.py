@@ -23,30 +23,23 @@ from clients import STRANGER, Clients, new_message, parse
 from conftest import Boot, Subject
 from laptop import Laptop
 from machine import BOOT_TIMEOUT, Machine
-from neighbour import OWN_ADDRESS, Neighbour
+from neighbour import SYNC_TIMEOUT, TIME_SETTINGS, Neighbour
 from screen import flash
 from sshd import Sshd
 from waiting import wait_until
 
 CONFIG = Path(__file__).resolve().parents[1] / "roost.toml"
-#: Two addresses that nobody has (RFC 3849).
-TIME = f"""
-[time]
-servers = ["{OWN_ADDRESS}", "2001:db8:1:2::fe", "2001:db8:1:2::fd"]
-"""
 #: How far the liar is ahead, in seconds.
 AHEAD = 5 * 365 * 86_400.0
 #: This machine, as the emulated box sees it.
 HOST = "10.0.2.2"
 PASSWORD = "wobbly lantern orbits quietly"
-#: Seconds until the box has asked all three.
-SYNC_TIMEOUT = 240.0
 
 
 def test_years_ahead(boot: Boot, subject: Subject, tmp_path: Path) -> None:
     """The time is not trusted and not kept, no service is started again, mail stays in order; honest time is followed."""
     config = tmp_path / "roost.toml"
-    config.write_text(CONFIG.read_text() + TIME)
+    config.write_text(CONFIG.read_text() + TIME_SETTINGS)
     output = tmp_path / "out"
     subprocess.run(
         [str(subject.roost), "build", "--quiet", "--offline", "--config", str(config), "--output", str(output)],
