@@ -218,10 +218,8 @@ class Machine:
 
     def unplug(self, name: str, *, slow: bool = False) -> None:
         """Pulls a USB disk out, whatever the box does with it."""
-        self._monitor(("device_del", {"id": name}))
-        self._monitor(("blockdev-del", {"node-name": f"disk-{name}"}))
-        if slow:
-            self._monitor(("object-del", {"id": f"slow-{name}"}))
+        after = (("object-del", {"id": f"slow-{name}"}),) if slow else ()
+        self._monitor(("device_del", {"id": name}), ("blockdev-del", {"node-name": f"disk-{name}"}), *after)
 
     def _monitor(self, *commands: tuple[str, dict[str, Any]]) -> None:
         """Has QEMU do something to the machine, with `--monitor`."""
@@ -233,9 +231,12 @@ class Machine:
                 json.loads(lines.readline())
                 for command, arguments in (("qmp_capabilities", {}), *commands):
                     print(json.dumps({"execute": command, "arguments": arguments}), file=lines, flush=True)
-                    # Events come in between.
-                    while "return" not in (answer := json.loads(lines.readline())):
+                    # Events come in between; a device is gone only when one says so.
+                    awaited = {"return", "DEVICE_DELETED"} if command == "device_del" else {"return"}
+                    while awaited:
+                        answer = json.loads(lines.readline())
                         assert "error" not in answer, (command, answer)
+                        awaited -= {*answer, answer.get("event")}
 
     def break_card(self, first: int | None) -> None:
         """From now on the card takes no write at or behind a place (bytes); with `None` it takes all again."""
