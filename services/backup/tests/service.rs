@@ -676,9 +676,12 @@ fn the_box_backs_up_to_a_disk_while_that_is_plugged_in() {
     // One that is not there, and one that is another's.
     assert!(service.ask(&Call::Disks) == Answer::Disks { disks: vec![] });
     plug(&service, &[stick("HOLIDAY")]);
-    insta::assert_snapshot!(refused(service.ask(&set())), @"");
+    insta::assert_snapshot!(refused(service.ask(&set())), @"
+    the disk BACKUP (exFAT, 1A2B-3C4D) is not plugged in
+    plug it in, and wait some seconds
+    ");
     assert_eq!(service.status(), Status::default());
-    plug(&service, &[disk.clone()]);
+    plug(&service, std::slice::from_ref(&disk));
     assert!(service.ask(&set()) == Answer::Done);
     let status = service.until(|status| status.made.is_some() || status.failure.is_some());
     let made = status.made.unwrap();
@@ -708,7 +711,10 @@ fn the_box_backs_up_to_a_disk_while_that_is_plugged_in() {
 
     // It is pulled out. Who asks is told; what is due waits, and that is no failure.
     plug(&service, &[]);
-    insta::assert_snapshot!(refused(service.ask(&Call::Now)), @"");
+    insta::assert_snapshot!(refused(service.ask(&Call::Now)), @"
+    the disk BACKUP (exFAT, 1A2B-3C4D) is not plugged in
+    plug it in; what is due begins by itself within a minute
+    ");
     let state = service.at("data/state.json");
     let mut kept: serde_json::Value =
         serde_json::from_slice(&std::fs::read(&state).unwrap()).unwrap();
@@ -719,13 +725,13 @@ fn the_box_backs_up_to_a_disk_while_that_is_plugged_in() {
     let status = service.until(|status| status.waits_since.is_some());
     assert_eq!((status.failure, status.made), (None, Some(made.clone())));
     // Back again, it is used without anybody asking: within a minute, or after a start.
-    plug(&service, &[disk.clone()]);
+    plug(&service, std::slice::from_ref(&disk));
     service.restart();
     let status = service.until(|status| status.made.as_ref().is_some_and(|new| new.id != made.id));
     assert_eq!((status.failure, status.waits_since), (None, None));
     nobody_has_it(&service);
 
-    // Full, as far as the service can see: nothing can be written.
+    // What the disk itself refuses is told in place of what came of it.
     std::fs::remove_dir_all(service.at("lent")).unwrap();
     std::os::unix::fs::symlink("/dev/full", service.at("lent")).unwrap();
     assert!(service.ask(&Call::Now) == Answer::Done);

@@ -440,7 +440,7 @@ fn choose<'a>(wanted: &DiskMark, all: &'a [Disk]) -> Result<&'a Disk, Refusal> {
             let why = match others.is_empty() {
                 true => format!("the disk {wanted} is not plugged in"),
                 false => format!(
-                    "the disk {wanted} is not plugged in; another one is: {}",
+                    "the disk {wanted} is not plugged in; these are: {}",
                     others.join(", ")
                 ),
             };
@@ -660,7 +660,13 @@ mod tests {
                 why(&[disk(Some(wanted.clone()), Some("it can only be read"))]),
             ]
             .join("\n"),
-            @""
+            @"
+        the disk BACKUP (FAT, 1A2B-3C4D) is not plugged in
+        the disk BACKUP (FAT, 1A2B-3C4D) is not plugged in; these are: BACKUP (FAT, 0000-0001), SanDisk Ultra
+        the disk BACKUP (FAT, 1A2B-3C4D) is not plugged in; these are: HOLIDAY (FAT, 1A2B-3C4D)
+        two disks that are plugged in call themselves BACKUP (FAT, 1A2B-3C4D): one is a copy
+        BACKUP (FAT, 1A2B-3C4D) cannot be used: it can only be read
+        "
         );
     }
 

@@ -145,7 +145,9 @@ fn none(place: &UsbPlace, disks: &[Disk]) -> Failure {
         true => "none is plugged in".to_owned(),
         false => format!("what is plugged in is {}", problems.join("; ")),
     };
-    let hint = disks.iter().find_map(|disk| disk.hint.as_deref());
+    let meant = |disk: &&Disk| disk.mark.as_ref().is_some_and(|mark| place.means(mark));
+    let hint = disks.iter().find(meant).or(disks.first());
+    let hint = hint.and_then(|disk| disk.hint.as_deref());
     Failure::new(what).because(because).hint(plain(
         hint.unwrap_or("plug it into the box, and wait some seconds"),
     ))

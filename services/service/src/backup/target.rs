@@ -553,14 +553,13 @@ impl FromStr for UsbPlace {
 impl UsbPlace {
     /// Those of the disks that it may mean, and that the box can back up to.
     pub fn among<'a>(&self, disks: &'a [Disk]) -> Vec<&'a Disk> {
-        let meant = |disk: &&Disk| {
-            disk.usable().is_some_and(|mark| {
-                self.disk.is_empty()
-                    || mark.id.eq_ignore_ascii_case(&self.disk)
-                    || mark.label == self.disk
-            })
-        };
+        let meant = |disk: &&Disk| disk.usable().is_some_and(|mark| self.means(mark));
         disks.iter().filter(meant).collect()
+    }
+
+    /// Whether it may mean this one.
+    pub fn means(&self, disk: &DiskMark) -> bool {
+        self.disk.is_empty() || disk.id.eq_ignore_ascii_case(&self.disk) || disk.label == self.disk
     }
 
     /// The folder on this disk.
