@@ -147,7 +147,7 @@ pub struct Allowed {
 }
 
 /// All checks and the plan, from the beginning of a bundle: everything before
-/// its payloads. Reads both slots once; writes nothing. `progress` is told the
+/// its payloads. Reads once what both slots have in use; writes nothing. `progress` is told the
 /// bytes that were read, and all bytes that will be.
 ///
 /// # Errors
