@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 /// Longest wait for an answer: mail hashes a password, the updater looks into its slots.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Longest answer, in bytes; mail's are the longest.
 const MAX_ANSWER: u64 = 4 << 20;
 
@@ -59,6 +59,19 @@ pub async fn ask<A: DeserializeOwned>(
     socket: &Path,
     call: &impl Serialize,
 ) -> Result<A, NoAnswer> {
+    ask_within(who, socket, call, PATIENCE).await
+}
+
+/// The same, for an answer that takes longer.
+///
+/// # Errors
+/// [`NoAnswer`].
+pub async fn ask_within<A: DeserializeOwned>(
+    who: &'static str,
+    socket: &Path,
+    call: &impl Serialize,
+    patience: Duration,
+) -> Result<A, NoAnswer> {
     let talk = async {
         let mut line = serde_json::to_string(call)?;
         line.push('\n');
@@ -74,6 +87,6 @@ pub async fn ask<A: DeserializeOwned>(
         Ok(serde_json::from_slice(&answer)?)
     };
     let late = || Err(io::Error::from(io::ErrorKind::TimedOut));
-    let answer = timeout(PATIENCE, talk).await.unwrap_or_else(|_| late());
+    let answer = timeout(patience, talk).await.unwrap_or_else(|_| late());
     answer.map_err(|why| NoAnswer { who, why })
 }

@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Longest wait for a box: when it is first asked after a start, it loads drivers, and waits for disks to spin up.
-const LOOKS_WITHIN: Duration = Duration::from_secs(60);
+pub const LOOKS_WITHIN: Duration = Duration::from_secs(90);
 
 /// Which there are.
 #[derive(Serialize, Deserialize)]

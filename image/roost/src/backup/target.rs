@@ -92,8 +92,9 @@ pub fn set(args: &BackupTargetSetArgs, ui: &Ui) -> Result<(), Failure> {
     if let Some(secret) = &secret {
         body["secret"] = secret.reveal().into();
     }
+    let path = format!("{PATH}/target");
     device
-        .api("PUT", &format!("{PATH}/target"), Some(&body))
+        .api_within("PUT", &path, Some(&body), disks::LOOKS_WITHIN)
         .map_err(|e| device.failure("cannot choose where to back up", e))?;
     let needed = match &target {
         Target::S3(_) => "place, address and key of the bucket,\nand the recovery code",
@@ -175,7 +176,7 @@ pub fn now(args: &BackupNowArgs, work: Work, ui: &Ui) -> Result<(), Failure> {
         _ => ("now", "back up", "cannot have a backup made by"),
     };
     device
-        .api("POST", &format!("{PATH}/{path}"), None)
+        .api_within("POST", &format!("{PATH}/{path}"), None, disks::LOOKS_WITHIN)
         .map_err(|e| device.failure(cannot, e))?;
     if args.no_wait {
         ui.result(

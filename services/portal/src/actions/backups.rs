@@ -10,10 +10,13 @@ use roost_service::disk::Disk;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Who is asked, as the owner knows it.
 const WHO: &str = "the backup service";
+/// Longest wait where a USB disk is looked for, or tried: its drivers are loaded first, and it has to spin up.
+const DISK_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why something about backups came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -171,7 +174,11 @@ async fn done(app: &App, call: &Call) -> Result<(), NotDone> {
 }
 
 async fn ask(app: &App, call: &Call) -> Result<Answer, NotDone> {
-    match sockets::ask(WHO, &app.places.backup_door, call).await? {
+    let patience = match call {
+        Call::Disks | Call::Set { .. } | Call::Now => DISK_PATIENCE,
+        _ => sockets::PATIENCE,
+    };
+    match sockets::ask_within(WHO, &app.places.backup_door, call, patience).await? {
         Answer::Refused { why, hint } => Err(NotDone::Refused { why, hint }),
         answer => Ok(answer),
     }
