@@ -543,7 +543,7 @@ fn make(root: OwnedFd, folder: &str, user: u32, disk: &DiskMark) -> Result<Owned
         error => not_mounted(disk, error),
     };
     let mut at = root;
-    let mut is_new = false;
+    let (mut is_new, mut any_new) = (false, false);
     for part in folder.split('/') {
         is_new = match mkdirat(&at, part, Mode::RWXU) {
             Ok(()) => true,
@@ -552,6 +552,12 @@ fn make(root: OwnedFd, folder: &str, user: u32, disk: &DiskMark) -> Result<Owned
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         at = openat(&at, part, flags, Mode::empty()).map_err(refused)?;
+        any_new |= is_new;
+    }
+    if any_new {
+        // Otherwise what is written there is lost with it when the disk is pulled out: of FAT, syncing a file brings
+        // its own folder's entry onto the disk, and nothing above.
+        rustix::fs::syncfs(&at).map_err(refused)?;
     }
     if disk.file_system != FileSystem::Ext4 {
         return Ok(at);
