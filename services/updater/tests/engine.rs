@@ -134,7 +134,8 @@ fn what_cannot_be_of_use_is_not_read() {
     begun[..40 * BLOCK].copy_from_slice(&b[..40 * BLOCK]);
     let (read, write) = reads(&begun);
     assert_eq!(read, slot + used);
-    assert!(write <= slot - 40 * BLOCK as u64, "{write}");
+    // All but the chunk that is not whole.
+    assert!((slot / 2..slot).contains(&write), "{write}");
 }
 
 #[test]
