@@ -30,7 +30,8 @@ CARD_OPTION = "1GiB"
 #: Files that take minutes, the longest first; begun last, one of them would run on alone.
 LONGEST = (
     "test_update_pi.py", "test_update_store_format.py", "test_journey.py", "test_doctor.py", "test_factory_reset.py",
-    "test_power_cuts.py", "test_update_mail_not_delivering.py", "test_update_disk_full.py", "test_update.py", "test_two_boxes.py",
+    "test_power_cuts.py", "test_backup_usb.py", "test_update_mail_not_delivering.py", "test_update_disk_full.py",
+    "test_update.py", "test_two_boxes.py",
 )  # fmt: skip
 
 

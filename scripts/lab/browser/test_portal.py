@@ -136,7 +136,7 @@ def test_a_server_is_looked_at_before_it_is_trusted(page: Page, box: Box, look: 
     expect(page.locator("#ssh-key")).to_have_text(re.compile("^ssh-ed25519 AAAA[^ ]+ roost-backup$"))
     page.get_by_label("Folder of the server").fill("nas/attic")
     page.get_by_role("button", name="Look which server it is").click()
-    expect(page.get_by_role("alert")).to_contain_text("or sftp://")
+    expect(page.get_by_role("alert")).to_contain_text("sftp://USER@HOST/attic")
     page.get_by_label("Folder of the server").fill("sftp://roost@127.0.0.1:1/attic")
     page.get_by_role("button", name="Look which server it is").click()
     expect(page.get_by_role("alert")).to_contain_text("takes no connection")
