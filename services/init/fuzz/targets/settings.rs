@@ -8,7 +8,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use roost_init::network::Network;
-use roost_init::supervisor::{Action, Event, Exit, Supervisor};
+use roost_init::supervisor::{Action, Event, Exit, Jitter, Supervisor};
 use roost_service::notify::Message;
 use roost_service::settings::{Chosen, MAX_CHOSEN, Settings};
 use roost_service::spec::{ServiceSpec, validate};
@@ -48,7 +48,7 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn supervise(table: Vec<ServiceSpec>, events: &[u8]) {
-    let mut supervisor = Supervisor::new(table);
+    let mut supervisor = Supervisor::new(table, Jitter::new(1));
     let mut now = Duration::from_secs(1);
     let mut pid = 100;
     let mut step = |supervisor: &mut Supervisor, now, event| {
