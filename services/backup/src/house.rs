@@ -243,7 +243,7 @@ impl House {
             if secret.is_some() {
                 return Err(Fault::new("a USB disk has no secret", "leave it out"));
             }
-            let Some(_turn) = self.turn() else {
+            let Some(turn) = self.turn() else {
                 return Err(Fault::new(BUSY, HOW_FAR));
             };
             let disk = OnDisk::take(usb)?;
@@ -252,6 +252,8 @@ impl House {
                 disk.trouble().explain(&usb.disk, fault)
             })?;
             drop(disk);
+            // Whoever is woken for the first backup takes it.
+            drop(turn);
             return self.use_it(Kept {
                 target,
                 secret: None,
