@@ -210,7 +210,7 @@ impl Authority<'_> {
     async fn prove(&self, order: &mut Order, wanted: &Wanted) -> Result<(), Fault> {
         let challenges = challenges(order, wanted).await?;
         // Before the first is in the zone: whatever happens, they are taken out again.
-        self.note(&wanted.id, |kept| kept.challenges.clone_from(&challenges))?;
+        self.note(&wanted.id, |kept| kept.will_publish(&challenges))?;
         for challenge in &challenges {
             self.servers.publish(challenge).await?;
         }

@@ -149,6 +149,15 @@ impl Kept {
         let key = self.keys.find(&leaf.key_sha256)?;
         Some((leaf, key))
     }
+
+    /// Notes challenges before they are put into the zone. Those that an earlier order may have left there stay
+    /// noted: the next order does not have them, when its authority remembers that their names were proven.
+    pub fn will_publish(&mut self, challenges: &[Challenge]) {
+        // A name's challenge takes the place of the one before.
+        let replaced = |old: &Challenge| challenges.iter().any(|new| new.name == old.name);
+        self.challenges.retain(|old| !replaced(old));
+        self.challenges.extend_from_slice(challenges);
+    }
 }
 
 /// An account at a certificate authority.
@@ -279,4 +288,25 @@ impl Store {
 /// Name of a certificate's file. An id is `mail`, `portal` or a domain: no other file is called so.
 fn file(id: &str) -> String {
     format!("certificate-{id}.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenges_of_an_earlier_order_stay_noted() {
+        let challenge = |name: &str, value: &str| Challenge {
+            name: name.into(),
+            zone: "example".into(),
+            value: value.into(),
+        };
+        let mut kept = Kept::new("https://ca.example/directory").unwrap();
+        kept.will_publish(&[challenge("a.example", "1"), challenge("b.example", "2")]);
+        kept.will_publish(&[challenge("b.example", "3")]);
+        assert_eq!(
+            kept.challenges,
+            [challenge("a.example", "1"), challenge("b.example", "3")]
+        );
+    }
 }
