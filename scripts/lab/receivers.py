@@ -16,7 +16,7 @@ from types import TracebackType
 
 from clients import parse
 from namespaces import Machine, cable
-from postfix import MAIL, NOBODY, START_TIMEOUT
+from postfix import MAIL, NOBODY, START_TIMEOUT, stop_postfix
 from waiting import wait_until
 from world import TTL
 
@@ -133,6 +133,5 @@ virtual_gid_maps = static:{NOBODY}
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Ends it."""
         if self._program is not None:
-            self.machine.run("postfix", "stop", check=False)
-            self._program.wait(START_TIMEOUT)
+            stop_postfix(self.machine, self._program)
         self.machine.__exit__(kind, error, trace)

@@ -19,7 +19,7 @@ from types import TracebackType
 import namespaces
 from clients import parse
 from namespaces import Machine, cable
-from postfix import MAIL, NOBODY, START_TIMEOUT
+from postfix import MAIL, NOBODY, START_TIMEOUT, stop_postfix
 from waiting import wait_until
 from world import RESOLVER4, TTL, anchor
 
@@ -161,8 +161,7 @@ class StrictPostfix(Peer):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Ends it."""
-        self.machine.run("postfix", "stop", check=False)
-        self._postfix.wait(START_TIMEOUT)
+        stop_postfix(self.machine, self._postfix)
         super().__exit__(kind, error, trace)
 
 
