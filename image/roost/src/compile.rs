@@ -404,15 +404,20 @@ pub fn compile(
         sdk,
         running,
     } = place;
-    // Its own target folder for each package: two compiles never wait for each other's lock.
-    // Cargo does not notice another wrapper or date, so each has a folder of its own too.
+    // A target folder for each workspace: what its programs share is compiled once, and the mail server, which is
+    // compiled beside the others, does not wait for cargo's lock. Cargo does not notice another wrapper or date, so
+    // each has a folder of its own too.
+    let whose = match program.workspace {
+        "" => "box",
+        _ => program.package,
+    };
     let mut folder = KeyBuilder::new("target", 2)
-        .text(program.package)
+        .text(whose)
         .text(SOURCE_DATE_EPOCH);
     for part in program.rustc_wrapper {
         folder = folder.file(&workspace.source.join(part))?;
     }
-    let name = format!("{}-{}", program.package, &folder.finish().short()[..8]);
+    let name = format!("{whose}-{}", &folder.finish().short()[..8]);
     let parent = workspace.cache.join("target").join(sdk.key.short());
     let target = parent.join(&name);
     std::fs::create_dir_all(&target).map_err(|e| disk_failure("create", &target, e))?;
