@@ -1,5 +1,6 @@
 //! `roost init`: writes the commented `roost.toml` of a new box, and makes the owner's key.
 
+use crate::ask::{can_ask, no_answer};
 use crate::cli::InitArgs;
 use crate::config::hash::PasswordHash;
 use crate::config::names::{AccountName, BoxName, Domain, printable_text};
@@ -8,7 +9,7 @@ use crate::config::read::Reason;
 use crate::config::{Config, owner};
 use crate::error::Failure;
 use crate::keys::{self, Kept, UPDATE_KEY};
-use crate::password::{self, Password, can_ask, no_answer};
+use crate::password::{self, Password};
 use crate::ui::Ui;
 use serde::Serialize;
 use std::fs::Permissions;

@@ -1,5 +1,6 @@
 //! `roost`: builds, runs and looks after a mail box.
 
+mod ask;
 mod backup;
 mod boot_chart;
 mod build;

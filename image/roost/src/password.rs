@@ -1,5 +1,6 @@
 //! Passwords: taken from the user or made here, and turned into the hash that `roost.toml` holds.
 
+use crate::ask::{can_ask, no_answer};
 use crate::cli::{PasswordArgs, PasswordSource};
 use crate::config::hash::PasswordHash;
 use crate::config::page;
@@ -9,7 +10,7 @@ use argon2::password_hash::{PasswordHasher, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use serde::Serialize;
 use std::fmt;
-use std::io::{IsTerminal, Read};
+use std::io::Read;
 use std::path::Path;
 
 /// Shortest password that a person may choose, in letters (NIST SP 800-63B section 3.1.1.2
@@ -129,55 +130,6 @@ pub fn obtain(source: &PasswordSource, ui: &Ui) -> Result<Password, Failure> {
         ui.warn("the password has letters beyond ASCII: some mail programs send them in another encoding");
     }
     Ok(password)
-}
-
-/// Whether questions can be asked.
-pub fn can_ask(ui: &Ui) -> bool {
-    ui.mode() != Mode::Json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
-}
-
-/// Asks `question` for `command`, if `yes` does not say it already; `no` is told if the answer is no.
-///
-/// # Errors
-///
-/// A [`Failure`] if the answer is no, or if there is no terminal to ask on.
-pub fn agreed(ui: &Ui, question: &str, yes: bool, command: &str, no: &str) -> Result<(), Failure> {
-    if yes {
-        return Ok(());
-    }
-    if !can_ask(ui) {
-        return Err(Failure::usage(format!(
-            "{command} asks first, and there is no terminal to ask on"
-        ))
-        .hint("add --yes"));
-    }
-    match confirm(question)? {
-        true => Ok(()),
-        false => Err(Failure::interrupted(no)),
-    }
-}
-
-/// Asks a question that is answered by yes or no; Enter alone means no.
-///
-/// # Errors
-///
-/// A [`Failure`] if the terminal gives no answer.
-pub fn confirm(question: &str) -> Result<bool, Failure> {
-    dialoguer::Confirm::new()
-        .with_prompt(question)
-        .default(false)
-        .show_default(true)
-        .interact()
-        .map_err(no_answer)
-}
-
-/// An error of a question on the terminal.
-pub fn no_answer(error: dialoguer::Error) -> Failure {
-    let dialoguer::Error::IO(error) = error;
-    if error.kind() == std::io::ErrorKind::Interrupted {
-        return Failure::interrupted("interrupted; nothing was written");
-    }
-    Failure::new("cannot read from the terminal").because(error)
 }
 
 fn ask() -> Result<Password, Failure> {

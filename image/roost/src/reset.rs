@@ -1,12 +1,12 @@
 //! `roost reset`: the box as new.
 
+use crate::ask::{can_ask, no_answer};
 use crate::cli::ResetArgs;
 use crate::device::Device;
 use crate::device::cards::{Card, Cards};
 use crate::device::error::DeviceError;
 use crate::device::stop::Stop;
 use crate::error::Failure;
-use crate::password::{can_ask, no_answer};
 use crate::ui::Ui;
 use roost_service::card::{display_code, normalise_code};
 use serde::Serialize;

@@ -7,15 +7,20 @@
 //! A [`Target`] is where the box writes backups to by itself. Its secret travels in one direction only:
 //! no answer has a field for it.
 
+mod bucket;
+mod secret;
+mod sftp;
 mod target;
+mod usb;
 
 use crate::disk::Disk;
+pub use bucket::BucketTarget;
+pub use secret::Secret;
 use serde::{Deserialize, Serialize};
+pub use sftp::{HostKey, SftpPlace, SftpTarget};
 use std::path::PathBuf;
-pub use target::{
-    BucketTarget, HostKey, NoTarget, S3, SFTP, Secret, SftpPlace, SftpTarget, Target, USB,
-    UsbPlace, UsbTarget,
-};
+pub use target::{NoTarget, S3, SFTP, Target, USB};
+pub use usb::{UsbPlace, UsbTarget};
 
 /// The spec's name of the service.
 pub const SERVICE: &str = "backup";

@@ -1,9 +1,9 @@
 //! How a box, or this computer, gets into a bucket or a server.
 
 use super::read_short;
+use crate::ask::{agreed, can_ask, no_answer};
 use crate::cli::{AccessArgs, BackupTargetSetArgs, OwnAccessArgs};
 use crate::error::Failure;
-use crate::password::{agreed, can_ask, no_answer};
 use crate::ui::Ui;
 use roost_backup_repository::place::Opener;
 use roost_backup_repository::sftp::{self, Key, NoKey};

@@ -1,12 +1,12 @@
 //! USB disks that are plugged into a box: which there are, and which one it is to back up to.
 
+use crate::ask::can_ask;
 use crate::cli::{BackupStatusArgs, BackupTargetSetArgs};
 use crate::device::Device;
 use crate::device::error::DeviceError;
 use crate::device::stop::Stop;
 use crate::device::words::plain;
 use crate::error::Failure;
-use crate::password::{can_ask, no_answer};
 use crate::ui::table::{Align, Table};
 use crate::ui::{Ui, size};
 use roost_service::backup::{PATH, USB, UsbPlace, UsbTarget};
@@ -109,15 +109,8 @@ pub fn choose(
                 plain(&format!("{mark}, {}, {}", size(disk.bytes), disk.model))
             };
             let lines: Vec<String> = found.iter().map(line).collect();
-            let chosen = dialoguer::Select::new()
-                .with_prompt("Which one?  (arrow keys, Enter; Esc ends it)")
-                .items(&lines)
-                .default(0)
-                .interact_opt()
-                .map_err(no_answer)?
-                .and_then(|chosen| marks.get(chosen))
-                .ok_or_else(|| Failure::interrupted("you chose none; nothing was changed"))?;
-            Ok(place.on(chosen))
+            let chosen = crate::ask::choose(&lines, "you chose none; nothing was changed")?;
+            Ok(place.on(marks[chosen]))
         }
     }
 }

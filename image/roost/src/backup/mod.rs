@@ -16,6 +16,7 @@ mod pull;
 pub mod restore;
 mod target;
 
+use crate::ask::{can_ask, no_answer};
 use crate::cli::{
     BackupArgs, BackupCheckArgs, BackupCodeArgs, BackupCommand, BackupListArgs,
     BackupTargetCommand, CodeSource, OwnAccessArgs,
@@ -25,7 +26,6 @@ use crate::device::link::Link;
 use crate::device::stop::Stop;
 use crate::device::words::plain;
 use crate::error::Failure;
-use crate::password::{can_ask, no_answer};
 use crate::store::disk_failure;
 use crate::ui::{Ui, size};
 use access::is_target;

@@ -1,9 +1,9 @@
 //! The owner's consent to the authority's terms, at the moment when the way to certificates is clear.
 
 use super::{choose, question, status};
+use crate::ask::{can_ask, confirm};
 use crate::device::Device;
 use crate::error::Failure;
-use crate::password::{can_ask, confirm};
 use crate::ui::Ui;
 use roost_service::certificates::{Choice, Directory};
 

@@ -24,9 +24,9 @@ pub mod stop;
 pub mod tls;
 pub mod words;
 
+use crate::ask::agreed;
 use crate::cli::BoxArgs;
 use crate::error::Failure;
-use crate::password::agreed;
 use crate::ui::Ui;
 use address::Address;
 use cards::Cards;

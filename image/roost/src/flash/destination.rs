@@ -5,8 +5,8 @@ use super::image::Image;
 use super::media::{Bus, Machine, Medium, Named, Use};
 use super::show::{self, Listed};
 use super::target::Disk;
+use crate::ask::{can_ask, confirm, no_answer};
 use crate::error::Failure;
-use crate::password::{can_ask, confirm, no_answer};
 use crate::store::disk_failure;
 use crate::ui::{Mode, Ui, size};
 use rustix::mount::{UnmountFlags, unmount};
@@ -184,13 +184,7 @@ impl Destination {
                 .hint("put one in and run it again; or name a disk, or a file"));
         }
         let lines: Vec<String> = fit.iter().map(show::line).collect();
-        let chosen = dialoguer::Select::new()
-            .with_prompt("Which one?  (arrow keys, Enter; Esc ends it)")
-            .items(&lines)
-            .default(0)
-            .interact_opt()
-            .map_err(no_answer)?
-            .ok_or_else(|| Failure::interrupted("you chose none; nothing was written"))?;
+        let chosen = crate::ask::choose(&lines, "you chose none; nothing was written")?;
         Ok(Self::Disk(Box::new(fit.swap_remove(chosen))))
     }
 

@@ -1,9 +1,10 @@
 //! Which server, which user, and where the password comes from.
 
 use super::imap::tls::Trust;
+use crate::ask::{can_ask, no_answer};
 use crate::device::address::Address;
 use crate::error::Failure;
-use crate::password::{can_ask, first_line, no_answer};
+use crate::password::first_line;
 use crate::ui::Ui;
 use roost_service::fingerprint::Fingerprint;
 use std::fmt;

@@ -1,10 +1,11 @@
 //! What has to be typed to pair with a box, and from where it comes without a terminal.
 
+use crate::ask::{can_ask, no_answer};
 use crate::cli::PairArgs;
 use crate::config::names::{AccountName, Domain};
 use crate::config::read::Reason;
 use crate::error::Failure;
-use crate::password::{can_ask, first_line, no_answer};
+use crate::password::first_line;
 use crate::ui::Ui;
 use roost_service::card::normalise_code;
 use zeroize::Zeroizing;

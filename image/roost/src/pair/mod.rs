@@ -10,6 +10,7 @@ mod ask;
 mod laptops;
 mod trust;
 
+use crate::ask::can_ask;
 use crate::backup;
 use crate::cli::PairArgs;
 use crate::device::address::{Address, WebAddress};
@@ -23,7 +24,6 @@ use crate::device::stop::Stop;
 use crate::device::tls::Expect;
 use crate::device::{ANSWER_LIMIT, CONNECT_LIMIT};
 use crate::error::Failure;
-use crate::password::can_ask;
 use crate::ui::Ui;
 use roost_backup_repository::code::Code;
 use roost_service::fingerprint::Fingerprint;

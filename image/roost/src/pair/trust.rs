@@ -9,10 +9,10 @@
 //! | nothing | | the user compares words |
 
 use super::WebAddress;
+use crate::ask::{can_ask, confirm};
 use crate::device::cards::Card;
 use crate::device::paired::Paired;
 use crate::error::Failure;
-use crate::password::{can_ask, confirm};
 use crate::ui::Ui;
 use roost_service::fingerprint::Fingerprint;
 

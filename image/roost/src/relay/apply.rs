@@ -6,12 +6,12 @@ use super::home::{self, Home};
 use super::{
     Choices, Made, Project, Scope, Secrets, Terraform, cost, finish, on_ctrl_c, planned, wanted,
 };
+use crate::ask::agreed;
 use crate::certificates;
 use crate::cli::RelayApplyArgs;
 use crate::device::stop::Stop;
 use crate::device::words::{plain, span};
 use crate::error::Failure;
-use crate::password::agreed;
 use crate::ui::{Mode, Ui};
 use roost_service::tunnel::Tunnel;
 use serde::Serialize;

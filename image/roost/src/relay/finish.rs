@@ -3,11 +3,11 @@
 use super::home;
 use super::project::DnssecKey;
 use super::{Change, Choices, Made, Project, Scope, Secrets, Terraform, cost, on_ctrl_c, planned};
+use crate::ask::agreed;
 use crate::certificates;
 use crate::cli::RelayFinishArgs;
 use crate::config::names::Domain;
 use crate::error::Failure;
-use crate::password::agreed;
 use crate::ui::Ui;
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};

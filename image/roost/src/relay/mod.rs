@@ -17,6 +17,7 @@ mod terraform;
 mod trouble;
 mod words;
 
+use crate::ask::agreed;
 use crate::cli::{
     BoxKeyArgs, ProjectArgs, RelayArgs, RelayCommand, RelayConnectArgs, RelayDestroyArgs,
     RelayPlanArgs, RelayScriptArgs, RelayTakeoverArgs,
@@ -24,7 +25,6 @@ use crate::cli::{
 use crate::device::stop::Stop;
 use crate::device::words::plain;
 use crate::error::Failure;
-use crate::password::agreed;
 use crate::ui::Ui;
 use home::Home;
 pub use project::Project;

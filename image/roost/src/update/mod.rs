@@ -10,6 +10,7 @@ pub mod source;
 pub mod trial;
 pub mod verdict;
 
+use crate::ask::can_ask;
 use crate::cli::UpdateArgs;
 use crate::device::Device;
 use crate::device::error::DeviceError;
@@ -17,7 +18,6 @@ use crate::device::paired::Installed;
 use crate::device::stop::Stop;
 use crate::device::words::version;
 use crate::error::Failure;
-use crate::password::can_ask;
 use crate::ui::{Mode, Ui};
 use offer::Outlook;
 use roost_service::update::{Call, Phase, Report, Version};
