@@ -74,13 +74,18 @@ def test_silent_connections(machine: Machine, subject: Subject, tmp_path: Path) 
     assert after["ready"] and pids(after) == pids(before)
 
 
-def test_endless_lines(machine: Machine, subject: Subject, tmp_path: Path) -> None:
+def test_endless_lines(machine: Machine) -> None:
     """A line or a header without an end is cut off, and takes no memory."""
-    clients = Clients(machine.forwards, subject.account, tmp_path)
     before = machine.status()
-    for port in (25, 143, 110, 4190):
-        with clients.connect(port) as connection:
-            send_until_cut_off(connection, b"A" * 65536, 64 << 20)
+    # From the network, not through forwarded ports: QEMU's own network ends the emulator ("buf_len != 0", socket.c) when
+    # somebody hangs up while the box reads no more.
+    with Neighbour(machine.lan_path) as neighbour:
+        address = neighbour.wait_address(lambda: machine.status()["addresses"])
+        for port in (25, 143, 110, 4190):
+            with wait_until(
+                f"port {port}", lambda port=port: neighbour.connect(address, port), PATIENCE, retry_on=(OSError,)
+            ) as connection:
+                send_until_cut_off(connection, b"A" * 65536, 64 << 20)
     after = machine.status()
     assert after["ready"] and pids(after) == pids(before)
     assert before["memory_available"] - after["memory_available"] < MEMORY, (before, after)
