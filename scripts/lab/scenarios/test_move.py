@@ -18,6 +18,7 @@ from conftest import Boot, Subject
 from dovecot import Dovecot
 from jmap import Jmap
 from laptop import Api, Laptop
+from machine import Machine
 from test_dav import CONTACT, EVENT, NAMES, dav, href_of
 from waiting import wait_until
 
@@ -187,6 +188,7 @@ def test_move_in_and_out(boot: Boot, subject: Subject, tmp_path: Path) -> None:
     readme = (root / "README.txt").read_text()
     assert account.domain in readme and "Dovecot" in readme
     assert not any(b"PRIVATE KEY" in file.read_bytes() for file in root.rglob("*") if file.is_file())
+    with_keys(desk, machine, account, ports, tmp_path)
 
     # And back, below another folder: the same messages.
     back = desk.run(
@@ -197,3 +199,35 @@ def test_move_in_and_out(boot: Boot, subject: Subject, tmp_path: Path) -> None:
     hashes = {hashlib.sha256(raw).hexdigest() for raw, _ in found(clients, "Back/INBOX").values()}
     assert {hashlib.sha256(sent[name]).hexdigest() for name in ("read and marked", "not read", "large")} <= hashes
     assert desk.run("import", str(tmp_path / "missing"), "--box", desk.at(machine), expect=None)[-1]["event"] != "result"
+
+
+def with_keys(desk: Laptop, machine: Machine, account: Account, ports: tuple[str, ...], tmp_path: Path) -> None:
+    """A backup has the keys: BIND signs the zone with them as the registrar knows it, OpenSSL reads what signs mail."""
+    box = ("--box", desk.at(machine))
+    backups, code, archive = tmp_path / "backups", tmp_path / "code.txt", tmp_path / "keys.tar"
+    desk.run("backup", str(backups), *box)
+    code.write_text(desk.run("backup", "code", *box)[-1]["recovery_code"])
+    packed = desk.run(
+        "export", "--output", str(archive), "--keys-from", str(backups), "--code-file", str(code), *ports,
+    )[-1]  # fmt: skip
+    unpacked = tmp_path / "unpacked-keys"
+    unpacked.mkdir()
+    subprocess.run(["tar", "-C", str(unpacked), "-xf", str(archive)], check=True)
+    (root,) = unpacked.iterdir()
+    assert {name for name in packed["keys"]} == {str(file.relative_to(root)) for file in (root / "keys").rglob("*") if file.is_file()}
+    zone, keys = root / "dns" / f"{account.domain}.zone", root / "keys" / "dnssec"
+    signed = tmp_path / "signed.zone"
+    # `-P` would pass over what a zone lacks; without, BIND verifies the whole zone that it has signed.
+    subprocess.run(
+        ["dnssec-signzone", "-S", "-K", str(keys), "-d", str(tmp_path), "-o", account.domain, "-f", str(signed), str(zone)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    (ksk,) = (file for file in keys.glob("*.key") if " 257 " in file.read_text())
+    ds = subprocess.run(["dnssec-dsfromkey", "-2", str(ksk)], check=True, capture_output=True, text=True).stdout.split()
+    _, told = Api(machine, desk).call("GET", "dns")
+    (served,) = (one for one in told["zones"] if one["domain"] == account.domain)
+    assert ds[-4:] in [line.split()[-4:] for line in served["ds"]], (ds, served)
+    rsa = root / "keys" / "dkim-rsa.pem"
+    public = subprocess.run(["openssl", "rsa", "-in", str(rsa), "-pubout", "-outform", "DER"], check=True, capture_output=True).stdout
+    text = re.sub(r'"\s*"', "", zone.read_text())
+    assert f"p={base64.b64encode(public).decode()}" in text, text

@@ -360,6 +360,22 @@ fn open(
     Ok((repository, code, of))
 }
 
+/// Some files of a backup, by their paths in it.
+///
+/// # Errors
+///
+/// A [`Failure`] if the place cannot be opened, or does not have them whole.
+pub fn read(
+    place: &Path,
+    (access, code): (&OwnAccessArgs, &CodeSource),
+    id: Option<&str>,
+    wanted: impl Fn(&str) -> bool,
+    ui: &Ui,
+) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    let (repository, _, _) = open(place, access, code, ui)?;
+    repository.read(id, wanted).map_err(told(place))
+}
+
 /// An error of a repository as a command's.
 fn told(folder: &Path) -> impl FnOnce(Error) -> Failure {
     let is_away = is_target(folder);

@@ -1,6 +1,6 @@
 //! Commands that move mail in and out.
 
-use super::BoxArgs;
+use super::{BoxArgs, CodeSource, OwnAccessArgs};
 use crate::mail::account::{ImapUrl, fingerprint};
 use clap::{Args, ValueEnum};
 use roost_service::fingerprint::Fingerprint;
@@ -107,11 +107,12 @@ Examples:
   roost export                                    all accounts, into roost-DOMAIN-DATE.tar.zst
   roost export --account alice --format mbox --output alice.tar
   roost export --output /media/stick/mail.tar.zst
+  roost export --keys-from ~/backups              what signs in your name too, out of a backup
 
 In the file: README.txt (what is what, and how to move it into Dovecot, BIND, another host), mail,
 contacts (vCard), calendars (iCalendar), the domain's zone, the relay's Terraform project, and
-SHA256SUMS. Unpack it with `tar xf`. Private keys for DKIM and DNSSEC are not in it: they never
-leave the box. The README says what to do instead.
+SHA256SUMS. Unpack it with `tar xf`. The private keys for DKIM and DNSSEC are in it if you ask for
+them: no box hands them out, so they come from a backup, which needs the recovery code.
 
 The file appears when it is complete, or not at all. Whoever has it can read your mail: keep it
 safe.")]
@@ -133,6 +134,25 @@ pub struct ExportArgs {
     /// The roost.toml beside which the relay's Terraform project is, if there is one
     #[arg(long, value_name = "FILE", default_value = "roost.toml", value_hint = clap::ValueHint::FilePath)]
     pub config: PathBuf,
+    /// Put the private keys in too: of this folder with backups, or the box's target (s3:// or sftp://)
+    ///
+    /// Those of DKIM, and those of DNSSEC as BIND has them. Whoever gets them can sign in your name.
+    #[arg(long, value_name = "FOLDER", help_heading = "Private keys", conflicts_with = "from", value_hint = clap::ValueHint::DirPath)]
+    pub keys_from: Option<PathBuf>,
+    /// Of this backup, by the begin of its name [default: the newest]
+    #[arg(
+        long,
+        value_name = "NAME",
+        help_heading = "Private keys",
+        requires = "keys_from"
+    )]
+    pub backup: Option<String>,
+    /// How to get in.
+    #[command(flatten, next_help_heading = "Private keys")]
+    pub access: OwnAccessArgs,
+    /// The code.
+    #[command(flatten, next_help_heading = "Private keys")]
+    pub code: CodeSource,
     /// Pack the mail of this account of any server, instead of a box
     #[arg(long, value_name = "URL", help_heading = "Another server", conflicts_with_all = ["account", "device"])]
     pub from: Option<ImapUrl>,

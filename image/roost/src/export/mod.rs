@@ -1,13 +1,14 @@
 //! `roost export`: everything that is the owner's, in one file, for the day they leave.
 //!
-//! - [`archive`]: the file. [`maildir`], [`mbox`]: mail in it. [`dav`]: contacts and calendars. [`readme`]: what
-//!   is what, for a person.
+//! - [`archive`]: the file. [`maildir`], [`mbox`]: mail in it. [`dav`]: contacts and calendars. [`keys`]: what signs
+//!   in the owner's name. [`readme`]: what is what, for a person.
 //!
 //! Mail goes from the server into the archive message by message; memory does not grow with the mailbox. An
 //! archive that lacks something has no name: the command says what is missing and leaves no file.
 
 mod archive;
 mod dav;
+mod keys;
 mod maildir;
 pub mod mbox;
 mod readme;
@@ -56,6 +57,8 @@ struct Summary {
     zones: Vec<String>,
     /// Files of the relay's project.
     relay_files: u64,
+    /// Files with private keys.
+    keys: Vec<String>,
     /// Messages that could not be read.
     unreadable: Vec<String>,
 }
@@ -130,6 +133,8 @@ fn account_folder(url: &ImapUrl) -> String {
 }
 
 fn whole_box(args: &ExportArgs, stop: Stop, ui: &Ui) -> Result<(), Failure> {
+    // What may be missing is found before the long part.
+    let keys = keys::of_backup(args, ui)?;
     let mut home = Mailbox::open((&args.which, &args.mail), "export", &stop, ui)?;
     let accounts = match args.account.as_slice() {
         [] => home.accounts.clone(),
@@ -161,6 +166,11 @@ fn whole_box(args: &ExportArgs, stop: Stop, ui: &Ui) -> Result<(), Failure> {
     }
     export.zones(&mut home)?;
     export.relay()?;
+    for file in keys {
+        let name = format!("keys/{}", file.name);
+        export.archive.add_bytes(&name, &file.bytes)?;
+        export.summary.keys.push(name);
+    }
     let leaving = readme::Leaving {
         domain: Some(domain),
         host: home.host.clone(),
@@ -581,6 +591,9 @@ impl<'a> Export<'a> {
                 self.summary.relay_files
             );
         }
+        if !self.summary.keys.is_empty() {
+            let _ = writeln!(out, "Private keys: {} files", self.summary.keys.len());
+        }
         if !self.summary.unreadable.is_empty() {
             let _ = writeln!(out, "Left out, because they cannot be read:");
             for which in &self.summary.unreadable {
@@ -588,9 +601,13 @@ impl<'a> Export<'a> {
             }
         }
         let file = self.summary.file.display();
+        let danger = match self.summary.keys.is_empty() {
+            true => "read your mail",
+            false => "read your mail, and sign in your domain's name",
+        };
         let _ = writeln!(
             out,
-            "All of it is in {file} ({}). README.txt in it says what is what.\nWhoever has this file can read your mail: keep it safe.",
+            "All of it is in {file} ({}). README.txt in it says what is what.\nWhoever has this file can {danger}: keep it safe.",
             size(self.summary.bytes)
         );
         self.ui.result(out, &self.summary);

@@ -56,6 +56,21 @@ file each. Phones, Nextcloud, Google, Apple and Thunderbird import such files (\
 \"subscribe\").
 ";
 
+const KEYS: &str = "\
+PRIVATE KEYS
+------------
+keys/ is what the box signs with, out of a backup. Whoever has it can sign in your name: remove
+it here once it is where it shall be. With it nothing changes for others when you move.
+
+  dkim-*.pem    of all your domains, selectors roost-rsa and roost-ed25519. OpenDKIM (KeyFile),
+                Rspamd and Stalwart read them. Leave the _domainkey records in the zone then
+  dnssec/       the keys of each zone, as BIND has them (key-directory; dnssec-signzone -S -K)
+                Knot          keymgr ZONE import-bind keys/dnssec/KZONE.+013+TAG.key
+                PowerDNS      pdnsutil import-zone-key ZONE FILE.private ksk (or zsk)
+                The DS record at your registrar stays then, as long as the new name servers
+                sign with the key of the file that says 257
+";
+
 /// The text.
 pub fn text(summary: &Summary, format: Format, leaving: &Leaving) -> String {
     let mut out = String::new();
@@ -125,8 +140,11 @@ pub fn text(summary: &Summary, format: Format, leaving: &Leaving) -> String {
         let _ = write!(out, "\n{}", zone(summary, leaving, domain));
     }
     let _ = write!(out, "\n{}", relay(summary));
+    if !summary.keys.is_empty() {
+        let _ = write!(out, "\n{KEYS}");
+    }
     let _ = write!(out, "\n{}", order(summary, domain));
-    let _ = write!(out, "\n{}", missing(domain));
+    let _ = write!(out, "\n{}", missing(summary, domain));
     out
 }
 
@@ -194,7 +212,11 @@ fn order(summary: &Summary, domain: &str) -> String {
             "DNSSEC first: if your registrar has a DS record for {domain}, have it removed, and\n   \
              wait two days. Otherwise the domain vanishes for everybody who checks signatures, as soon\n   \
              as another server answers for it. (Do the new name servers sign? Give the registrar\n   \
-             their DS record afterwards.)"
+             their DS record afterwards.{})",
+            match summary.keys.is_empty() {
+                true => "",
+                false => " With the keys above none of this is needed.",
+            }
         ));
         steps.push(
             "Load the changed zone into the new name servers, then have the registrar name them."
@@ -215,15 +237,22 @@ fn order(summary: &Summary, domain: &str) -> String {
     text
 }
 
-fn missing(domain: &str) -> String {
+fn missing(summary: &Summary, domain: &str) -> String {
+    let keys = match summary.keys.is_empty() {
+        true => {
+            "\
+Private keys for DKIM and DNSSEC: the box hands them out to nobody, so whoever gets hold of this
+  file or of your laptop cannot sign in your name. A new server makes its own, and both can be in
+  the zone at the same time. If you want them all the same: roost export --keys-from BACKUPS.
+"
+        }
+        false => "",
+    };
     format!(
         "\
 WHAT IS NOT IN IT, AND WHY
 --------------------------
-Private keys for DKIM and DNSSEC: they are made on the box and never leave it, not even for its
-  owner, so nobody who gets hold of this file or of your laptop can sign in your name. You lose
-  nothing: a new server makes its own, and both can be in the zone at the same time.
-Certificates and their keys: the new server gets its own, at no cost.
+{keys}Certificates and their keys: the new server gets its own, at no cost.
 Passwords: the box has only hashes, which are of no use elsewhere.
 Filters (Sieve) and files (WebDAV): programs with ManageSieve and WebDAV copy them.
 Mail that waits to be sent: look at the portal's page about the queue before you switch off.
@@ -279,6 +308,14 @@ mod tests {
             unreadable: vec!["INBOX, UID 7 (1.2 kB): gone".into()],
             ..summary()
         };
+        let keys = Summary {
+            keys: vec!["keys/dkim-rsa.pem".into()],
+            ..summary()
+        };
+        let with_keys = text(&keys, Format::Maildir, &leaving);
+        assert!(with_keys.contains("With the keys above none of this is needed."));
+        let (_, with_keys) = with_keys.split_once("THE RELAY\n").unwrap();
+        insta::assert_snapshot!("with_keys", with_keys);
         insta::assert_snapshot!("mbox_without_domain", text(&bare, Format::Mbox, &leaving));
         insta::assert_snapshot!(
             "of_another_server",

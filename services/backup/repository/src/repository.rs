@@ -370,6 +370,44 @@ impl Repository {
         Ok((backup, contents, manifest))
     }
 
+    /// Some files of a backup, by the path that the list of them has ([`Contents::files`]). Each is compared with what
+    /// the box wrote down. They are held in memory.
+    ///
+    /// # Errors
+    /// As those of [`Repository::restore`].
+    pub fn read(
+        self,
+        id: Option<&str>,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<(String, Vec<u8>)>, Error> {
+        let snapshot = self.find(id)?;
+        let indexed = self.rustic.to_indexed()?;
+        let (contents, _) = contents(&indexed, &snapshot)?;
+        let mut left: BTreeMap<&str, &FileOf> = (contents.files.iter())
+            .filter(|file| wanted(&file.path))
+            .map(|file| (file.path.as_str(), file))
+            .collect();
+        let mut found = Vec::new();
+        walk(&indexed, &snapshot, |below, node| {
+            let path = below.strip_prefix(DATA).ok().and_then(Path::to_str);
+            let Some(file) = path.and_then(|path| left.remove(path)) else {
+                return Ok(());
+            };
+            let mut bytes = Vec::new();
+            indexed.dump(node, &mut bytes)?;
+            if bytes.len() as u64 != file.size || hex::encode(Sha256::digest(&bytes)) != file.sha256
+            {
+                return Err(Error::Differs(format!("{} is not what went in", file.path)));
+            }
+            found.push((file.path.clone(), bytes));
+            Ok(())
+        })?;
+        match left.into_keys().next() {
+            Some(path) => Err(Error::Differs(format!("{path} did not come back"))),
+            None => Ok(found),
+        }
+    }
+
     /// Forgets old backups: the newest of each of the last [`DAYS`], [`WEEKS`] and [`MONTHS`] that have any stay,
     /// and so does whatever is no backup of a box. Pieces that no backup needs any more are marked, and
     /// removed by a later call, at the earliest `leave_h` hours after.
