@@ -1,9 +1,9 @@
 //! Who called `sudo roost`: writing to a card needs root, and what is left on this computer is for whoever
 //! sits at it.
 
-use rustix::process::geteuid;
+use rustix::process::{Gid, Uid, geteuid};
+use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 use std::io;
-use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 /// A user.
@@ -43,41 +43,41 @@ fn find(users: &str, uid: u32) -> Option<User> {
     })
 }
 
-/// Makes the folder `path` by `make`, and gives what was missing of it to the owner of what was there.
+/// Does something in a folder: as the caller of sudo where the folder is in their home. What is made there is theirs
+/// then, and root follows no link that they set meanwhile.
 ///
 /// # Errors
 ///
-/// What `make` or the system says.
-pub fn as_the_folders(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
-    let missing: Vec<&Path> = path
-        .ancestors()
-        .take_while(|path| path.symlink_metadata().is_err())
-        .collect();
-    make(path)?;
-    for path in missing.iter().rev() {
-        if let Some(parent) = path.parent().filter(|parent| *parent != Path::new("")) {
-            give(path, parent)?;
-        }
+/// What `work` or the system says.
+pub fn as_its_owner<T>(folder: &Path, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    match caller().filter(|caller| folder.starts_with(&caller.home)) {
+        Some(caller) => as_user(&caller, work),
+        None => work(),
     }
-    Ok(())
 }
 
-/// Root gives a file to the owner of the folder that it is for; for others it is theirs already.
-///
-/// # Errors
-///
-/// What the system says.
-pub fn give(file: &Path, folder: &Path) -> io::Result<()> {
-    if !geteuid().is_root() {
-        return Ok(());
+/// Does something in this thread with a user's rights alone.
+fn as_user<T>(user: &User, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    /// Gives root's back in any case.
+    struct Back;
+    impl Drop for Back {
+        fn drop(&mut self) {
+            // The saved numbers are root's still.
+            let _ = set_thread_res_uid(None, Uid::ROOT, None);
+            let _ = set_thread_res_gid(None, Gid::ROOT, None);
+        }
     }
-    let of = folder.metadata()?;
-    chown(file, Some(of.uid()), Some(of.gid()))
+    let _back = Back;
+    set_thread_res_gid(None, Gid::from_raw(user.gid), None)?;
+    set_thread_res_uid(None, Uid::from_raw(user.uid), None)?;
+    work()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
     #[test]
     fn a_user_is_found_by_the_number() {
@@ -93,25 +93,37 @@ mod tests {
     }
 
     #[test]
-    fn what_root_makes_belongs_to_the_folders_owner() {
+    fn root_works_as_the_caller_and_is_root_again() {
         if !geteuid().is_root() {
-            return eprintln!("skipped: only root gives files away");
+            return eprintln!("skipped: only root is somebody else at will");
         }
         let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
         let home = dir.path().join("home");
         std::fs::create_dir(&home).unwrap();
         chown(&home, Some(1000), Some(1001)).unwrap();
-        let deep = home.join("a/b");
-        as_the_folders(&deep, |path| std::fs::create_dir_all(path)).unwrap();
-        as_the_folders(&deep, |path| std::fs::create_dir_all(path)).unwrap();
+        let alice = User {
+            uid: 1000,
+            gid: 1001,
+            home,
+        };
+        let deep = alice.home.join("a/b");
         let file = deep.join("c");
-        std::fs::write(&file, "").unwrap();
-        give(&file, &deep).unwrap();
-        for path in [home.join("a"), deep, file] {
+        as_user(&alice, || {
+            std::fs::create_dir_all(&deep)?;
+            std::fs::write(&file, "")
+        })
+        .unwrap();
+        for path in [alice.home.join("a"), deep, file] {
             let of = path.metadata().unwrap();
             assert_eq!((of.uid(), of.gid()), (1000, 1001), "{}", path.display());
         }
-        let of = dir.path().metadata().unwrap();
-        assert_eq!(of.uid(), 0);
+        // A link to what is root's leads nowhere.
+        let link = alice.home.join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        let refused = as_user(&alice, || std::fs::write(link.join("d"), "")).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+        std::fs::write(link.join("d"), "").unwrap();
+        assert_eq!(dir.path().join("d").metadata().unwrap().uid(), 0);
     }
 }

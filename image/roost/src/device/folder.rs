@@ -89,22 +89,22 @@ impl Folder {
     pub fn put<T: Serialize>(&self, name: &str, record: &T) -> Result<(), Failure> {
         let path = self.path(name);
         let put = || {
-            sudo::as_the_folders(&self.0, |path| {
-                DirBuilder::new().recursive(true).mode(0o700).create(path)
-            })?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&self.0)?;
             let mut file = tempfile::Builder::new()
                 .prefix(".new-")
                 .permissions(Permissions::from_mode(0o600))
                 .tempfile_in(&self.0)?;
             serde_json::to_writer_pretty(&mut file, record)?;
             file.write_all(b"\n")?;
-            sudo::give(file.path(), &self.0)?;
             file.as_file().sync_all()?;
             file.persist(&path).map_err(|e| e.error)?;
             // The new name must outlive a power cut too.
             File::open(&self.0)?.sync_all()
         };
-        put().map_err(|e| disk_failure("write", &path, e))
+        sudo::as_its_owner(&self.0, put).map_err(|e| disk_failure("write", &path, e))
     }
 
     /// Forgets a record, if it is there.
