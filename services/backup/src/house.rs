@@ -199,6 +199,9 @@ impl House {
 
     /// The key for SFTP servers.
     fn key(&self) -> Result<sftp::Key, Fault> {
+        // Two that ask first at a time get the same one.
+        static MAKING: Mutex<()> = Mutex::new(());
+        let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
         key::load_or_make(&self.data).map_err(|error| {
             let hint = "the card may be full or failing: `roost doctor` says more";
             Fault::new(
@@ -393,6 +396,10 @@ impl House {
         if !asked && !self.can_begin(&kept, now) {
             return false;
         }
+        // Who asked has been told when the disk is away.
+        if self.inner().state.waits_since.is_some() {
+            self.came_of(&kept, |state| state.waits_since = None);
+        }
         let Some(turn) = self.turn() else { return true };
         {
             let mut inner = self.inner();
@@ -420,14 +427,9 @@ impl House {
         };
         // When init cannot tell, the try itself finds out why.
         let is_there = usb::is_there(&usb.disk).unwrap_or(true);
-        let waits = self.inner().state.waits_since.is_some();
-        match (is_there, waits) {
-            (false, false) => {
-                println!("backup: waits for the disk {}", usb.disk);
-                self.came_of(kept, |state| state.waits_since = Some(now));
-            }
-            (true, true) => self.came_of(kept, |state| state.waits_since = None),
-            _ => {}
+        if !is_there && self.inner().state.waits_since.is_none() {
+            println!("backup: waits for the disk {}", usb.disk);
+            self.came_of(kept, |state| state.waits_since = Some(now));
         }
         is_there
     }
@@ -499,27 +501,19 @@ impl House {
             let proven = Repository::open(ahead, &self.code).and_then(|repository| {
                 repository.prove(Some(&made.id), |read, of| self.progress(read, of))
             });
-            let way = |error: String| Fault {
-                message: error,
-                hint: None,
-            };
             match proven {
                 Ok((_, _, manifest)) if manifest != made.manifest => Ok(Some(
                     "its list of files is not the one that the box made".to_owned(),
                 )),
                 Ok(_) => Ok(None),
-                Err(Error::Unknown(_) | Error::Nothing(_)) => {
-                    Ok(Some("it is not there any more".to_owned()))
+                Err(error) => {
+                    let is_away = match &kept.target {
+                        Target::Usb(usb) => !usb::is_there(&usb.disk).unwrap_or(true),
+                        _ => false,
+                    };
+                    let way = store.list(Kind::Config).err();
+                    unproven(&error, is_away, way)
                 }
-                // Whether it is the backup, or the way to it. What Linux remembers of a disk that was pulled out
-                // would look as if it were there.
-                Err(error) => match (&kept.target, store.list(Kind::Config)) {
-                    (Target::Usb(usb), Ok(_)) if !usb::is_there(&usb.disk).unwrap_or(true) => {
-                        Err(way(error.to_string()))
-                    }
-                    (_, Ok(_)) => Ok(Some(error.to_string())),
-                    (_, Err(error)) => Err(way(error.to_string())),
-                },
             }
         });
         let at = self.clock.now().unwrap_or(now);
@@ -694,6 +688,24 @@ fn short(id: &str) -> &str {
     id.get(..8).unwrap_or_default()
 }
 
+/// What an error while a backup was read back says: of the backup (`Ok`), or of the way to it, which is `is_away` if it
+/// is a disk that was pulled out; `way` is what came of looking at the target afterwards. By what Linux remembers of it
+/// such a disk looks as if it were there, or as if it were empty.
+fn unproven(error: &Error, is_away: bool, way: Option<io::Error>) -> Result<Option<String>, Fault> {
+    let of_way = |message: String| Fault {
+        message,
+        hint: None,
+    };
+    match (error, way) {
+        (error, _) if is_away => Err(of_way(error.to_string())),
+        (Error::Unknown(_) | Error::Nothing(_), _) => {
+            Ok(Some("it is not there any more".to_owned()))
+        }
+        (error, None) => Ok(Some(error.to_string())),
+        (_, Some(error)) => Err(of_way(error.to_string())),
+    }
+}
+
 fn told(error: Error) -> Fault {
     let hint = match &error {
         Error::WrongCode(_) => Some(
@@ -741,4 +753,21 @@ fn load<T: DeserializeOwned>(path: &Path) -> Option<T> {
 
 fn save(path: &Path, what: &impl Serialize) -> io::Result<()> {
     files::write(path, &serde_json::to_vec(what)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_is_away_is_no_backup_that_is_lost() {
+        let lost = Error::Unknown("1234".to_owned());
+        let gone = unproven(&lost, false, None).ok().flatten();
+        assert_eq!(gone.as_deref(), Some("it is not there any more"));
+        assert!(unproven(&lost, true, None).is_err());
+        let failed = || io::Error::other("the server does not answer");
+        assert_eq!(unproven(&lost, false, Some(failed())).ok().flatten(), gone);
+        let damaged = Error::Nothing("here".to_owned());
+        assert!(unproven(&damaged, true, Some(failed())).is_err());
+    }
 }

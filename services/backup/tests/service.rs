@@ -715,18 +715,30 @@ fn the_box_backs_up_to_a_disk_while_that_is_plugged_in() {
     the disk BACKUP (exFAT, 1A2B-3C4D) is not plugged in
     plug it in; what is due begins by itself within a minute
     ");
-    let state = service.at("data/state.json");
-    let mut kept: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(&state).unwrap()).unwrap();
-    kept["due_at"] = 0.into();
-    service.child.kill().unwrap();
-    std::fs::write(&state, kept.to_string()).unwrap();
-    service.restart();
-    let status = service.until(|status| status.waits_since.is_some());
+    let begin_to_wait = |service: &mut Service| {
+        let state = service.at("data/state.json");
+        let mut kept: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&state).unwrap()).unwrap();
+        kept["due_at"] = 0.into();
+        service.child.kill().unwrap();
+        std::fs::write(&state, kept.to_string()).unwrap();
+        service.restart();
+        service.until(|status| status.waits_since.is_some())
+    };
+    let status = begin_to_wait(&mut service);
     assert_eq!((status.failure, status.made), (None, Some(made.clone())));
     // Back again, it is used without anybody asking: within a minute, or after a start.
     plug(&service, std::slice::from_ref(&disk));
     service.restart();
+    let status = service.until(|status| status.made.as_ref().is_some_and(|new| new.id != made.id));
+    assert_eq!((status.failure, status.waits_since), (None, None));
+    nobody_has_it(&service);
+    // Or because somebody asks.
+    let made = status.made.unwrap();
+    plug(&service, &[]);
+    begin_to_wait(&mut service);
+    plug(&service, std::slice::from_ref(&disk));
+    assert!(service.ask(&Call::Now) == Answer::Done);
     let status = service.until(|status| status.made.as_ref().is_some_and(|new| new.id != made.id));
     assert_eq!((status.failure, status.waits_since), (None, None));
     nobody_has_it(&service);

@@ -149,19 +149,27 @@ impl Store for Folder {
             }
         }
         let unfinished = folder.join(format!("{UNFINISHED}{name}"));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&unfinished)?;
-        for piece in pieces {
-            file.write_all(piece)?;
+        let written =
+            write_whole(&unfinished, pieces).and_then(|()| fs::rename(&unfinished, &path));
+        if written.is_err() {
+            // On a full disk half a file is in everybody's way. The first fault is the one to be told.
+            let _ = fs::remove_file(&unfinished);
         }
-        file.sync_all()?;
-        fs::rename(&unfinished, &path)?;
-        sync(folder)
+        written.and_then(|()| sync(folder))
     }
+}
+
+fn write_whole(path: &Path, pieces: &[Bytes]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    for piece in pieces {
+        file.write_all(piece)?;
+    }
+    file.sync_all()
 }
 
 #[cfg(test)]

@@ -175,7 +175,7 @@ async fn done(app: &App, call: &Call) -> Result<(), NotDone> {
 
 async fn ask(app: &App, call: &Call) -> Result<Answer, NotDone> {
     let patience = match call {
-        Call::Disks | Call::Set { .. } | Call::Now => DISK_PATIENCE,
+        Call::Disks | Call::Set { .. } | Call::Now | Call::Prove => DISK_PATIENCE,
         _ => sockets::PATIENCE,
     };
     match sockets::ask_within(WHO, &app.places.backup_door, call, patience).await? {

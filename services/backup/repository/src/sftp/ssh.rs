@@ -9,9 +9,11 @@ use russh::keys::{Algorithm, EcdsaCurve, PrivateKeyWithHashAlg, PublicKeyOrCerti
 use russh::{Channel, ChannelMsg, ChannelStream, MethodKind, Preferred, SshId};
 use std::borrow::Cow;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 /// Kinds of host keys, the first of which that a server has it shows. The fingerprint that was confirmed is of that one.
 const HOST_KEYS: &[Algorithm] = &[
@@ -28,6 +30,8 @@ const HOST_KEYS: &[Algorithm] = &[
 ];
 /// How often a server that says nothing is asked whether it is there; routers at home forget who is silent.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+/// How long one of several addresses of a server may take to answer: two fit into the patience of who sits before a page.
+const EACH: Duration = Duration::from_secs(2);
 /// Most rounds of questions when somebody signs in. One is usual.
 const ROUNDS: usize = 4;
 
@@ -133,6 +137,23 @@ fn config() -> Arc<client::Config> {
     })
 }
 
+/// A connection to the first address that takes one. The last may take all the time that is left, each before it `each`
+/// at most: a router that lets IPv6 in nowhere drops what is asked there, and the server is reached over IPv4.
+async fn connect_to(addresses: &[SocketAddr], wait: Wait, each: Duration) -> io::Result<TcpStream> {
+    let Some((last, others)) = addresses.split_last() else {
+        return Err(unreached(io::ErrorKind::HostUnreachable.into()));
+    };
+    let till_last = async {
+        for address in others {
+            if let Ok(Ok(stream)) = timeout(each, TcpStream::connect(address)).await {
+                return Ok(stream);
+            }
+        }
+        TcpStream::connect(last).await.map_err(unreached)
+    };
+    wait.within(till_last).await
+}
+
 async fn reach(
     host: &str,
     port: u16,
@@ -150,9 +171,7 @@ async fn reach(
         })
     });
     let addresses: Vec<_> = addresses.await?.collect();
-    let connected =
-        wait.within(async { TcpStream::connect(&addresses[..]).await.map_err(unreached) });
-    let stream = connected.await?;
+    let stream = connect_to(&addresses, wait, EACH).await?;
     // Without, some things take longer.
     let _ = stream.set_nodelay(true);
     let shown = Arc::new(OnceLock::new());
@@ -265,5 +284,41 @@ async fn sign_in(ssh: &mut client::Handle<Checked>, user: &str, login: &Login) -
             Err(no(refused))
         }
         _ => Err(no(refused)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use tokio::net::TcpSocket;
+
+    const WAIT: Wait = Wait {
+        silence: Duration::from_secs(30),
+        until: None,
+    };
+
+    #[tokio::test]
+    async fn an_address_that_says_nothing_does_not_keep_the_next_from_being_tried() {
+        // Whoever comes to a full queue gets no answer.
+        let silent = TcpSocket::new_v4().unwrap();
+        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let silent = silent.listen(1).unwrap();
+        let full = silent.local_addr().unwrap();
+        let short = Duration::from_millis(300);
+        let mut queued = Vec::new();
+        while let Ok(Ok(stream)) = timeout(short, TcpStream::connect(full)).await {
+            queued.push(stream);
+            assert!(queued.len() < 10, "the queue has no end");
+        }
+        let answers = TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = answers.local_addr().unwrap();
+        let refuses = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+        let addresses = [full, refuses.unwrap(), there];
+        let stream = connect_to(&addresses, WAIT, short).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), there);
+        let none = connect_to(&addresses[..2], WAIT, short).await.unwrap_err();
+        assert_eq!(none.to_string(), "the server takes no connection");
+        assert!(connect_to(&[], WAIT, short).await.is_err());
     }
 }
