@@ -554,17 +554,17 @@ fn make(root: OwnedFd, folder: &str, user: u32, disk: &DiskMark) -> Result<Owned
         at = openat(&at, part, flags, Mode::empty()).map_err(refused)?;
         any_new |= is_new;
     }
+    let belongs = disk.file_system == FileSystem::Ext4;
+    if belongs && is_new {
+        // At once: one that stayed root's would be taken for somebody else's at the next try.
+        fchown(&at, Some(Uid::from_raw(user)), Some(Gid::from_raw(user))).map_err(refused)?;
+    }
     if any_new {
         // Otherwise what is written there is lost with it when the disk is pulled out: of FAT, syncing a file brings
         // its own folder's entry onto the disk, and nothing above.
         rustix::fs::syncfs(&at).map_err(refused)?;
     }
-    if disk.file_system != FileSystem::Ext4 {
-        return Ok(at);
-    }
-    if is_new {
-        fchown(&at, Some(Uid::from_raw(user)), Some(Gid::from_raw(user))).map_err(refused)?;
-    } else if fstat(&at).map_err(refused)?.st_uid != user {
+    if belongs && fstat(&at).map_err(refused)?.st_uid != user {
         return Err(Refusal::new(
             format!("the folder {folder} on {disk} is there already, and is somebody else's"),
             "choose another name for the folder",

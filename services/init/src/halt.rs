@@ -1,8 +1,9 @@
 //! The last steps of a shutdown, when no service runs any more.
 
+use crate::data;
 use crate::machine::Halt;
-use crate::{data, disks};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustix::system::{RebootCommand, reboot};
@@ -19,6 +20,9 @@ const KILL_LIMIT: Duration = Duration::from_secs(5);
 /// How long a slow card may take to write what the memory holds (a fifth of it
 /// at most, at a few MB/s). A dead one would keep the machine up for ever.
 pub const RELEASE_LIMIT: Duration = Duration::from_secs(180);
+
+/// The same for a USB disk that somebody had.
+pub const DISK_LIMIT: Duration = Duration::from_secs(60);
 
 /// The same for the last log lines, which are few.
 pub const LOGS_LIMIT: Duration = Duration::from_secs(30);
@@ -121,14 +125,20 @@ fn is_kernel_thread(pid: i32) -> bool {
     fs::read_link(format!("/proc/{pid}/exe")).is_err()
 }
 
-/// Puts the data partition into order, and a USB disk that somebody had; may block. Returns what went wrong, if
-/// something did.
+/// Puts the data partition into order; may block. Returns what went wrong, if something did.
+///
+/// First, and by itself: a USB disk that does not answer keeps the card from nothing.
 pub fn release_data() -> Option<String> {
-    rustix::fs::sync();
-    let of_disk = disks::take_back();
-    let problem = unmount_data().or(of_disk);
-    rustix::fs::sync();
-    problem
+    let synced = open(
+        data::MOUNT_POINT,
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .and_then(|folder| rustix::fs::syncfs(&folder));
+    let of_sync = synced
+        .err()
+        .map(|error| format!("not all is on the card: {error}"));
+    unmount_data().or(of_sync)
 }
 
 fn unmount_data() -> Option<String> {

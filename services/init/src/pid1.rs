@@ -753,16 +753,17 @@ impl Init {
                 self.kmsg.line(Level::Console, &line);
             }
         }
-        let released = halt::patiently(
-            halt::release_data,
-            halt::RELEASE_LIMIT,
-            watchdog::EVERY,
-            &mut feed,
-        );
-        if let Some(problem) =
-            released.unwrap_or_else(|| Some("the card does not take what is to be saved".into()))
-        {
-            self.kmsg.line(Level::Console, &problem);
+        let releases: [(fn() -> _, _, _); 2] = [
+            (halt::release_data, halt::RELEASE_LIMIT, "the card"),
+            (disks::take_back, halt::DISK_LIMIT, "a USB disk"),
+        ];
+        for (release, limit, what) in releases {
+            let released = halt::patiently(release, limit, watchdog::EVERY, &mut feed);
+            let problem = released
+                .unwrap_or_else(|| Some(format!("{what} does not take what is to be saved")));
+            if let Some(problem) = problem {
+                self.kmsg.line(Level::Console, &problem);
+            }
         }
         let word = match how {
             Halt::Reboot => "reboot",
