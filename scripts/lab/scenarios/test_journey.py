@@ -1,12 +1,14 @@
 """From `roost init` to a mail server that the strict talk to, and through what happens to one: the owner's whole way.
 
-The chapters are in `journey.py`; what each has reached is printed with the count of commands and fields so far. All is
+The chapters are in `journey.py`; what each has reached is printed with the count of commands and fields so far, and
+added to the file `ROOST_JOURNEY`, as what workers of pytest print is shown nowhere. All is
 done with one machine, as a person has. Not the lab's image but the owner's own is built, as a build whose programs are
 in the cache takes seconds.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +31,9 @@ def journey(boot: Boot, subject: Subject, tmp_path: Path, capsys: pytest.Capture
     def say(line: str) -> None:
         with capsys.disabled():
             print(f"\n  journey: {line}", end="", flush=True)
+        if told := os.environ.get("ROOST_JOURNEY"):
+            with open(told, "a") as file:
+                file.write(f"  {line}\n")
 
     with Lab(tmp_path / "lab") as made:
         account = Account(ACCOUNT, subject.account.password, DOMAIN, f"mail.{DOMAIN}")
