@@ -140,7 +140,7 @@ pub enum Command {
     /// Make the image from roost.toml
     ///
     /// The first build fetches pinned Debian packages and crates, makes the SDK root and
-    /// compiles the programs of the box: up to half an hour on two cores. Later builds redo
+    /// compiles the programs of the box: most of an hour on two cores. Later builds redo
     /// only what changed, and --offline then works.
     Build(BuildArgs),
     /// Pack the image into a signed update, or look into one

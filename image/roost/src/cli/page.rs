@@ -185,3 +185,73 @@ fn every_command_is_on_the_cli_page_and_nothing_hidden() {
     }
     assert!(!page.contains("record-syscalls"));
 }
+
+/// What somebody copies from README or docs is understood: whole lines in blocks of code, and what stands between
+/// backticks as far as it goes, as sentences leave arguments out.
+#[test]
+fn commands_in_the_documentation_are_commands() {
+    use clap::Parser as _;
+    /// The first words of every bundle.
+    const NO_COMMAND: &str = "roost update bundle v1";
+    use clap::error::ErrorKind as Kind;
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut pages: Vec<_> = std::fs::read_dir(root.join("docs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "md"))
+        .collect();
+    pages.push(root.join("README.md"));
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        let mut in_block = false;
+        for line in text.lines() {
+            if line.starts_with("```") {
+                in_block = !in_block;
+                continue;
+            }
+            let parts: Vec<&str> = match in_block {
+                true => vec![command(line)],
+                false => line.split('`').skip(1).step_by(2).collect(),
+            };
+            for part in parts {
+                let words = part
+                    .trim_start_matches("sudo ")
+                    .replace("$(which roost)", "roost");
+                // Left out, or a choice.
+                if words == NO_COMMAND
+                    || !words.starts_with("roost ")
+                    || words.contains(['…', '|', '[', '<', '"'])
+                {
+                    continue;
+                }
+                seen += 1;
+                let Err(error) = Cli::try_parse_from(words.split_whitespace()) else {
+                    continue;
+                };
+                let is_cut_short = matches!(
+                    error.kind(),
+                    Kind::InvalidValue
+                        | Kind::MissingRequiredArgument
+                        | Kind::MissingSubcommand
+                        | Kind::DisplayHelpOnMissingArgumentOrSubcommand
+                );
+                let is_help = matches!(error.kind(), Kind::DisplayHelp | Kind::DisplayVersion);
+                if !is_help && (in_block || !is_cut_short) {
+                    wrong.push(format!("{}: {words}: {}", page.display(), error.kind()));
+                }
+            }
+        }
+    }
+    assert!(seen > 100, "{seen}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A line of a block without what stands behind the command: what it does, or where its output goes.
+fn command(line: &str) -> &str {
+    let end = ["  ", " #", " >", " &&", " |"]
+        .iter()
+        .filter_map(|mark| line.find(mark))
+        .min();
+    &line[..end.unwrap_or(line.len())]
+}

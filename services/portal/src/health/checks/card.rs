@@ -49,7 +49,8 @@ pub const CHECKS: &[Check] = &[
         what: "The card is not worn out",
         how: "What memory of the kind eMMC says of its own age. A warning from nine tenths of its life on, failed beyond \
               it, or when its spare blocks are used up. SD cards do not tell their age: then it is not checked.",
-        to_do: "Replace the card before it fails: flash a new one, and copy the mail with a mail program.",
+        to_do: "Replace the card before it fails: make a backup (`roost backup FOLDER`), and \
+                `roost restore` writes a new one from it.",
         decide: life,
     },
 ];

@@ -15,7 +15,8 @@ pub const CHECKS: &[Check] = &[
         how: "Failed while init holds the box in its rescue state, in which it takes no mail, or says that the card \
               fails.",
         to_do: "Restart the box: `roost reboot`. If that does not help, return to the version before with \
-                `roost rollback`; if the card is what fails, copy the mail that you need and replace it.",
+                `roost rollback`; if the card is what fails, make a backup (`roost backup FOLDER`), and \
+                `roost restore` writes a new one from it.",
         decide: rescue,
     },
     Check {
