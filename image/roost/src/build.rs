@@ -107,7 +107,7 @@ struct Build<'a> {
 
 /// Bytes that finished steps may take in the cache; a whole build's take half a gigabyte.
 const ROOM: u64 = 8 << 30;
-/// Steps that were used in this time stay in any case: a build that began then may still read them.
+/// Steps that were used in this time stay while other builds run: one that began then may still read them.
 const IDLE: Duration = Duration::from_secs(3 * 3600);
 
 /// The event by which scripts hear of an image that was made on the way.
@@ -536,7 +536,7 @@ impl<'a> Build<'a> {
         match self.store.prune(ROOM, IDLE) {
             Ok(0) => {}
             Ok(freed) => self.ui.info(format!(
-                "removed {} of earlier builds' results that nothing had used for long",
+                "removed {} of earlier builds' results",
                 size(freed)
             )),
             // The image is made all the same.

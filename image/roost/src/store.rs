@@ -230,6 +230,8 @@ fn folders(parent: &Path) -> Result<Vec<PathBuf>, Failure> {
 /// Where steps put their outputs.
 pub struct Store {
     root: PathBuf,
+    /// The folder, with a shared lock: a build is using it. `None` where there is none yet, or it cannot be locked.
+    users: Option<File>,
 }
 
 /// A step's finished output folder.
@@ -244,8 +246,14 @@ pub struct Output {
 impl Store {
     /// The store below the cache folder.
     pub fn new(cache: &Path) -> Self {
+        let root = cache.join("steps");
+        // A cache that cannot be written still serves.
+        let _ = std::fs::create_dir_all(&root);
+        let users = File::open(&root).ok();
         Self {
-            root: cache.join("steps"),
+            // Waits for who removes something.
+            users: users.filter(|folder| folder.lock_shared().is_ok()),
+            root,
         }
     }
 
@@ -277,9 +285,20 @@ impl Store {
         })
     }
 
-    /// Removes outputs that nothing has used for the time `idle`, longest unused first, until all of them
-    /// together take at most `room` bytes. Gives the bytes that this freed.
+    /// Removes outputs, longest unused first, until all of them together take at most `room` bytes. While other
+    /// builds use the store, only those that nothing has used for the time `idle`. Gives the bytes that this freed.
     pub fn prune(&self, room: u64, idle: Duration) -> Result<u64, Failure> {
+        let alone = self.users.as_ref().filter(|users| users.try_lock().is_ok());
+        let idle = alone.map_or(idle, |_| Duration::ZERO);
+        let freed = self.remove(room, idle);
+        if let Some(users) = &self.users {
+            // Others may begin.
+            let _ = users.lock_shared();
+        }
+        freed
+    }
+
+    fn remove(&self, room: u64, idle: Duration) -> Result<u64, Failure> {
         let mut outputs = Vec::new();
         for step in folders(&self.root)? {
             for dir in folders(&step)? {
@@ -361,6 +380,7 @@ mod tests {
     fn what_was_not_used_for_long_goes_first() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::new(dir.path());
+        let another_build = Store::new(dir.path());
         let hour = Duration::from_secs(3600);
         let key = |name: &str| KeyBuilder::new(name, 1).finish();
         let make = |name: &str, hours: u32| {
@@ -385,7 +405,7 @@ mod tests {
         let freed = store.prune((3 << 20) + (64 << 10), hour).unwrap();
         assert!(freed >= 1 << 20, "{freed}");
         assert!(!there("older") && there("old") && there("used again") && there("new"));
-        // Those of the last hour stay, however little room there is.
+        // Those of the last hour stay, however little room there is: another build may be reading them.
         store.prune(0, hour).unwrap();
         assert!(!there("old") && there("used again") && there("new"));
         assert_eq!(
@@ -394,6 +414,9 @@ mod tests {
                 .count(),
             2
         );
+        drop(another_build);
+        store.prune(0, hour).unwrap();
+        assert!(!there("used again") && !there("new"));
         assert_eq!(
             Store::new(&dir.path().join("nothing"))
                 .prune(0, hour)
