@@ -73,7 +73,7 @@ class Call:
     """A system call of a process."""
 
     name: str
-    #: Which one of that name that strace sees of the process.
+    #: Which one of that name that strace sees of the process, or of its thread: it counts those one by one.
     n: int
     #: What strace says of it.
     line: str
@@ -170,19 +170,21 @@ def boot(root: Root, folder: Path, call: Call | None = None) -> Result:
 def calls(trace: str, first: str = "/dev/kmsg") -> list[Call]:
     """Each call from the first on that has `first` in it.
 
-    That is what init's own code begins with: before it come the kernel, the loader and the runtime.
+    That is what init's own code begins with: before it come the kernel, the loader and the runtime. Lines may begin
+    with the number of a thread.
     """
-    seen: Counter[str] = Counter()
+    seen: Counter[tuple[str, str]] = Counter()
     found = []
     inside = False
     for line in trace.splitlines():
-        name, _, rest = line.partition("(")
+        head, _, rest = line.partition("(")
+        thread, _, name = head.rpartition(" ")
         if not name.isidentifier():
             continue
-        seen[name] += 1
+        seen[thread, name] += 1
         inside = inside or first in rest
         if inside and name not in NEVER and DEBUG not in rest:
-            found.append(Call(name, seen[name], line))
+            found.append(Call(name, seen[thread, name], line))
     return found
 
 
