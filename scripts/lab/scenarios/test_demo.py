@@ -28,7 +28,7 @@ def demo(box: Path) -> Iterator[str]:
     """Runs it until it has said all that it says, which this gives; ends it as Ctrl-C does."""
     # Ports that are free; the usual ones may be taken by somebody who tries the demo.
     process = subprocess.Popen(
-        [CHECKOUT / "scripts/demo", "--port-offset", "0"], env=os.environ | {"ROOST_DEMO": str(box)},
+        [CHECKOUT / "scripts/demo", "--port-offset", "0"], env=os.environ | {"ROOST_DEMO": str(box), "XDG_CONFIG_HOME": str(box / "keys")},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     said: list[str] = []
