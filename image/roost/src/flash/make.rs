@@ -9,6 +9,7 @@ use crate::error::{Exit, Failure};
 use crate::sudo::{self, User};
 use crate::ui::{Mode, Ui};
 use serde_json::Value;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -45,6 +46,10 @@ fn image_as(user: &User, args: &FlashArgs, output: &str, ui: &Ui) -> Result<(), 
             Mode::Bars | Mode::Lines => None,
         })
         .env("HOME", &user.home)
+        .env(
+            "PATH",
+            with_cargo(user, std::env::var_os("PATH").as_deref()),
+        )
         .stdin(Stdio::null())
         // What it shows is no result here.
         .stdout(match ui.mode() {
@@ -79,6 +84,16 @@ fn image_as(user: &User, args: &FlashArgs, output: &str, ui: &Ui) -> Result<(), 
     Err(failure.because("`roost build` could not make it, and has said why"))
 }
 
+/// Where programs are: sudo has a list of its own (`secure_path`), without the folder in the user's home where rustup
+/// puts cargo.
+fn with_cargo(user: &User, path: Option<&OsStr>) -> OsString {
+    let cargo = user.home.join(".cargo/bin");
+    let others = path.into_iter().flat_map(std::env::split_paths);
+    let all = std::iter::once(cargo).chain(others);
+    // A home with a colon in its name is in no such list.
+    std::env::join_paths(all).unwrap_or_else(|_| path.unwrap_or_default().to_owned())
+}
+
 /// An event of the build; its result is none of this command's.
 fn pass_on(line: &str, ui: &Ui) {
     let Ok(mut event) = serde_json::from_str::<Value>(line) else {
@@ -92,8 +107,26 @@ fn pass_on(line: &str, ui: &Ui) {
 
 #[cfg(test)]
 mod tests {
+    use super::{OsStr, User, with_cargo};
     use crate::cli::{Cli, Command};
     use clap::Parser;
+
+    #[test]
+    fn sudo_does_not_hide_the_users_cargo() {
+        let user = |home: &str| User {
+            uid: 1000,
+            gid: 1000,
+            home: home.into(),
+        };
+        let path = Some(OsStr::new("/usr/sbin:/usr/bin"));
+        let alice = user("/home/alice");
+        assert_eq!(
+            with_cargo(&alice, path),
+            "/home/alice/.cargo/bin:/usr/sbin:/usr/bin"
+        );
+        assert_eq!(with_cargo(&alice, None), "/home/alice/.cargo/bin");
+        assert_eq!(with_cargo(&user("/home/a:b"), path), "/usr/sbin:/usr/bin");
+    }
 
     /// The child must understand what it is called with.
     #[test]
